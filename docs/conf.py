@@ -1,0 +1,49 @@
+"""Sphinx configuration. Builds offline and with warnings as errors: ``sphinx-build -W -n docs docs/_build/html``."""
+
+import sys
+from pathlib import Path
+
+from discord_tools import ipc
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE / "_ext"))
+
+project = "discord_tools.ipc"
+author = "discord_tools.ipc contributors"
+copyright = f"2026, {author}"  # Sphinx reads this name
+release = ipc.__version__
+version = ".".join(release.split(".")[:2])
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.intersphinx",
+    "sphinx.ext.viewcode",
+    "sphinx_copybutton",
+    "myst_parser",
+    "attributetable",
+]
+exclude_patterns = ["_build"]
+nitpicky = True
+default_role = None
+
+# The reference shows bare signatures; types stand in the parameter lists, where they link.
+autodoc_typehints = "none"
+autodoc_member_order = "bysource"
+autodoc_default_options = {"members": True}
+napoleon_google_docstring = False
+napoleon_use_rtype = False
+
+# The inventories are committed so that a build needs no network (see inventories/README.md).
+intersphinx_mapping = {
+    "python": ("https://docs.python.org/3", "inventories/python.inv"),
+    "discord": ("https://discordpy.readthedocs.io/en/stable", "inventories/discord.inv"),
+    "aiohttp": ("https://docs.aiohttp.org/en/stable", "inventories/aiohttp.inv"),
+}
+
+html_theme = "furo"
+html_title = f"{project} {version}"
+html_static_path = ["_static"]
+html_css_files = ["ipc.css"]
+html_copy_source = False
+copybutton_exclude = ".linenos, .gp, .go"
