@@ -37,13 +37,14 @@ CLIENT_NAMES = {
     "ResolutionError",
     "RouteError",
     "RouteFailed",
+    "ServerLimits",
     "SessionClosed",
     "TooLarge",
     "Unauthorized",
     "UnknownEndpoint",
     "__version__",
 }
-SERVER_NAMES = {"Request", "Route", "Server", "ServerLimits", "route"}
+SERVER_NAMES = {"Request", "Route", "Server", "route"}
 
 
 @pytest.fixture(scope="session")
@@ -94,7 +95,7 @@ def test_the_client_alone_lists_its_own_names_only(client_alone: Path) -> None:
 
 def test_the_client_alone_says_which_distribution_has_the_server(client_alone: Path) -> None:
     code = """
-for name in ("Server", "Request", "Route", "route", "ServerLimits"):
+for name in ("Server", "Request", "Route", "route"):
     try:
         exec(f"from discord_tools.ipc import {name}")
     except ImportError as error:
