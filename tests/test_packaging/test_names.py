@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 # From the reference, and what it needs to be usable. A name may be added here, never taken away before 2.0.
 CLIENT_NAMES = {
+    "AlreadyResponded",
     "BadData",
     "Cancelled",
     "ClientLimits",
@@ -29,6 +30,7 @@ CLIENT_NAMES = {
     "Forbidden",
     "IPCError",
     "InvalidRequest",
+    "ListenError",
     "NotReady",
     "Overloaded",
     "ProtocolError",
@@ -42,6 +44,7 @@ CLIENT_NAMES = {
     "TooLarge",
     "Unauthorized",
     "UnknownEndpoint",
+    "Violation",
     "__version__",
 }
 SERVER_NAMES = {"Request", "Route", "Server", "route"}
