@@ -1,5 +1,6 @@
-"""Sphinx configuration. Builds offline and with warnings as errors: ``sphinx-build -W -n docs docs/_build/html``."""
+"""Sphinx configuration. The documentation builds offline and with warnings as errors: ``hatch run docs``."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -23,7 +24,7 @@ extensions = [
     "myst_parser",
     "attributetable",
 ]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "inventories"]
 nitpicky = True
 default_role = None
 
@@ -39,6 +40,7 @@ intersphinx_mapping = {
     "python": ("https://docs.python.org/3", "inventories/python.inv"),
     "discord": ("https://discordpy.readthedocs.io/en/stable", "inventories/discord.inv"),
     "aiohttp": ("https://docs.aiohttp.org/en/stable", "inventories/aiohttp.inv"),
+    "msgspec": ("https://jcristharif.com/msgspec", "inventories/msgspec.inv"),
 }
 
 html_theme = "furo"
@@ -47,3 +49,21 @@ html_static_path = ["_static"]
 html_css_files = ["ipc.css"]
 html_copy_source = False
 copybutton_exclude = ".linenos, .gp, .go"
+
+# What discord.py's docstrings begin with.
+rst_prolog = """
+.. |coro| replace:: This function is a |coroutine_link|_.
+.. |coroutine_link| replace:: *coroutine*
+.. _coroutine_link: https://docs.python.org/3/library/asyncio-task.html#coroutine
+"""
+
+
+def shorten_defaults(app, what, name, obj, options, signature, return_annotation):
+    """Writes ``limits=ClientLimits()``: the values stand where that class is described."""
+    if what == "class" and signature and not name.endswith("Limits"):
+        signature = re.sub(r"(\w+Limits)\([^()]*\)", r"\1()", signature)
+    return signature, return_annotation
+
+
+def setup(app):
+    app.connect("autodoc-process-signature", shorten_defaults)

@@ -1,7 +1,7 @@
-"""The attribute table that readers know from discord.py: what a class has, in two columns, before its description.
+"""The attribute table that readers know from discord.py: what a class has, in two columns, at a glance.
 
-``.. attributetable:: package.Class`` lists every documented public member. The names are ordinary cross-references,
-so nitpicky mode fails when the table names something that the description below it does not document.
+``.. attributetable:: package.Class`` lists every documented public member. The names are ordinary references, so
+nitpicky mode fails when the table names something that the description below it lacks.
 
 The extension also writes ``@`` before the signature of a decorator, which autodoc cannot do for methods.
 """
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 OURS = "discord_tools."
 BADGES = {"async": "coroutine", "cls": "class method", "@": "decorator", "def": "method"}
-ATTRIBUTES_SECTION = re.compile(r"^Attributes\n-{3,}\n(.*?)(?=^\S[^\n]*\n-{3,}$|\Z)", re.MULTILINE | re.DOTALL)
+ATTRIBUTES_SECTION = re.compile(
+    r"^Attributes\n-{3,}\n(.*?)(?=^\S[^\n]*\n-{3,}$|\Z)", re.MULTILINE | re.DOTALL
+)
 
 
 def load(path: str) -> Any:
@@ -45,7 +47,7 @@ def badge(member: Any) -> str | None:
 
 
 def members(cls: type) -> Iterator[tuple[str, str | None]]:
-    """Every documented public name with its badge. Bases count as long as they are ours: the reader never sees them."""
+    """Every documented public name with its badge; what our own base classes have counts, too."""
     seen: set[str] = set()
     section = ATTRIBUTES_SECTION.search(inspect.getdoc(cls) or "")
     for name in re.findall(r"^(\w+)\s*:", section[1] if section else "", re.MULTILINE):
@@ -82,22 +84,23 @@ class AttributeTable(SphinxDirective):
         line = nodes.paragraph()
         if kind is not None:
             line += nodes.abbreviation("", kind, explanation=BADGES[kind], classes=["attributetable-badge"])
-        options = {"refdomain": "py", "reftype": role, "reftarget": f"{path}.{name}", "refexplicit": True}
-        link = addnodes.pending_xref("", nodes.literal(name, name), refdoc=self.env.docname, refwarn=True, **options)
+        target = {"refdomain": "py", "reftype": role, "reftarget": f"{path}.{name}", "refexplicit": True}
+        link = addnodes.pending_xref("", nodes.literal(name, name), refdoc=self.env.docname, **target)
         self.set_source_info(link)
-        return nodes.list_item("", line + link)
+        line += link
+        return nodes.list_item("", line)
 
 
 def mark_decorator(app: Sphinx, domain: str, objtype: str, content: addnodes.desc_content) -> None:
-    if domain != "py" or objtype not in {"function", "method"} or not isinstance(content.parent, addnodes.desc):
+    if domain != "py" or objtype not in {"function", "method"} or content.parent is None:
         return
     for signature in content.parent.findall(addnodes.desc_signature):
         owner, _, name = f"{signature['module']}.{signature['fullname']}".rpartition(".")
         try:
-            member = inspect.getattr_static(load(owner), name) if objtype == "method" else load(f"{owner}.{name}")
-        except (ImportError, AttributeError):
+            found = load(f"{owner}.{name}") if objtype == "function" else vars(load(owner))[name]
+        except (ImportError, AttributeError, KeyError):
             continue  # an event is documented as a function that exists nowhere
-        if badge(member) == "@":
+        if badge(found) == "@":
             signature.insert(0, addnodes.desc_addname("@", "@"))
 
 

@@ -1,6 +1,6 @@
-"""Makes the inventories here from complete ones: ``python trim.py FOLDER`` with python.inv, discord.inv, aiohttp.inv.
+"""Makes the inventories here from complete ones: ``python trim.py FOLDER`` with python.inv, discord.inv, ...
 
-Needs sphobjinv. Only what these pages can sensibly link to is kept, so that a refresh stays a readable change.
+Needs sphobjinv. Only what these pages can sensibly link to is kept, so that a refresh is small.
 """
 
 import sys
@@ -30,11 +30,18 @@ def keep(project: str, item: sphobjinv.DataObjStr) -> bool:
     return project == "python" and first in dir(__builtins__) and item.role in BUILTIN_ROLES
 
 
+def write(project: str, version: str, items: list[sphobjinv.DataObjStr]) -> None:
+    inventory = sphobjinv.Inventory()
+    inventory.project, inventory.version = project, version
+    inventory.objects.extend(items)
+    data = sphobjinv.compress(inventory.data_file(contract=True))
+    sphobjinv.writebytes(str(Path(__file__).parent / f"{project}.inv"), data)
+
+
 for project in KEEP:
     full = sphobjinv.Inventory(str(Path(sys.argv[1]) / f"{project}.inv"))
-    trimmed = sphobjinv.Inventory()
-    trimmed.project, trimmed.version = full.project, full.version
-    trimmed.objects.extend(item for item in full.objects if keep(project, item))
-    text = sphobjinv.compress(trimmed.data_file(contract=True))
-    sphobjinv.writebytes(str(Path(__file__).parent / f"{project}.inv"), text)
-    print(f"{project}: {len(trimmed.objects)} of {len(full.objects)}")
+    write(project, full.version, [item for item in full.objects if keep(project, item)])
+
+# No package has this one, and it takes one entry.
+struct = {"domain": "py", "role": "class", "priority": "1", "uri": "api.html#$", "dispname": "-"}
+write("msgspec", "", [sphobjinv.DataObjStr(name="msgspec.Struct", **struct)])

@@ -1,0 +1,256 @@
+"""The guides, read from top to bottom beside a real bot."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import aiohttp
+import pytest
+from discord.ext import commands
+
+from discord_tools import ipc
+from loopback import TOKEN, LoopbackDiscord
+from loopback.bots import make_bot, running_bot
+from test_docs.blocks import checks
+from test_docs.programs import port_of
+from test_docs.reader import Reader
+
+
+def called(bot: commands.Bot, event: str) -> asyncio.Event:
+    """Set once the bot's own ``event`` has run: discord.py calls further listeners after it."""
+    happened = asyncio.Event()
+
+    async def listener(*_: object) -> None:
+        happened.set()
+
+    bot.add_listener(listener, event)
+    return happened
+
+
+# ---------------------------------------------------------------- routes and cogs
+
+
+@checks("cogs-extension", "cogs-load")
+async def test_the_cog_of_the_guide_loads_answers_and_reloads(
+    page: Reader, loopback: LoopbackDiscord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = page.save("cogs-extension")
+    monkeypatch.syspath_prepend(str(file.parent))
+    await page.run("cogs-load")
+    guild, bot = loopback.guilds[1], page.names["bot"]
+    assert page.names["names"] == [member.user.display_name for member in guild.members[:2]]
+    # The guide says that the next call runs the new code.
+    file.write_text(page.text("cogs-extension").replace("member.display_name", "member.name"), "utf-8")
+    await bot.reload_extension("members")
+    assert await page.names["ipc"].request("member_names", guild=page.names["guild_id"], limit=1) == [
+        guild.members[0].name
+    ]
+    await bot.unload_extension("members")
+    with pytest.raises(ipc.UnknownEndpoint):
+        await page.names["ipc"].request("member_names", guild=page.names["guild_id"])
+
+
+@checks("cogs-bot-class")
+async def test_a_route_in_the_class_of_the_bot_is_there(
+    page: Reader, loopback: LoopbackDiscord, key: str
+) -> None:
+    await page.run("cogs-bot-class")
+
+    async def start(bot: Any) -> None:
+        bot.ipc = ipc.Server(bot, secret_key=key, multicast=False)
+        await bot.ipc.start()
+
+    async with (
+        running_bot(loopback, cls=page.names["Bot"], setup=start) as bot,
+        ipc.ClientSession(port=port_of(bot.ipc.ws_url), secret_key=key) as session,
+    ):
+        assert await session.request("status") == {"user": str(bot.user), "guilds": 2}
+
+
+@checks("cogs-add-route", "cogs-add-route-output")
+async def test_routes_come_and_go_without_a_decorator(page: Reader, bot: Any) -> None:
+    for name in list(bot.ipc.routes):
+        bot.ipc.remove_route(name)
+    await page.run("cogs-add-route")
+    page.sees("cogs-add-route-output")
+    assert await page.names["ipc"].request("alive") == "pong"
+
+
+@checks("cogs-parameters")
+async def test_the_parameters_of_the_guide_arrive_converted_and_all_else_is_refused(
+    page: Reader, loopback: LoopbackDiscord
+) -> None:
+    await page.run("cogs-parameters")
+    session, guild = page.names["ipc"], loopback.guilds[1]
+    member = guild.members[0]
+    data = {"guild": guild.id, "member": str(member.id), "roles": [role.id for role in guild.roles]}
+    assert await session.request("add_role", **data) == len(guild.roles)
+    for wrong, path in [({"roles": ["x"]}, "roles[0]"), ({"guild": 1}, "guild"), ({"colour": 1}, "colour")]:
+        with pytest.raises(ipc.BadData) as caught:
+            await session.request("add_role", **{**data, **wrong})
+        assert [error["path"] for error in caught.value.errors] == [path]
+    with pytest.raises(ipc.BadData):
+        await session.request("rename", name="news")
+
+
+@checks("cogs-mapping")
+async def test_a_route_without_parameters_reads_the_request(page: Reader) -> None:
+    await page.run("cogs-mapping")
+    session = page.names["ipc"]
+    assert await session.request("echo", text="hi", times=2) == {"text": "hi", "times": 2}
+    assert await session.request("echo") == "you sent nothing"
+
+
+@checks("cogs-respond")
+async def test_a_route_may_answer_first_and_work_on(page: Reader, loopback: LoopbackDiscord) -> None:
+    await page.run("cogs-respond")
+    channel = loopback.guilds[1].text_channels[0]
+    assert await page.names["ipc"].request("announce", channel=channel.id, text="tea!") == {"accepted": True}
+    message = await loopback.wait_sent()
+    assert (message.channel, message.content) == (channel, "tea!")
+
+
+@checks("cogs-headers", "cogs-headers-output")
+async def test_a_route_sees_the_headers_of_the_session(page: Reader) -> None:
+    await page.run("cogs-headers")
+    page.sees("cogs-headers-output")
+
+
+# ---------------------------------------------------------------- errors
+
+
+@checks("errors-handling")
+async def test_the_handling_of_errors_covers_an_answer_a_refusal_and_a_bot_that_is_gone(page: Reader) -> None:
+    await page.run("errors-handling")
+    member_count = page.names["member_count"]
+    assert await member_count(page.names["guild_id"]) == "3 members"
+    assert (await member_count(1)).startswith("The bot says: ")
+    await page.names["bot"].ipc.terminate_server()
+    page.names["ipc"].connect_timeout = 0.0
+    assert await member_count(page.names["guild_id"]) == "The bot is not running."
+    await page.names["ipc"].close()
+    assert await member_count(page.names["guild_id"]) == "The bot could not answer. Try again."
+
+
+@checks("errors-bad-data", "errors-bad-data-output")
+async def test_bad_data_names_its_faults(page: Reader) -> None:
+    await page.run("errors-bad-data")
+    page.sees("errors-bad-data-output")
+
+
+@checks("errors-route-error", "errors-route-error-caught", "errors-route-error-output")
+async def test_a_route_says_no_and_the_caller_hears_it(page: Reader) -> None:
+    await page.run("errors-route-error")
+    await page.run("errors-route-error-caught")
+    page.sees("errors-route-error-output")
+
+
+@checks("errors-event")
+async def test_the_event_for_errors_hears_of_a_route_that_fails(
+    page: Reader, bot: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def fails(request: ipc.Request):
+        raise LookupError("secret")
+
+    bot.ipc.add_route(fails)
+    await page.run("errors-event")
+    heard = called(bot, "on_ipc_error")
+    with pytest.raises(ipc.RouteFailed) as caught:
+        await page.names["ipc"].request("fails")
+    await heard.wait()
+    assert caught.value.error_id
+    assert "secret" not in str(caught.value)
+    assert capsys.readouterr().out == "/fails failed: LookupError('secret')\n"
+
+
+@checks("errors-timeout")
+async def test_the_time_limits_of_the_guide_are_parameters_of_the_session(page: Reader) -> None:
+    await page.run("errors-timeout")
+    session = page.names["session"]
+    assert (session.timeout, session.connect_timeout) == (10, 1)
+    await session.close()
+
+
+@checks("errors-asyncio-timeout")
+async def test_a_limit_around_one_request_lets_a_quick_one_through(page: Reader) -> None:
+    await page.run("errors-asyncio-timeout")
+
+
+# ---------------------------------------------------------------- life cycle
+
+
+@checks("lifecycle-start")
+async def test_the_bot_of_the_guide_starts_its_server_and_says_where(
+    page: Reader, loopback: LoopbackDiscord, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await page.run("lifecycle-start")
+    bot = page.names["Bot"]()
+    bot.http.connector = loopback.connector()  # the guide's class has no parameter for it
+    async with bot:
+        ready = called(bot, "on_ipc_ready")
+        await bot.login(TOKEN)
+        await ready.wait()
+        assert capsys.readouterr().out == f"listening on {bot.ipc.ws_url}\n"
+        assert bot.ipc.is_running()
+    assert not bot.ipc.is_running()
+
+
+@checks("lifecycle-context", "lifecycle-context-output")
+async def test_a_server_runs_as_long_as_its_block(page: Reader) -> None:
+    await page.run("lifecycle-context")
+    page.sees("lifecycle-context-output")
+
+
+@checks("lifecycle-gather")
+async def test_requests_of_one_session_run_at_the_same_time(page: Reader) -> None:
+    await page.run("lifecycle-gather")
+    assert [guild["name"] for guild in page.names["guilds"]] == ["Discord Developers", "Tea House"]
+    assert page.names["stats"] == {"name": "Tea House", "members": 3}
+
+
+@checks("lifecycle-start-close", "lifecycle-start-close-output")
+async def test_a_session_starts_and_closes_by_hand(page: Reader) -> None:
+    await page.run("lifecycle-start-close")
+    page.sees("lifecycle-start-close-output")
+    assert page.names["session"].is_closed()
+
+
+@checks("lifecycle-two-bots")
+async def test_two_bots_have_ports_of_their_own(page: Reader, loopback: LoopbackDiscord) -> None:
+    page.names |= {"music_bot": make_bot(loopback), "games_bot": make_bot(loopback)}
+    async with page.names["music_bot"], page.names["games_bot"]:
+        await page.run("lifecycle-two-bots")
+        music, games, session = (page.names[name] for name in ("music", "games", "session"))
+        assert len({music.port, games.port, music.multicast_port, games.multicast_port}) == 4
+        assert session.multicast_port == games.multicast_port
+        await session.close()
+
+
+@checks("lifecycle-events", "lifecycle-events-output")
+async def test_the_events_of_the_guide_are_called_before_and_after_the_route(page: Reader, bot: Any) -> None:
+    await page.run("lifecycle-events")
+    done = called(bot, "on_ipc_request_completion")
+    await page.names["ipc"].request("guild_stats", guild=page.names["guild_id"])
+    await done.wait()
+    page.sees("lifecycle-events-output")
+
+
+# ---------------------------------------------------------------- security
+
+
+@checks("security-origins")
+async def test_only_the_origin_of_the_guide_may_connect_from_a_browser(
+    page: Reader, loopback: LoopbackDiscord, key: str
+) -> None:
+    async with running_bot(loopback) as other:
+        page.names["bot"] = other
+        await page.run("security-origins")
+        async with (
+            page.names["server"] as server,
+            aiohttp.ClientSession(headers={"Authorization": key}) as http,
+        ):
+            async with http.ws_connect(server.ws_url, origin="https://dashboard.example"):
+                pass
+            with pytest.raises(aiohttp.WSServerHandshakeError, match="403"):
+                await http.ws_connect(server.ws_url, origin="https://elsewhere.example")
