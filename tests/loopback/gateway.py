@@ -80,6 +80,10 @@ class Session:
         self._unsent.append((self._sequence, json.dumps(frame)))
         self._news.set()
 
+    def is_stale(self) -> bool:
+        """Whether the bot stayed away for so long that a RESUME could not catch up."""
+        return self.connection is None and len(self._unsent) > REPLAY_LIMIT
+
     def rewind(self, sequence: int) -> bool:
         """Makes the events after ``sequence`` unsent again; ``False`` if they are no longer known."""
         first_known = self._sent[0][0] if self._sent else self._sequence - len(self._unsent) + 1
@@ -128,6 +132,7 @@ class Connection:
             session = self._session
             self._detach()
             # A bot that closes with 1000 or 1001 will not come back; after any other end it may RESUME.
+            # Client.close() of discord.py ends up sending 4000, so most sessions are only forgotten when stale.
             if session is not None and self._socket.close_code in (1000, 1001):
                 self._gateway.forget(session)
         return self._socket
@@ -211,9 +216,11 @@ class Gateway:
 
     def dispatch(self, event: str, guild: Guild, data: Mapping[str, Any]) -> None:
         """Queues an event for every session whose shard has the guild."""
-        for session in self._sessions.values():
+        for session in tuple(self._sessions.values()):
             if session.sees(guild):
                 session.dispatch(event, data)
+            if session.is_stale():
+                self.forget(session)
 
     def cut(self, *, resumable: bool) -> None:
         """Cuts every socket; sessions that are not resumable are gone too."""

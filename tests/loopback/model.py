@@ -164,7 +164,7 @@ class World:
         self._guild_ids = _snowflakes(worker=0)
         self._ids = _snowflakes(worker=1)
         self._people = itertools.count()
-        self.owner = self.make_user()
+        self.owner = self.make_user("developer")
         self.bot = self.make_user("loopback-bot", bot=True)
         self.guilds: list[Guild] = []
 

@@ -69,9 +69,10 @@ class LoopbackDiscord:
         self._changes: set[asyncio.Future[None]] = set()
         self._tasks: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
         self._runner: web.AppRunner | None = None
-        self._gateway = Gateway(self._world, TOKEN, self._changed)
+        self.gateway = Gateway(self._world, TOKEN, self._changed)
+        """The sessions; ``gateway.dispatch`` sends events that there is no method for."""
         self._rest = Rest(
-            self._world, TOKEN, shards=shards, dispatch=self._gateway.dispatch, posted=self._message_posted
+            self._world, TOKEN, shards=shards, dispatch=self.gateway.dispatch, posted=self._message_posted
         )
         for _ in range(guilds):
             self.add_guild(
@@ -80,7 +81,7 @@ class LoopbackDiscord:
 
     async def __aenter__(self) -> Self:
         app = web.Application(middlewares=[self._remember_task])
-        app.add_routes([web.get("/", self._gateway.handle), *self._rest.routes()])
+        app.add_routes([web.get("/", self.gateway.handle), *self._rest.routes()])
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await runner.setup()
         self._runner = runner
@@ -96,7 +97,7 @@ class LoopbackDiscord:
         """Cuts all connections and frees the port. Doing it twice does no harm."""
         runner, self._runner = self._runner, None
         if runner is not None:
-            self._gateway.cut(resumable=False)
+            self.gateway.cut(resumable=False)
             await runner.cleanup()
 
     # --- What tests look at
@@ -124,12 +125,12 @@ class LoopbackDiscord:
     @property
     def identifies(self) -> int:
         """:class:`int`: How many sessions were begun: one a shard, and one for each that could not resume."""
-        return self._gateway.identifies
+        return self.gateway.identifies
 
     @property
     def resumes(self) -> int:
         """:class:`int`: How many sessions were resumed."""
-        return self._gateway.resumes
+        return self.gateway.resumes
 
     def connector(self) -> LoopbackConnector:
         """A connector for one bot, to be made inside the running event loop."""
@@ -210,39 +211,39 @@ class LoopbackDiscord:
         )
         # Discord leaves "unavailable" out of a guild that is new to the bot; discord.py tells a join by that.
         payload = {key: value for key, value in payloads.guild(guild).items() if key != "unavailable"}
-        self._gateway.dispatch("GUILD_CREATE", guild, payload)
+        self.gateway.dispatch("GUILD_CREATE", guild, payload)
         return guild
 
     def remove_guild(self, guild: Guild) -> None:
         """The bot is removed from a guild."""
         self._world.guilds.remove(guild)
-        self._gateway.dispatch("GUILD_DELETE", guild, {"id": str(guild.id)})
+        self.gateway.dispatch("GUILD_DELETE", guild, {"id": str(guild.id)})
 
     def add_role(self, guild: Guild, name: str, *, permissions: int = 0, colour: int = 0) -> Role:
         """Somebody makes a role."""
         role = self._world.make_role(guild, name, permissions=permissions, colour=colour)
         data = {"guild_id": str(guild.id), "role": payloads.role(role)}
-        self._gateway.dispatch("GUILD_ROLE_CREATE", guild, data)
+        self.gateway.dispatch("GUILD_ROLE_CREATE", guild, data)
         return role
 
     async def join(self, guild: Guild, *, name: str | None = None, user: User | None = None) -> Member:
         """Somebody joins: ``user``, or else a new user with that name."""
         member = self._world.make_member(guild, user or self._world.make_user(name))
         data = {**payloads.member(member), "guild_id": str(guild.id)}
-        self._gateway.dispatch("GUILD_MEMBER_ADD", guild, data)
+        self.gateway.dispatch("GUILD_MEMBER_ADD", guild, data)
         return member
 
     async def leave(self, guild: Guild, member: Member) -> None:
         """A member leaves."""
         guild.members.remove(member)
         data = {"guild_id": str(guild.id), "user": payloads.user(member.user)}
-        self._gateway.dispatch("GUILD_MEMBER_REMOVE", guild, data)
+        self.gateway.dispatch("GUILD_MEMBER_REMOVE", guild, data)
 
     async def say(self, channel: Channel, author: Member | User, content: str) -> Message:
         """Somebody says something."""
         user = author.user if isinstance(author, Member) else author
         message = Message(self._world.next_id(), channel, user, content)
-        self._gateway.dispatch("MESSAGE_CREATE", channel.guild, payloads.message(message))
+        self.gateway.dispatch("MESSAGE_CREATE", channel.guild, payloads.message(message))
         return message
 
     async def drop_gateways(self, *, resumable: bool = True) -> None:
@@ -251,7 +252,7 @@ class LoopbackDiscord:
         Bots come back by themselves: with RESUME, and are sent what they missed, or with IDENTIFY if
         not ``resumable``. Use :meth:`wait_until` with the counters to wait for that.
         """
-        self._gateway.cut(resumable=resumable)
+        self.gateway.cut(resumable=resumable)
 
     # --- Inside
 
