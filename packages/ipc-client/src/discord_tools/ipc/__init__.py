@@ -1,0 +1,62 @@
+"""Request and reply between a Discord bot and everything around it.
+
+The names of the server live in a distribution of their own and are looked up there when they are asked for, so a
+dashboard that only has the client never imports discord.py.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from discord_tools.ipc import errors as _errors
+from discord_tools.ipc._version import __version__
+from discord_tools.ipc.errors import *  # noqa: F403
+from discord_tools.ipc.limits import ClientLimits, ServerLimits
+from discord_tools.ipc.session import ClientSession
+
+_SERVER_NAMES = ("Request", "Route", "Server", "route")
+_HAS_SERVER = find_spec("discord_tools.ipc_server") is not None
+
+if TYPE_CHECKING:
+    from discord_tools.ipc_server import Request, Route, Server, route
+
+    __all__ = (
+        "ClientLimits",
+        "ClientSession",
+        "Request",
+        "Route",
+        "Server",
+        "ServerLimits",
+        "__version__",
+        "route",
+    )
+    __all__ += _errors.__all__
+else:
+    __all__ = (
+        "ClientLimits",
+        "ClientSession",
+        "ServerLimits",
+        "__version__",
+        *_errors.__all__,
+        *(_SERVER_NAMES if _HAS_SERVER else ()),
+    )
+
+    def __getattr__(name: str) -> Any:
+        if name not in _SERVER_NAMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        try:
+            server = import_module("discord_tools.ipc_server")
+        except ModuleNotFoundError as error:
+            # Only the missing distribution is explained. A broken install, discord.py missing say, speaks for itself.
+            if error.name != "discord_tools.ipc_server":
+                raise
+            raise ImportError(
+                f"{__name__}.{name} belongs to the distribution ipc-server, which is not installed here",
+                name=error.name,
+            ) from error
+        return getattr(server, name)
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

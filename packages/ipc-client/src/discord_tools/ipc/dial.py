@@ -1,0 +1,120 @@
+"""Opens a connection to the bot: finds the port, shakes hands, and turns every foreign error into one of ours."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import TypeVar
+
+import aiohttp
+
+from discord_tools.ipc.errors import ConnectError, IPCError, ResolutionError, Unauthorized
+from discord_tools.ipc.limits import ClientLimits
+from discord_tools.ipc.multicast import resolve
+from discord_tools.ipc.transports.websocket import WebSocketTransport
+from discord_tools.ipc.wire.frames import SUBPROTOCOL
+
+__all__ = ("Dialer", "url_of")
+
+ResultT = TypeVar("ResultT")
+
+
+def url_of(host: str, port: int) -> str:
+    """The WebSocket URL of an address; IPv6 addresses get their brackets."""
+    return f"ws://[{host}]:{port}/" if ":" in host else f"ws://{host}:{port}/"
+
+
+class Dialer:
+    """Knows where the bot is and how to get in.
+
+    Parameters
+    ----------
+    port: Optional[:class:`int`]
+        The port to connect to, or ``None`` to ask the multicast port.
+    """
+
+    def __init__(
+        self, host: str, port: int | None, multicast_port: int, secret_key: str | None, limits: ClientLimits
+    ) -> None:
+        self._host = host
+        self._port = port
+        self._multicast_port = multicast_port
+        self._secret_key = secret_key
+        self._limits = limits
+        self._found: int | None = None
+
+    @property
+    def port(self) -> int | None:
+        """Optional[:class:`int`]: The port to connect to, if it is given or was found."""
+        return self._port if self._port is not None else self._found
+
+    async def dial(self, http: aiohttp.ClientSession) -> WebSocketTransport:
+        """Makes one attempt to connect.
+
+        Raises
+        ------
+        ConnectError
+            Nobody answers there, or somebody else does.
+        ResolutionError
+            The multicast port does not tell the bot's port.
+        Unauthorized
+            The server does not accept the secret key.
+        """
+        port = self.port
+        if port is None:
+            port = self._found = await self._resolve(http)
+        try:
+            return await self._within(lambda: self._connect(http, port), port, ConnectError)
+        except IPCError:
+            self._found = None  # the bot may have moved
+            raise
+
+    async def _resolve(self, http: aiohttp.ClientSession) -> int:
+        host, port = self._host, self._multicast_port
+        return await self._within(
+            lambda: resolve(http, url_of(host, port), host, port, self._secret_key), port, ResolutionError
+        )
+
+    async def _connect(self, http: aiohttp.ClientSession, port: int) -> WebSocketTransport:
+        socket = await http.ws_connect(
+            url_of(self._host, port),
+            protocols=(SUBPROTOCOL,),
+            headers={} if self._secret_key is None else {"Authorization": self._secret_key},
+            max_msg_size=self._limits.message_bytes,
+            heartbeat=self._limits.heartbeat,
+            timeout=aiohttp.ClientWSTimeout(ws_close=self._limits.close),
+            compress=0,
+        )
+        if socket.protocol != SUBPROTOCOL:
+            await socket.close()
+            raise ConnectError(self._host, port, f"the server there does not speak {SUBPROTOCOL}")
+        return WebSocketTransport(socket)
+
+    async def _within(
+        self, attempt: Callable[[], Awaitable[ResultT]], port: int, failure: type[ConnectError]
+    ) -> ResultT:
+        """Bounds one attempt in time and maps what aiohttp and the system raise."""
+        try:
+            async with asyncio.timeout(self._limits.handshake):
+                return await attempt()
+        except TimeoutError as error:
+            reason = f"no answer within {self._limits.handshake:g} s"
+            raise failure(self._host, port, reason) from error
+        except aiohttp.WSServerHandshakeError as error:
+            if error.status == HTTPStatus.UNAUTHORIZED:
+                raise Unauthorized(self._host, port) from error
+            raise failure(self._host, port, _refusal(error.status)) from error
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            # ValueError: aiohttp raises it for hosts and ports that make no URL.
+            if isinstance(error, IPCError):
+                raise
+            raise failure(self._host, port, str(error) or type(error).__name__) from error
+
+
+def _refusal(status: int) -> str:
+    if status == HTTPStatus.FORBIDDEN:
+        return "the server refuses this origin (HTTP 403)"
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        return "the server has too many connections or is shutting down (HTTP 503)"
+    return f"something else listens there: it answers HTTP {status} to a WebSocket handshake"

@@ -1,0 +1,476 @@
+"""Every exception of the library, in one tree, and its code on the wire.
+
+The first level of the tree answers "what can the caller do about it": connect again, fix the key,
+fix the call, or read the bot's log.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, TypedDict
+
+__all__ = (
+    "AlreadyResponded",
+    "BadData",
+    "Cancelled",
+    "ConnectError",
+    "ConnectionLost",
+    "DeadlineExceeded",
+    "DecodeError",
+    "DuplicateRoute",
+    "EncodeError",
+    "Forbidden",
+    "IPCError",
+    "InvalidRequest",
+    "ListenError",
+    "NotReady",
+    "Overloaded",
+    "ProtocolError",
+    "RemoteError",
+    "RequestTimeout",
+    "ResolutionError",
+    "RouteError",
+    "RouteFailed",
+    "SessionClosed",
+    "TooLarge",
+    "Unauthorized",
+    "UnknownEndpoint",
+    "Violation",
+)
+
+
+class IPCError(Exception):
+    """The base of every exception that this library raises.
+
+    .. versionadded:: 1.0
+    """
+
+
+class ConnectError(IPCError, ConnectionError):
+    """The bot could not be reached.
+
+    Nothing was sent, so repeating the request is always safe.
+
+    .. versionadded:: 1.0
+
+    Attributes
+    ----------
+    host: :class:`str`
+        The host that was tried.
+    port: :class:`int`
+        The port that was tried.
+    reason: :class:`str`
+        Why it did not work, in words.
+    """
+
+    def __init__(self, host: str, port: int, reason: str) -> None:
+        super().__init__(host, port, reason)
+        self.host: str = host
+        self.port: int = port
+        self.reason: str = reason
+
+    def __str__(self) -> str:
+        return f"cannot connect to {self.host}:{self.port}: {self.reason}"
+
+
+class ResolutionError(ConnectError):
+    """The multicast port gave no usable answer, so the bot's port is not known.
+
+    Give ``port`` to the session, or check that the server runs with ``multicast=True`` and that no
+    other bot on the same machine holds the multicast port.
+
+    .. versionadded:: 1.0
+    """
+
+    def __str__(self) -> str:
+        return f"cannot find the bot's port through the multicast port {self.host}:{self.port}: {self.reason}"
+
+
+class Unauthorized(IPCError):
+    """The server does not accept the secret key.
+
+    It is raised by the request at hand and the connection is not tried again until the next one.
+
+    .. versionadded:: 1.0
+
+    Attributes
+    ----------
+    host: :class:`str`
+        The host that refused the key.
+    port: :class:`int`
+        The port that refused the key.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        super().__init__(host, port)
+        self.host: str = host
+        self.port: int = port
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port} does not accept the secret key (it must equal Server.secret_key)"
+
+
+class ConnectionLost(IPCError, ConnectionError):
+    """The connection broke after the call was sent and before it was answered.
+
+    The route may have run, or not. Repeat the request only if running it twice does no harm.
+
+    .. versionadded:: 1.0
+
+    Attributes
+    ----------
+    endpoint: :class:`str`
+        The endpoint that was called.
+    """
+
+    def __init__(self, endpoint: str) -> None:
+        super().__init__(endpoint)
+        self.endpoint: str = endpoint
+
+    def __str__(self) -> str:
+        return f"the connection was lost while {self.endpoint!r} was waiting for its answer; the route may have run"
+
+
+class SessionClosed(IPCError, RuntimeError):
+    """The session was closed before or during the request.
+
+    .. versionadded:: 1.0
+    """
+
+    def __str__(self) -> str:
+        return "the session is closed"
+
+
+class RequestTimeout(IPCError, TimeoutError):
+    """No answer came within the session's timeout. The bot was told to stop working on it.
+
+    .. versionadded:: 1.0
+
+    Attributes
+    ----------
+    endpoint: :class:`str`
+        The endpoint that was called.
+    seconds: :class:`float`
+        The timeout that ran out, in seconds.
+    """
+
+    def __init__(self, endpoint: str, seconds: float) -> None:
+        super().__init__(endpoint, seconds)
+        self.endpoint: str = endpoint
+        self.seconds: float = seconds
+
+    def __str__(self) -> str:
+        return f"no answer from {self.endpoint!r} within {self.seconds:g} s"
+
+
+class EncodeError(IPCError, TypeError):
+    """The data of a request cannot be written as JSON. Nothing was sent.
+
+    .. versionadded:: 1.0
+    """
+
+
+class DecodeError(IPCError, ValueError):
+    """The answer is not of the type that was asked for.
+
+    .. versionadded:: 1.0
+    """
+
+
+class ProtocolError(IPCError):
+    """The other side does not keep to the protocol, so the connection cannot go on.
+
+    .. versionadded:: 1.0
+    """
+
+
+class ListenError(IPCError, OSError):
+    """The server cannot listen on its address.
+
+    .. versionadded:: 1.0
+
+    Attributes
+    ----------
+    host: :class:`str`
+        The host that was tried.
+    port: :class:`int`
+        The port that was tried.
+    reason: :class:`str`
+        Why it did not work, in words.
+    """
+
+    def __init__(self, host: str, port: int, reason: str) -> None:
+        super().__init__(host, port, reason)
+        self.host: str = host
+        self.port: int = port
+        self.reason: str = reason
+
+    def __str__(self) -> str:
+        return f"cannot listen on {self.host}:{self.port}: {self.reason}"
+
+
+class DuplicateRoute(IPCError, ValueError):
+    """Two routes have the same name.
+
+    .. versionadded:: 1.0
+
+    Attributes
+    ----------
+    name: :class:`str`
+        The name, with its leading ``/``.
+    first: :class:`str`
+        Where the route that keeps the name is defined.
+    second: :class:`str`
+        Where the route that was refused is defined.
+    """
+
+    def __init__(self, name: str, first: str, second: str) -> None:
+        super().__init__(name, first, second)
+        self.name: str = name
+        self.first: str = first
+        self.second: str = second
+
+    def __str__(self) -> str:
+        return f"two routes are named {self.name!r}: {self.first} and {self.second}"
+
+
+class AlreadyResponded(IPCError, RuntimeError):
+    """A route tried to answer a request that has its answer already.
+
+    .. versionadded:: 1.0
+
+    Attributes
+    ----------
+    endpoint: :class:`str`
+        The endpoint of the request.
+    """
+
+    def __init__(self, endpoint: str) -> None:
+        super().__init__(endpoint)
+        self.endpoint: str = endpoint
+
+    def __str__(self) -> str:
+        return f"the request to {self.endpoint!r} has been answered already"
+
+
+class RemoteError(IPCError):
+    """The bot answered with an error.
+
+    A route raises one of the subclasses, usually :exc:`RouteError`, to send it to the caller.
+
+    .. versionadded:: 1.0
+
+    Parameters
+    ----------
+    message: :class:`str`
+        What went wrong, for people. The caller sees it, so it must hold nothing internal.
+    data: Any
+        More about it, for programs: anything that can be written as JSON. Defaults to ``None``.
+
+    Attributes
+    ----------
+    code: :class:`int`
+        The number of the error on the wire. Negative ones belong to the protocol, positive ones to routes.
+    message: :class:`str`
+        What went wrong, for people.
+    data: Any
+        More about it, for programs, or ``None``.
+    endpoint: Optional[:class:`str`]
+        The endpoint that was called, or ``None`` where the error was made by a route and not received.
+    """
+
+    code: int = -32000
+
+    def __init__(self, message: str, *, data: Any = None) -> None:
+        super().__init__(message)
+        self.message: str = message
+        self.data: Any = data
+        self.endpoint: str | None = None
+
+    def __str__(self) -> str:
+        where = "" if self.endpoint is None else f"{self.endpoint!r}: "
+        return f"{where}{self.message} (code {self.code})"
+
+
+class InvalidRequest(RemoteError):
+    """The bot did not understand the call itself.
+
+    .. versionadded:: 1.0
+    """
+
+    code = -32600
+
+
+class UnknownEndpoint(RemoteError, LookupError):
+    """The bot has no route of that name.
+
+    .. versionadded:: 1.0
+    """
+
+    code = -32601
+
+
+class Violation(TypedDict):
+    """One entry of :attr:`BadData.errors`.
+
+    .. versionadded:: 1.0
+
+    Attributes
+    ----------
+    path: :class:`str`
+        Where in the data, ``top`` or ``members[3].id``; empty for the data as a whole.
+    message: :class:`str`
+        What is wrong there.
+    """
+
+    path: str
+    message: str
+
+
+class BadData(RemoteError, ValueError):
+    """The data of the request does not fit what the route asks for.
+
+    .. versionadded:: 1.0
+    """
+
+    code = -32602
+
+    @property
+    def errors(self) -> list[Violation]:
+        """List[:class:`Violation`]: What is wrong and where. Empty where the bot did not say."""
+        return self.data if isinstance(self.data, list) else []
+
+
+class RouteFailed(RemoteError):
+    """The route raised an exception, or its answer cannot be written as JSON.
+
+    The text of the exception stays on the bot. Its log has the traceback under :attr:`error_id`.
+
+    .. versionadded:: 1.0
+    """
+
+    code = -32603
+
+    @property
+    def error_id(self) -> str | None:
+        """Optional[:class:`str`]: What to search the bot's log for, or ``None`` where the bot did not say."""
+        value: Any = self.data.get("error_id") if isinstance(self.data, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+        return value if isinstance(value, str) else None
+
+
+class Forbidden(RemoteError):
+    """The caller may not do this.
+
+    .. versionadded:: 1.0
+    """
+
+    code = -32002
+
+
+class NotReady(RemoteError):
+    """The bot is not ready for this yet, or not any more: it is starting or shutting down.
+
+    .. versionadded:: 1.0
+    """
+
+    code = -32003
+
+
+class Overloaded(RemoteError):
+    """The bot has too many calls in progress. It did not start this one.
+
+    .. versionadded:: 1.0
+    """
+
+    code = -32004
+
+
+class DeadlineExceeded(RemoteError, TimeoutError):
+    """The bot gave the call up because its time was over.
+
+    .. versionadded:: 1.0
+    """
+
+    code = -32005
+
+
+class Cancelled(RemoteError):
+    """The call was ended on the bot's side before it had an answer.
+
+    .. versionadded:: 1.0
+    """
+
+    code = -32006
+
+
+class TooLarge(RemoteError):
+    """The data or the answer is larger than the other side takes in one message.
+
+    .. versionadded:: 1.0
+    """
+
+    code = -32007
+
+
+class RouteError(RemoteError):
+    """A route's own error.
+
+    .. versionadded:: 1.0
+
+    Parameters
+    ----------
+    code: :class:`int`
+        The route's own number for this error, 1 or more; HTTP's numbers are a good choice.
+    message: :class:`str`
+        What went wrong, for people. The caller sees it, so it must hold nothing internal.
+    data: Any
+        More about it, for programs: anything that can be written as JSON. Defaults to ``None``.
+
+    Raises
+    ------
+    ValueError
+        The code is 0 or negative: those belong to the protocol.
+    """
+
+    def __init__(self, code: int, message: str, *, data: Any = None) -> None:
+        if code < 1:
+            raise ValueError(f"the code of a route's own error must be 1 or more, not {code}")
+        super().__init__(message, data=data)
+        self.code = code
+
+
+_BY_CODE: dict[int, type[RemoteError]] = {
+    cls.code: cls
+    for cls in (
+        InvalidRequest,
+        UnknownEndpoint,
+        BadData,
+        RouteFailed,
+        Forbidden,
+        NotReady,
+        Overloaded,
+        DeadlineExceeded,
+        Cancelled,
+        TooLarge,
+    )
+}
+
+
+class ErrorCodes:
+    """Numbers that never become an exception of their own class."""
+
+    PARSE_ERROR: ClassVar[int] = -32700
+    UNAUTHORIZED: ClassVar[int] = -32001
+
+
+def remote_error(endpoint: str, code: int, message: str, data: Any) -> RemoteError:
+    """Makes the exception for an error that came over the wire."""
+    error: RemoteError
+    if code > 0:
+        error = RouteError(code, message, data=data)
+    elif cls := _BY_CODE.get(code):
+        error = cls(message, data=data)
+    else:
+        error = RemoteError(message, data=data)
+        error.code = code
+    error.endpoint = endpoint
+    return error

@@ -1,0 +1,86 @@
+"""Frozen settings of both sides, each with its unit and the reason for its default."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ("ClientLimits", "ServerLimits")
+
+#: What one message may weigh: the largest that older clients of this idea can take, too.
+DEFAULT_MESSAGE_BYTES = 4 * 1024 * 1024
+
+#: A pack stays below this even when more frames wait, so that one message never holds up the loop for long.
+PACK_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientLimits:
+    """What a :class:`ClientSession` grants itself and the bot.
+
+    .. versionadded:: 1.0
+
+    Attributes
+    ----------
+    message_bytes: :class:`int`
+        The largest answer that is accepted, in bytes. Defaults to 4 MiB, the same as the server's.
+    heartbeat: :class:`float`
+        After so many seconds of silence the bot is asked for a sign of life; after half as many more without one the
+        connection is given up. Defaults to 20 seconds: less than the usual idle time-out of proxies.
+    handshake: :class:`float`
+        How long one attempt to connect may take, in seconds. Defaults to 5.
+    backoff: :class:`float`
+        The longest pause before the second attempt to connect, in seconds; it doubles with each further attempt,
+        and a random part of it is waited. Defaults to 0.1.
+    backoff_max: :class:`float`
+        The longest pause between two attempts, in seconds. Defaults to 2, so that a restarted bot is found within
+        about a second.
+    close: :class:`float`
+        How long closing may wait for the bot to agree, in seconds. Defaults to 1.
+    """
+
+    message_bytes: int = DEFAULT_MESSAGE_BYTES
+    heartbeat: float = 20.0
+    handshake: float = 5.0
+    backoff: float = 0.1
+    backoff_max: float = 2.0
+    close: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerLimits:
+    """What a :class:`Server` grants its clients.
+
+    .. versionadded:: 1.0
+
+    Attributes
+    ----------
+    message_bytes: :class:`int`
+        The largest message in either direction, in bytes. Defaults to 4 MiB.
+    calls: :class:`int`
+        How many calls of one client may be in progress. Further ones wait in the client. Defaults to 1024.
+    connections: :class:`int`
+        How many connections may be open at once; further ones get HTTP 503. Defaults to 2048.
+    call_seconds: :class:`float`
+        How long a route may take when the caller named no shorter time, in seconds. Defaults to 60, twice the
+        client's own timeout, so that it only ends what nobody waits for.
+    grace: :class:`float`
+        How long :meth:`Server.terminate_server` waits for routes in progress, in seconds. Defaults to 5, half of
+        what container runtimes give before they kill.
+    heartbeat: :class:`float`
+        After so many seconds of silence a client is asked for a sign of life; after half as many more without one
+        its connection is given up. Defaults to 20.
+    handshake: :class:`float`
+        How long a new connection may take to say what it is, in seconds. Defaults to 5.
+    backlog_bytes: :class:`int`
+        How many bytes of answers may wait for one client that reads slowly before no more of its calls are read.
+        Defaults to 8 MiB.
+    """
+
+    message_bytes: int = DEFAULT_MESSAGE_BYTES
+    calls: int = 1024
+    connections: int = 2048
+    call_seconds: float = 60.0
+    grace: float = 5.0
+    heartbeat: float = 20.0
+    handshake: float = 5.0
+    backlog_bytes: int = 8 * 1024 * 1024

@@ -1,0 +1,52 @@
+"""Asks the multicast port for the bot's real port."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import aiohttp
+import msgspec
+
+from discord_tools.ipc.errors import ResolutionError, Unauthorized
+
+__all__ = ("resolve",)
+
+
+class _Answer(msgspec.Struct):
+    # Some of the older servers of this idea send the port as a string.
+    port: int | str | None = None
+    code: int | None = None
+    error: Any = None
+
+
+async def resolve(
+    http: aiohttp.ClientSession, url: str, host: str, multicast_port: int, secret_key: str | None
+) -> int:
+    """Returns the port that the multicast port at ``url`` tells.
+
+    Raises
+    ------
+    Unauthorized
+        It does not accept the secret key.
+    ResolutionError
+        It answers something that is no port.
+    """
+    async with http.ws_connect(url, autoping=False, max_msg_size=64 * 1024) as socket:
+        question = {"connect": True, "headers": {"Authorization": secret_key}}
+        await socket.send_str(msgspec.json.encode(question).decode())
+        message = await socket.receive()
+    if message.type is not aiohttp.WSMsgType.TEXT:
+        raise ResolutionError(host, multicast_port, "it closed the connection without an answer")
+    try:
+        answer = msgspec.json.decode(message.data, type=_Answer)
+        port = int(answer.port or 0)
+    except (msgspec.DecodeError, ValueError) as error:
+        raise ResolutionError(
+            host, multicast_port, "something else listens there: its answer names no port"
+        ) from error
+    if answer.code in (401, 403):
+        raise Unauthorized(host, multicast_port)
+    if not 0 < port < 65536:
+        reason = f"it answers with an error: {answer.error}" if answer.error else "its answer names no port"
+        raise ResolutionError(host, multicast_port, reason)
+    return port

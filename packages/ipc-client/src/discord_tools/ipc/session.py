@@ -1,0 +1,296 @@
+"""The client's public face."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Coroutine, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+import aiohttp
+import msgspec
+from msgspec import Raw
+
+from discord_tools.ipc.connection import Stale
+from discord_tools.ipc.dial import Dialer, url_of
+from discord_tools.ipc.errors import DecodeError, EncodeError, RequestTimeout, SessionClosed
+from discord_tools.ipc.limits import ClientLimits
+from discord_tools.ipc.missing import MISSING
+from discord_tools.ipc.secret import checked_key
+from discord_tools.ipc.supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from discord_tools.ipc_server import Route
+
+__all__ = ("ClientSession",)
+
+T = TypeVar("T")
+
+
+class ClientSession:
+    """A simple wrapper around an :class:`aiohttp.ClientSession` for easy handling with an IPC server.
+
+    One connection carries any number of requests at a time. It is opened by ``async with`` or by the first request,
+    and opened again by itself when it breaks: a session outlives restarts of the bot. A session may be constructed
+    anywhere, also where no event loop runs; from then on it belongs to the loop that uses it first.
+
+    .. versionadded:: 1.0
+
+    .. container:: operations
+
+        .. describe:: async with x
+
+            Asynchronously starts this client session, and closes it at the end. See :meth:`start`.
+
+        .. describe:: await x(route, **data)
+
+            The same as :meth:`request`.
+
+    Parameters
+    ----------
+    host: :class:`str`
+        The host to connect to. Defaults to ``localhost``.
+    port: :class:`int`
+        The port to connect to. If missing, uses the multicast port.
+    multicast_port: :class:`int`
+        The multicast port to connect to. Defaults to ``20000``.
+    secret_key: :class:`str`
+        The secret key to use on the ``Authorization`` header on request.
+        This must have the same value as :attr:`Server.secret_key`.
+    session: :class:`aiohttp.ClientSession`
+        The session to use with this handler, which is never closed by it. If not provided creates a new one.
+    timeout: Optional[:class:`float`]
+        How long a request may take in all, in seconds; ``None`` for no limit. The bot is told and stops working on a
+        request whose time is over. Defaults to 30: longer than any healthy route takes, shorter than a person waits.
+        For a single request, put ``async with asyncio.timeout(...)`` around it.
+    connect_timeout: :class:`float`
+        How long a request waits for a connection when there is none, in seconds. Meanwhile attempts go on in the
+        background, with growing pauses. 0 fails at once. Defaults to 5: a bot restarts within that.
+    headers: Optional[Mapping[:class:`str`, Any]]
+        What routes find in :attr:`Request.headers`. Defaults to nothing.
+    limits: :class:`ClientLimits`
+        Sizes and times that seldom need a change.
+
+    Raises
+    ------
+    ValueError
+        The secret key is empty or has characters that no HTTP header can hold, or a timeout is negative.
+
+    Attributes
+    ----------
+    host: :class:`str`
+        The host to connect to.
+    port: Optional[:class:`int`]
+        The port that was given, or ``None``.
+    multicast_port: :class:`int`
+        The multicast port to ask where no port was given.
+    timeout: Optional[:class:`float`]
+        How long a request may take in all, in seconds.
+    connect_timeout: :class:`float`
+        How long a request waits for a connection, in seconds.
+    """
+
+    def __init__(
+        self,
+        host: str = "localhost",
+        port: int = MISSING,
+        multicast_port: int = 20000,
+        secret_key: str = MISSING,
+        *,
+        session: aiohttp.ClientSession = MISSING,
+        timeout: float | None = 30.0,
+        connect_timeout: float = 5.0,
+        headers: Mapping[str, Any] | None = None,
+        limits: ClientLimits = ClientLimits(),  # noqa: B008 (it is frozen)
+    ) -> None:
+        if (timeout is not None and timeout <= 0) or connect_timeout < 0:
+            raise ValueError("a timeout must not be negative")
+        self.host: str = host
+        self.port: int | None = None if port is MISSING else port
+        self.multicast_port: int = multicast_port
+        self.timeout: float | None = timeout
+        self.connect_timeout: float = connect_timeout
+        self._secret_key = checked_key(secret_key)
+        self._given: aiohttp.ClientSession | None = None if session is MISSING else session
+        self._own: aiohttp.ClientSession | None = None
+        self._closed = False
+        self._decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
+        self._dialer = Dialer(host, self.port, multicast_port, self._secret_key, limits)
+        self._supervisor = Supervisor(self._dialer, self._http, limits, host, timeout, dict(headers or {}))
+
+    @property
+    def resolved_port(self) -> int:
+        """:class:`int`: Returns the resolved port to connect to, this is either the ``port`` parameter
+        or the ``multicast_port`` parameter if no value was provided on the previous one.
+        """
+        return self.multicast_port if self.port is None else self.port
+
+    @property
+    def secret_key(self) -> str | None:
+        """Optional[:class:`str`]: Returns the secret key used for requests, or ``None``."""
+        return self._secret_key
+
+    @property
+    def url(self) -> str:
+        """:class:`str`: Returns the WebSocket URL of the bot: with the port that the multicast port told, once it has
+        been asked, and with :attr:`resolved_port` before.
+        """
+        port = self._dialer.port
+        return url_of(self.host, self.resolved_port if port is None else port).rstrip("/")
+
+    def is_connected(self) -> bool:
+        """:class:`bool`: Returns whether there is a connection to the bot at the moment."""
+        connection = self._supervisor.connection
+        return connection is not None and connection.usable
+
+    def is_closed(self) -> bool:
+        """:class:`bool`: Returns whether the session was closed."""
+        return self._closed
+
+    async def start(self) -> None:
+        """|coro|
+
+        Connects, and keeps the connection from then on.
+
+        A bot that cannot be reached is no error here, since a dashboard may start before its bot: attempts go on in
+        the background. Calling it again does nothing; requests call it by themselves.
+
+        Raises
+        ------
+        Unauthorized
+            The server does not accept the secret key.
+        SessionClosed
+            The session was closed.
+        """
+        if self._closed:
+            raise SessionClosed
+        await self._supervisor.first_attempt()
+
+    async def close(self) -> None:
+        """|coro|
+
+        Closes the connection. Requests in progress raise :exc:`SessionClosed` or :exc:`ConnectionLost`.
+        A session that was given by the caller stays open. Calling it again does nothing.
+        """
+        self._closed = True
+        await self._supervisor.close()
+        own, self._own = self._own, None
+        if own is not None:
+            await own.close()
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self.start()
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    @overload
+    async def request(self, route: str | Route[Any], /, **data: Any) -> Any: ...
+
+    @overload
+    async def request(self, route: str | Route[Any], type: type[T], /, **data: Any) -> T: ...
+
+    async def request(self, route: str | Route[Any], type: Any = Any, /, **data: Any) -> Any:
+        """|coro|
+
+        Calls a route and waits for its answer. Any number of requests may be in progress at a time.
+
+        Cancelling it is safe and cancels the route, too.
+
+        Parameters
+        ----------
+        route: Union[:class:`str`, :class:`Route`]
+            The route to call, with or without the leading ``/``.
+        type: Type
+            What to decode the answer into: a builtin type, a dataclass, a :class:`typing.TypedDict`, a
+            :class:`msgspec.Struct`, ... Defaults to plain dicts, lists, strings and numbers. It can only be given
+            by position, so that the data may have a ``type`` of its own.
+        **data: Any
+            The data to send to the route: whatever can be written as JSON.
+
+        Raises
+        ------
+        ConnectError
+            There is no connection to the bot, and none came within :attr:`connect_timeout`. Nothing was sent.
+        Unauthorized
+            The server does not accept the secret key.
+        RequestTimeout
+            No answer came within :attr:`timeout`.
+        ConnectionLost
+            The connection broke while the request waited for its answer; the route may have run.
+        RemoteError
+            The bot answered with an error; the subclass tells which.
+        EncodeError
+            The data cannot be written as JSON.
+        DecodeError
+            The answer is not of the type asked for.
+        SessionClosed
+            The session was closed.
+        """
+        raw = await self._call(str(route), _encode(data))
+        try:
+            return msgspec.json.decode(raw) if type is Any else self._decoder(type).decode(raw)
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+            raise DecodeError(f"the answer of {str(route)!r} is not what was asked for: {error}") from error
+
+    @overload
+    def __call__(self, route: str | Route[Any], /, **data: Any) -> Coroutine[Any, Any, Any]: ...
+
+    @overload
+    def __call__(self, route: str | Route[Any], type: type[T], /, **data: Any) -> Coroutine[Any, Any, T]: ...
+
+    def __call__(self, route: str | Route[Any], type: Any = Any, /, **data: Any) -> Coroutine[Any, Any, Any]:
+        return self.request(route, type, **data)
+
+    async def _call(self, endpoint: str, params: Raw) -> Raw:
+        timeout = self.timeout
+        if timeout is None:
+            return await self._call_within(endpoint, params, math.inf)
+        return await self._call_within(endpoint, params, timeout)
+
+    async def _call_within(self, endpoint: str, params: Raw, timeout: float) -> Raw:
+        loop = asyncio.get_running_loop()
+        end = loop.time() + timeout
+        while not self._closed:
+            connection = self._supervisor.connection
+            if connection is None or not connection.usable:
+                wait = min(self.connect_timeout, end - loop.time())
+                connection = await self._supervisor.connected(max(wait, 0.0))
+            left = end - loop.time()
+            if left <= 0:
+                raise RequestTimeout(endpoint, timeout)
+            try:
+                return await connection.call(endpoint, params, None if left == math.inf else left)
+            except Stale:
+                continue
+        raise SessionClosed
+
+    def _decoder(self, type_: Any) -> msgspec.json.Decoder[Any]:
+        decoder = self._decoders.get(type_)
+        if decoder is None:
+            decoder = self._decoders[type_] = msgspec.json.Decoder(type_)
+        return decoder
+
+    def _http(self) -> aiohttp.ClientSession:
+        if self._given is not None:
+            return self._given
+        if self._own is None:
+            self._own = aiohttp.ClientSession()
+        return self._own
+
+
+def _encode(data: dict[str, Any]) -> Raw:
+    try:
+        return Raw(msgspec.json.encode(data))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise EncodeError(f"the data cannot be written as JSON: {error}") from error

@@ -1,0 +1,97 @@
+"""The frames on the wire: JSON-RPC 2.0 calls, notifications and replies, and the parameters of our own methods."""
+
+from __future__ import annotations
+
+from typing import Any, Final, TypeAlias
+
+from msgspec import UNSET, Raw, Struct, UnsetType
+
+__all__ = (
+    "BYE",
+    "CANCEL",
+    "HELLO",
+    "RESERVED",
+    "SUBPROTOCOL",
+    "Bye",
+    "Cancel",
+    "ErrorObject",
+    "Frame",
+    "Grants",
+    "Hello",
+    "Id",
+    "Welcome",
+)
+
+SUBPROTOCOL: Final = "discord-tools.ipc.1"
+
+#: Methods that start so belong to the protocol; JSON-RPC 2.0 reserves the prefix for that.
+RESERVED: Final = "rpc."
+HELLO: Final = "rpc.hello"
+CANCEL: Final = "rpc.cancel"
+BYE: Final = "rpc.bye"
+
+Id: TypeAlias = int | str | float | None
+
+
+class ErrorObject(Struct, omit_defaults=True, gc=False):
+    """The ``error`` member of a reply."""
+
+    code: int
+    message: str
+    data: Raw | UnsetType = UNSET
+
+
+class Frame(Struct, gc=False):
+    """A call (``id`` and ``method``), a notification (``method`` alone) or a reply (``id`` and ``result`` or ``error``).
+
+    One type for all three, because then one pass of a compiled decoder reads a pack of them. Parameters and results
+    stay as they came: only who uses them knows their type.
+    """
+
+    jsonrpc: str | UnsetType = UNSET
+    id: Id | UnsetType = UNSET
+    method: str | UnsetType = UNSET
+    params: Raw | UnsetType = UNSET
+    result: Raw | UnsetType = UNSET
+    error: ErrorObject | UnsetType = UNSET
+    headers: dict[str, Any] | UnsetType = UNSET
+
+
+class Hello(Struct, omit_defaults=True):
+    """Parameters of the first call on a connection.
+
+    ``timeout`` is how many seconds the client waits for an answer, and ``headers`` what its calls carry; said once,
+    neither weighs on every call.
+    """
+
+    client: str
+    timeout: float | None = None
+    headers: dict[str, Any] = {}
+
+
+class Grants(Struct):
+    """What the server accepts."""
+
+    calls: int
+    message_bytes: int
+
+
+class Welcome(Struct):
+    """Result of the first call on a connection."""
+
+    server: str
+    heartbeat: float
+    limits: Grants
+    ready: bool
+
+
+class Cancel(Struct):
+    """Parameters of ``rpc.cancel``: the caller does not wait for this call any more."""
+
+    id: Id
+
+
+class Bye(Struct):
+    """Parameters of ``rpc.bye``: this side closes the connection soon and starts no more calls on it."""
+
+    reason: str

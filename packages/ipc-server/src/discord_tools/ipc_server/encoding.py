@@ -1,0 +1,211 @@
+"""Answers to JSON, Discord's objects included: Discord's own field names and types, ids and permissions as strings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import discord
+import msgspec
+
+__all__ = ("encode_answer",)
+
+#: What needs no second look. Most answers hold nothing else.
+_PLAIN = frozenset({str, int, float, bool, type(None), bytes})
+
+
+def encode_answer(value: Any) -> bytes:
+    """Writes an answer as JSON.
+
+    Raises
+    ------
+    TypeError
+        A part of it cannot be written as JSON.
+    """
+    try:
+        return _encode(value if type(value) in _PLAIN else _without_enums(value))
+    except (ValueError, RecursionError) as error:
+        # ValueError: an integer or a string that JSON has no form for.
+        raise TypeError(str(error)) from error
+
+
+def _without_enums(value: Any) -> Any:
+    """Replaces discord.py's enum members, which are tuples and would be written as ``["text", 0]``.
+
+    Returns the same object where there are none, which is nearly always.
+    """
+    kind = type(value)
+    if kind is dict:
+        if _PLAIN.issuperset(map(type, value.values())):
+            return value
+        return {key: _without_enums(item) for key, item in value.items()}
+    if kind is list or kind is tuple or kind is set:
+        return value if _PLAIN.issuperset(map(type, value)) else [_without_enums(item) for item in value]
+    return value.value if isinstance(value, tuple) and kind.__module__ == discord.enums.__name__ else value
+
+
+def _id(thing: Any) -> str | None:
+    return None if thing is None else str(thing.id)
+
+
+def _hash(asset: discord.Asset | None) -> str | None:
+    return None if asset is None else asset.key
+
+
+def _user(user: discord.abc.User) -> dict[str, Any]:
+    return {
+        "id": str(user.id),
+        "username": user.name,
+        "discriminator": user.discriminator,
+        "global_name": getattr(user, "global_name", None),
+        "avatar": _hash(user.avatar),
+        "bot": user.bot,
+        "display_name": user.display_name,
+        "avatar_url": user.display_avatar.url,
+    }
+
+
+def _member(member: discord.Member) -> dict[str, Any]:
+    return {
+        "user": _user(member._user),  # pyright: ignore[reportPrivateUsage] (a member has no other way to its user)
+        "guild_id": str(member.guild.id),
+        "nick": member.nick,
+        "avatar": _hash(member.guild_avatar),
+        "roles": [str(role.id) for role in member.roles if not role.is_default()],
+        "joined_at": member.joined_at,
+        "premium_since": member.premium_since,
+        "pending": member.pending,
+        "communication_disabled_until": member.timed_out_until,
+        "display_name": member.display_name,
+        "avatar_url": member.display_avatar.url,
+    }
+
+
+def _guild(guild: discord.Guild) -> dict[str, Any]:
+    return {
+        "id": str(guild.id),
+        "name": guild.name,
+        "icon": _hash(guild.icon),
+        "icon_url": guild.icon.url if guild.icon else None,
+        "owner_id": None if guild.owner_id is None else str(guild.owner_id),
+        "description": guild.description,
+        "member_count": guild.member_count,
+        "features": guild.features,
+        "premium_tier": guild.premium_tier,
+        "preferred_locale": guild.preferred_locale.value,
+        "unavailable": guild.unavailable,
+    }
+
+
+def _role(role: discord.Role) -> dict[str, Any]:
+    return {
+        "id": str(role.id),
+        "guild_id": str(role.guild.id),
+        "name": role.name,
+        "color": role.colour.value,
+        "hoist": role.hoist,
+        "position": role.position,
+        "permissions": str(role.permissions.value),
+        "managed": role.managed,
+        "mentionable": role.mentionable,
+    }
+
+
+def _channel(channel: Any) -> dict[str, Any]:
+    out: dict[str, Any] = {"id": str(channel.id), "type": channel.type.value}
+    guild = getattr(channel, "guild", None)
+    if guild is not None:
+        out["guild_id"] = str(guild.id)
+    for name, field in _CHANNEL_FIELDS.items():
+        if hasattr(channel, field):
+            value = getattr(channel, field)
+            out[name] = str(value) if name.endswith("_id") and value is not None else value
+    return out
+
+
+#: Discord's name of a field, and discord.py's.
+_CHANNEL_FIELDS = {
+    "name": "name",
+    "position": "position",
+    "parent_id": "category_id",
+    "topic": "topic",
+    "nsfw": "nsfw",
+    "rate_limit_per_user": "slowmode_delay",
+    "bitrate": "bitrate",
+    "user_limit": "user_limit",
+}
+
+
+def _thread(thread: discord.Thread) -> dict[str, Any]:
+    return {
+        "id": str(thread.id),
+        "type": thread.type.value,
+        "guild_id": str(thread.guild.id),
+        "name": thread.name,
+        "parent_id": str(thread.parent_id),
+        "owner_id": str(thread.owner_id),
+        "message_count": thread.message_count,
+        "member_count": thread.member_count,
+        "rate_limit_per_user": thread.slowmode_delay,
+    }
+
+
+def _message(message: discord.Message) -> dict[str, Any]:
+    return {
+        "id": str(message.id),
+        "channel_id": str(message.channel.id),
+        "guild_id": _id(message.guild),
+        "author": _user(message.author),
+        "content": message.content,
+        "timestamp": message.created_at,
+        "edited_timestamp": message.edited_at,
+        "type": message.type.value,
+        "tts": message.tts,
+        "pinned": message.pinned,
+        "mention_everyone": message.mention_everyone,
+        "attachments": [attachment.to_dict() for attachment in message.attachments],
+        "embeds": [embed.to_dict() for embed in message.embeds],
+        "jump_url": message.jump_url,
+    }
+
+
+def _emoji(emoji: discord.Emoji) -> dict[str, Any]:
+    return {
+        "id": str(emoji.id),
+        "name": emoji.name,
+        "animated": emoji.animated,
+        "managed": emoji.managed,
+        "url": emoji.url,
+    }
+
+
+#: The first class that fits wins, so the narrower ones come first.
+_WRITERS: tuple[tuple[type | tuple[type, ...], Callable[[Any], Any]], ...] = (
+    (discord.Member, _member),
+    ((discord.User, discord.ClientUser), _user),
+    (discord.Guild, _guild),
+    (discord.Role, _role),
+    (discord.Thread, _thread),
+    ((discord.abc.GuildChannel, discord.abc.PrivateChannel), _channel),
+    (discord.Message, _message),
+    (discord.Emoji, _emoji),
+    ((discord.Embed, discord.PartialEmoji, discord.AllowedMentions), lambda value: value.to_dict()),
+    (discord.Asset, lambda asset: asset.url),
+    (discord.Colour, lambda colour: colour.value),
+    (discord.Permissions, lambda permissions: str(permissions.value)),
+    (discord.flags.BaseFlags, lambda flags: flags.value),
+    (discord.utils.SequenceProxy, list),
+    (Mapping, dict),
+    (discord.abc.Snowflake, lambda thing: {"id": str(thing.id)}),
+    (Iterable, list),
+)
+
+
+def _write(value: Any) -> Any:
+    for cls, write in _WRITERS:
+        if isinstance(value, cls):
+            return _without_enums(write(value))
+    raise TypeError(f"objects of type {type(value).__name__} cannot be written as JSON")
+
+
+_encode = msgspec.json.Encoder(enc_hook=_write).encode

@@ -1,0 +1,84 @@
+"""Listening sockets on every address of a host."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import ipaddress
+import socket
+from typing import Final
+
+from discord_tools.ipc.errors import ListenError
+
+__all__ = ("addresses_of", "is_loopback", "listen")
+
+Address = tuple[int, str]
+
+#: What an address answers that the system knows of and no interface has: a hosts file may name ::1 without IPv6.
+_ABSENT: Final = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT, errno.EINVAL)
+
+#: With port 0 the system picks a port on one address; it may be taken on another one, and then both are picked anew.
+_ATTEMPTS: Final = 20
+
+
+async def addresses_of(host: str) -> list[Address]:
+    """Returns family and address of all that a host name stands for.
+
+    Raises
+    ------
+    OSError
+        The name cannot be resolved.
+    """
+    if host == "localhost":
+        # Not every container's hosts file names both, and clients try either first.
+        return [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")]
+    loop = asyncio.get_running_loop()
+    infos = await loop.getaddrinfo(host or None, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    return list(dict.fromkeys((int(family), str(address[0])) for family, _, _, _, address in infos))
+
+
+def is_loopback(address: Address) -> bool:
+    """Whether only this machine can reach the address."""
+    return ipaddress.ip_address(address[1].partition("%")[0]).is_loopback
+
+
+def listen(addresses: list[Address], host: str, port: int) -> list[socket.socket]:
+    """Opens a socket on each address that an interface has, all with the same port.
+
+    Raises
+    ------
+    ListenError
+        The port is taken on one of them, or no interface has any.
+    """
+    for _ in range(_ATTEMPTS):
+        try:
+            return _listen(addresses, port)
+        except OSError as error:
+            if port == 0 and error.errno == errno.EADDRINUSE:
+                continue
+            raise ListenError(host, port, error.strerror or str(error)) from error
+    raise ListenError(host, port, "no port is free on all addresses")
+
+
+def _listen(addresses: list[Address], port: int) -> list[socket.socket]:
+    sockets: list[socket.socket] = []
+    absent: OSError | None = None
+    try:
+        for family, address in addresses:
+            try:
+                opened = socket.create_server((address, port), family=family, backlog=1024)
+            except OSError as error:
+                if error.errno not in _ABSENT:
+                    raise
+                absent = error
+                continue
+            opened.setblocking(False)
+            sockets.append(opened)
+            port = opened.getsockname()[1]
+        if absent is not None and not sockets:
+            raise absent
+    except BaseException:
+        for opened in sockets:
+            opened.close()
+        raise
+    return sockets

@@ -1,0 +1,245 @@
+"""Routes and the table of them. The routes of a cog are there exactly while the cog is."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from types import FrameType, MappingProxyType
+from typing import Any, Generic, TypeVar
+
+import discord
+
+from discord_tools.ipc.errors import DuplicateRoute
+from discord_tools.ipc.missing import MISSING
+from discord_tools.ipc_server.signature import Signature
+
+__all__ = ("Route", "RouteTable", "make_route", "route")
+
+log = logging.getLogger(__name__)
+
+R = TypeVar("R")
+
+
+class Route(Generic[R]):
+    """Represents a server route. :func:`route`, :meth:`Server.route` and :meth:`Server.add_route` make them.
+
+    .. versionadded:: 1.0
+
+    .. container:: operations
+
+        .. describe:: str(x)
+
+            Returns this route name.
+
+        .. describe:: await x(request, ...)
+
+            Calls the function of the route as it stands in the code, without any checks.
+
+    Attributes
+    ----------
+    name: :class:`str`
+        The route name, always prefixed with ``/``.
+    callback: Callable[..., Coroutine[Any, Any, Any]]
+        The callback of the route, this is called when it receives a request.
+    cog: Any
+        The cog, or the client, whose method the callback is. ``None`` for a plain function.
+    """
+
+    __slots__ = ("_arguments", "callback", "cog", "name", "signature")
+
+    def __init__(
+        self,
+        callback: Callable[..., Awaitable[R]],
+        name: str = MISSING,
+        *,
+        namespace: Mapping[str, Any] | None = None,
+    ) -> None:
+        if name is MISSING:
+            name = getattr(callback, "__name__", "")
+        if not isinstance(name, str):
+            raise TypeError(
+                "the name of a route must be a str; the decorator is written with parentheses: @route()"
+            )
+        if not name.strip("/"):
+            raise ValueError("the name of a route must not be empty")
+        if name.startswith("rpc."):
+            raise ValueError("names that begin with 'rpc.' belong to the protocol")
+        owner, _, _ = getattr(callback, "__qualname__", "").rpartition(".")
+        method = bool(owner) and not owner.endswith("<locals>") and not hasattr(callback, "__self__")
+        self.name: str = normal(name)
+        self.callback: Callable[..., Awaitable[R]] = callback
+        self.cog: Any = None
+        self.signature: Signature = Signature(callback, bound=method, namespace=namespace or {})
+        self._arguments: tuple[Any, ...] = ()
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Route[R]:
+        return self if instance is None else self.bound_to(instance)
+
+    def bound_to(self, cog: Any) -> Route[R]:
+        """Returns the same route with its method bound to a cog.
+
+        :meta private:
+        """
+        route: Route[R] = object.__new__(type(self))
+        route.name, route.callback, route.signature = self.name, self.callback, self.signature
+        route.cog, route._arguments = cog, (cog,)
+        return route
+
+    def __call__(self, request: Any, /, *args: Any, **kwargs: Any) -> Awaitable[R]:
+        return self.callback(*self._arguments, request, *args, **kwargs)
+
+    def __str__(self) -> str:
+        return self.name
+
+    def __repr__(self) -> str:
+        return f"<Route name={self.name!r} callback={self.origin}>"
+
+    @property
+    def description(self) -> str:
+        """:class:`str`: The first paragraph of the function's docstring, or an empty string."""
+        text = (self.callback.__doc__ or "").strip().partition("\n\n")[0]
+        return " ".join(text.split())
+
+    @property
+    def origin(self) -> str:
+        """:class:`str`: Where the function is defined: its module and its qualified name."""
+        return f"{self.callback.__module__}.{getattr(self.callback, '__qualname__', self.name)}"
+
+
+def normal(name: str) -> str:
+    """A route name with its leading slash."""
+    return name if name.startswith("/") else f"/{name}"
+
+
+def route(name: str = MISSING) -> Callable[[Callable[..., Awaitable[R]]], Route[R]]:
+    """A decorator that makes a coroutine function a route of the cog, or of the bot class, it is defined in.
+
+    Route and cog come and go together: adding, removing and reloading a cog does the same to its routes. A plain
+    function that is decorated so is handed to :meth:`Server.add_route`.
+
+    Its first parameter after ``self`` is the :class:`Request`; further ones are taken from the request's data by
+    name, checked against their annotations, and looked up in the bot's cache where they are Discord's objects.
+
+    .. versionadded:: 1.0
+
+    Parameters
+    ----------
+    name: :class:`str`
+        The route name, with or without the leading ``/``. Defaults to the function name.
+
+    Raises
+    ------
+    TypeError
+        The function cannot be a route: it is no coroutine function, has no parameter for the request, or one of its
+        annotations cannot be made from JSON.
+    ValueError
+        The name is empty or begins with ``rpc.``, which belongs to the protocol.
+    """
+    return make_route(name, sys._getframe(1))  # pyright: ignore[reportPrivateUsage] (as typing and enum do)
+
+
+def make_route(name: str, frame: FrameType) -> Callable[[Callable[..., Awaitable[R]]], Route[R]]:
+    """The decorator, for a call in ``frame``: names in annotations may be local to it."""
+    if callable(name):
+        raise TypeError("the decorator is written with parentheses: @route()")
+
+    def decorate(callback: Callable[..., Awaitable[R]]) -> Route[R]:
+        return Route(callback, name, namespace=dict(_visible(frame)))
+
+    return decorate
+
+
+def _visible(frame: FrameType) -> Iterator[tuple[str, Any]]:
+    """What is local to the functions and classes around a decorator; the innermost comes last and wins."""
+    frames: list[FrameType] = []
+    module: Mapping[str, Any] = frame.f_globals
+    current: FrameType | None = frame
+    while current is not None and current.f_globals is module:
+        frames.append(current)
+        current = current.f_back
+    for one in reversed(frames):
+        if one.f_locals is not module:
+            yield from list(one.f_locals.items())
+
+
+class RouteTable:
+    """All routes of one server: its own, those of the client's class, and those of the client's cogs.
+
+    The cogs are asked for afresh at each look-up, through the public mapping of the bot, so there is no registry that
+    could go stale.
+    """
+
+    def __init__(self, client: discord.Client) -> None:
+        self._client = client
+        self._own: dict[str, Route[Any]] = {}
+        self._all: dict[str, Route[Any]] = {}
+        self._cogs: tuple[Any, ...] | None = None
+
+    def add(self, route: Route[Any]) -> None:
+        """Adds a route of the server's own.
+
+        Raises
+        ------
+        DuplicateRoute
+            The name is taken.
+        """
+        self._current()
+        taken = self._all.get(route.name)
+        if taken is not None:
+            raise DuplicateRoute(route.name, taken.origin, route.origin)
+        self._own[route.name] = route
+        self._cogs = None
+
+    def remove(self, name: str) -> Route[Any] | None:
+        """Removes a route of the server's own and returns it, or ``None`` where there is none of that name."""
+        self._cogs = None
+        return self._own.pop(normal(name), None)
+
+    def find(self, name: str) -> Route[Any] | None:
+        """Returns the route of that name, or ``None``."""
+        return self._current().get(normal(name))
+
+    def check(self) -> None:
+        """Raises :exc:`DuplicateRoute` where two routes have the same name."""
+        _, duplicates = self._scan(self._cogs_now())
+        if duplicates:
+            raise duplicates[0]
+
+    def view(self) -> Mapping[str, Route[Any]]:
+        """All routes of the moment by name."""
+        return MappingProxyType(self._current())
+
+    def _cogs_now(self) -> tuple[Any, ...]:
+        cogs: Mapping[str, Any] = getattr(self._client, "cogs", {})  # only commands.Bot has cogs
+        return tuple(cogs.values())
+
+    def _current(self) -> dict[str, Route[Any]]:
+        cogs = self._cogs_now()
+        if cogs != self._cogs:
+            self._all, duplicates = self._scan(cogs)
+            self._cogs = cogs
+            for error in duplicates:
+                log.error("%s; the first one is used", error)
+        return self._all
+
+    def _scan(self, cogs: tuple[Any, ...]) -> tuple[dict[str, Route[Any]], list[DuplicateRoute]]:
+        routes = dict(self._own)
+        duplicates: list[DuplicateRoute] = []
+        for holder in (self._client, *cogs):
+            for route in _routes_of(holder):
+                first = routes.setdefault(route.name, route)
+                if first is not route:
+                    duplicates.append(DuplicateRoute(route.name, first.origin, route.origin))
+        return routes, duplicates
+
+
+def _routes_of(holder: Any) -> Iterator[Route[Any]]:
+    """The routes among the attributes of an object's class; a subclass hides what it overrides."""
+    seen: set[str] = set()
+    for cls in type(holder).__mro__:
+        for attribute, value in vars(cls).items():
+            if attribute not in seen:
+                seen.add(attribute)
+                if isinstance(value, Route):
+                    yield value.bound_to(holder)  # pyright: ignore[reportUnknownMemberType]

@@ -1,0 +1,394 @@
+"""The server's public face: composes listeners, gate, routes and dispatcher, starts and ends them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import discord
+
+from discord_tools.ipc.dial import url_of
+from discord_tools.ipc.errors import ListenError
+from discord_tools.ipc.limits import ServerLimits
+from discord_tools.ipc.missing import MISSING
+from discord_tools.ipc.secret import checked_key
+from discord_tools.ipc.transports.base import Transport
+from discord_tools.ipc_server.access import Gate
+from discord_tools.ipc_server.conversation import Conversation
+from discord_tools.ipc_server.dispatch import Dispatcher
+from discord_tools.ipc_server.lifeline import lifeline
+from discord_tools.ipc_server.listeners.http import HTTPListener
+from discord_tools.ipc_server.listeners.sockets import addresses_of, is_loopback
+from discord_tools.ipc_server.listeners.websocket import WebSocketListener
+from discord_tools.ipc_server.multicast import PortResolver
+from discord_tools.ipc_server.routes import Route, RouteTable, make_route
+
+if TYPE_CHECKING:
+    from typing import Self
+
+__all__ = ("Server",)
+
+log = logging.getLogger(__name__)
+
+ClientT = TypeVar("ClientT", bound=discord.Client)
+R = TypeVar("R")
+
+
+class Server(Generic[ClientT]):
+    """The server used for the IPC.
+
+    Constructing it only stores the parameters, so it can be done anywhere, also before any event loop runs.
+    :meth:`start` belongs into the client's ``setup_hook``. Closing the client ends the server.
+
+    .. versionadded:: 1.0
+
+    .. container:: operations
+
+        .. describe:: async with x
+
+            Asynchronously starts this server, and terminates it at the end.
+
+    Parameters
+    ----------
+    client: :class:`discord.Client`
+        The client associated to this server.
+    host: :class:`str`
+        The host to run the server on. Defaults to ``localhost``, all loopback addresses of the machine.
+        Any other address needs a secret key.
+    port: :class:`int`
+        The port to run the server on. Defaults to ``8000``. With ``0`` the system picks a free one, which the
+        multicast port then tells.
+    secret_key: :class:`str`
+        The secret key to check for on the ``Authorization`` header on requests.
+        This can be used to limit requests to your bot, you must have the same secret key on the client.
+    multicast: :class:`bool`
+        Whether to enable multicasting. Defaults to ``True``.
+    multicast_port: :class:`int`
+        The port to run the multicasting server on. Defaults to ``20000``.
+    origins: Collection[:class:`str`]
+        The origins, such as ``https://example.org``, whose pages may connect from a browser. Defaults to none,
+        since a page could otherwise call the bot of whoever visits it.
+    limits: :class:`ServerLimits`
+        Sizes and times that seldom need a change.
+
+    Raises
+    ------
+    ValueError
+        The secret key is empty or has characters that no HTTP header can hold.
+
+    Attributes
+    ----------
+    client: :class:`discord.Client`
+        The client associated to this server.
+    host: :class:`str`
+        The host to run the server on.
+    multicast: :class:`bool`
+        Whether multicasting is enabled.
+    limits: :class:`ServerLimits`
+        Sizes and times.
+    """
+
+    def __init__(
+        self,
+        client: ClientT,
+        host: str = "localhost",
+        port: int = 8000,
+        secret_key: str = MISSING,
+        multicast: bool = True,
+        multicast_port: int = 20000,
+        *,
+        origins: Collection[str] = (),
+        limits: ServerLimits = ServerLimits(),  # noqa: B008 (it is frozen)
+    ) -> None:
+        if isinstance(origins, str):
+            raise TypeError("origins must be a collection of strings, not one string")
+        self.client: ClientT = client
+        self.host: str = host
+        self.multicast: bool = multicast
+        self.limits: ServerLimits = limits
+        self._port = port
+        self._multicast_port = multicast_port
+        self._secret_key = checked_key(secret_key)
+        self._gate = Gate(self._secret_key, origins)
+        self._table = RouteTable(client)
+        self._dispatcher = Dispatcher(client, self._table)
+        self._conversations: set[Conversation] = set()
+        self._lifeline = lifeline(client, self.terminate_server)
+        self._lock: asyncio.Lock | None = None
+        self._running: _Listening | None = None
+        self._terminators: set[asyncio.Task[Any]] = set()
+
+    # -- what it is
+
+    @property
+    def secret_key(self) -> str | None:
+        """Optional[:class:`str`]: Returns the secret key required for requests handling, or ``None``."""
+        return self._secret_key
+
+    @property
+    def port(self) -> int:
+        """:class:`int`: Returns the port the server runs on. While it does not run, the one that was asked for."""
+        return self._port if self._running is None else self._running.port
+
+    @property
+    def multicast_port(self) -> int:
+        """:class:`int`: Returns the port the multicasting server runs on. While it does not run, the one that was
+        asked for.
+        """
+        running = self._running
+        return (
+            self._multicast_port
+            if running is None or running.multicast_port is None
+            else running.multicast_port
+        )
+
+    @property
+    def ws_url(self) -> str:
+        """:class:`str`: Returns the WebSocket URL of this server."""
+        return url_of(self.host, self.port).rstrip("/")
+
+    @property
+    def multicast_ws_url(self) -> str:
+        """:class:`str`: Returns the WebSocket URL of the multicasting server."""
+        return url_of(self.host, self.multicast_port).rstrip("/")
+
+    @property
+    def routes(self) -> Mapping[str, Route[Any]]:
+        """Mapping[:class:`str`, :class:`Route`]: Returns all routes of the moment by their names, those of cogs and
+        of the client's own class included.
+        """
+        return self._table.view()
+
+    def is_running(self) -> bool:
+        """:class:`bool`: Returns whether the server takes requests."""
+        return self._running is not None
+
+    # -- routes
+
+    def route(self, name: str = MISSING) -> Callable[[Callable[..., Awaitable[R]]], Route[R]]:
+        """A decorator that adds a coroutine function to the routes of this server.
+
+        Methods of cogs are decorated with :func:`route` instead.
+
+        Parameters
+        ----------
+        name: :class:`str`
+            The route name, with or without the leading ``/``. Defaults to the function name.
+
+        Raises
+        ------
+        TypeError
+            The function cannot be a route; see :func:`route`.
+        DuplicateRoute
+            The name is taken.
+        """
+        make: Callable[[Callable[..., Awaitable[R]]], Route[R]] = make_route(name, _caller())
+
+        def decorate(callback: Callable[..., Awaitable[R]]) -> Route[R]:
+            return self._add(make(callback))
+
+        return decorate
+
+    def add_route(self, callback: Route[R] | Callable[..., Awaitable[R]], name: str = MISSING) -> Route[R]:
+        """Adds a coroutine function to the routes of this server.
+
+        Parameters
+        ----------
+        callback: Union[:class:`Route`, Callable]
+            The function, or the route that :func:`route` made of it.
+        name: :class:`str`
+            The route name, with or without the leading ``/``. Defaults to the function name. A :class:`Route` has
+            its name already.
+
+        Raises
+        ------
+        TypeError
+            The function cannot be a route; see :func:`route`.
+        DuplicateRoute
+            The name is taken.
+
+        Returns
+        -------
+        :class:`Route`
+            The route.
+        """
+        if isinstance(callback, Route):
+            if name is not MISSING:
+                raise TypeError("a Route has its name already")
+            return self._add(callback)
+        return self._add(make_route(name, _caller())(callback))
+
+    def _add(self, route: Route[R]) -> Route[R]:
+        if route.cog is None and route.signature.bound:
+            raise TypeError(
+                f"{route.origin} is a method; it comes with its cog, or take it from an object of that class"
+            )
+        self._table.add(route)
+        return route
+
+    def remove_route(self, name: str) -> Route[Any] | None:
+        """Removes a route that :meth:`route` or :meth:`add_route` added.
+
+        Calls in progress go on. The routes of a cog go with the cog.
+
+        Parameters
+        ----------
+        name: :class:`str`
+            The route name, with or without the leading ``/``.
+
+        Returns
+        -------
+        Optional[:class:`Route`]
+            The route, or ``None`` where there was none of that name.
+        """
+        return self._table.remove(name)
+
+    # -- life
+
+    async def start(self) -> None:
+        """|coro|
+
+        Starts to listen and dispatches :func:`on_ipc_ready`. Does nothing where the server runs already.
+
+        Cancelling it is safe: nothing is left behind. A server that was terminated can be started again.
+
+        Raises
+        ------
+        ListenError
+            The port is taken, or the host is no address of this machine. A multicast port that is taken is only
+            logged: clients that know the port still come in.
+        DuplicateRoute
+            Two routes have the same name.
+        ValueError
+            The host can be reached from outside, and there is no secret key.
+        """
+        async with self._locked():
+            if self._running is not None:
+                return
+            self._table.check()
+            await self._check_exposure()
+            # Clients may come in from the moment the port is open, before the rest of this is done.
+            self._running = listening = _Listening(self)
+            try:
+                await listening.start(self._port, self._multicast_port)
+                await self._lifeline.tie()
+            except BaseException:
+                self._running = None
+                await listening.close()
+                raise
+        log.info("Listening on %s", self.ws_url)
+        self._dispatcher.emit("ipc_ready")
+
+    async def terminate_server(self) -> None:
+        """|coro|
+
+        Ends the server. Does nothing where it does not run.
+
+        1. Both ports are freed. 2. Clients are told, and no more calls are taken. 3. Calls in progress get up to
+        :attr:`ServerLimits.grace` seconds; the rest are cancelled and their callers get :exc:`Cancelled`.
+        4. Connections are closed.
+
+        A route may call it; that route is neither waited for nor cancelled.
+        """
+        task = asyncio.current_task()
+        if task is not None:
+            self._terminators.add(task)
+        try:
+            async with self._locked():
+                listening, self._running = self._running, None
+                if listening is None:
+                    return
+                await listening.stop_listening()
+                await asyncio.gather(*(one.drain(self._terminators) for one in tuple(self._conversations)))
+                await listening.close()
+                await self._lifeline.cut()
+                log.info("Terminated")
+        finally:
+            self._terminators.discard(task)  # pyright: ignore[reportArgumentType]
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.terminate_server()
+
+    # -- inside
+
+    def _locked(self) -> asyncio.Lock:
+        # Made here and not in the constructor, which may run before there is a loop.
+        if self._lock is None:
+            self._lock = asyncio.Lock()
+        return self._lock
+
+    async def _check_exposure(self) -> None:
+        if self._secret_key is not None:
+            return
+        try:
+            addresses = await addresses_of(self.host)
+        except OSError as error:
+            raise ListenError(self.host, self._port, error.strerror or str(error)) from error
+        if not all(map(is_loopback, addresses)):
+            raise ValueError(
+                f"{self.host or 'every address'} can be reached from outside, so secret_key is needed"
+            )
+        log.warning("There is no secret key: every program on this machine can call the bot")
+
+    async def serve(self, transport: Transport) -> None:
+        """Talks to one client until the end.
+
+        :meta private:
+        """
+        if self._running is None:
+            await transport.close(1001, "the bot is shutting down")
+            return
+        conversation = Conversation(transport, self._dispatcher, self.limits, self.client.is_ready)
+        self._conversations.add(conversation)
+        try:
+            await conversation.run()
+        finally:
+            self._conversations.discard(conversation)
+
+
+class _Listening:
+    """The ports of a running server."""
+
+    def __init__(self, server: Server[Any]) -> None:
+        gate, limits = server._gate, server.limits  # pyright: ignore[reportPrivateUsage]
+        self._server = server
+        self._main = HTTPListener(WebSocketListener(gate, limits, server.serve).handle)
+        self._multicast = HTTPListener(PortResolver(gate, lambda: self.port, limits.handshake).handle)
+        self.port: int = 0
+        self.multicast_port: int | None = None
+
+    async def start(self, port: int, multicast_port: int) -> None:
+        self.port = await self._main.start(self._server.host, port)
+        if self._server.multicast:
+            try:
+                self.multicast_port = await self._multicast.start(self._server.host, multicast_port)
+            except ListenError as error:
+                log.warning(
+                    "No multicasting: %s. Another bot may hold the multicast port; give this server another "
+                    "multicast_port or multicast=False, and its clients the port %d",
+                    error,
+                    self.port,
+                )
+
+    async def stop_listening(self) -> None:
+        await self._main.stop_listening()
+        await self._multicast.stop_listening()
+
+    async def close(self) -> None:
+        await self._main.close()
+        await self._multicast.close()
+
+
+def _caller() -> FrameType:
+    """The frame that called the method which calls this."""
+    return sys._getframe(2)  # pyright: ignore[reportPrivateUsage] (as typing and enum do)

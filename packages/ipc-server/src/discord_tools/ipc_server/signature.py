@@ -1,0 +1,240 @@
+"""A route's signature: what it asks for, checked once at decoration, and the decoder for each request's data."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import discord
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from discord_tools.ipc.errors import BadData, NotReady, Violation
+from discord_tools.ipc_server.converters import Lookup, lookup_of
+
+__all__ = ("Signature",)
+
+_parts = msgspec.json.Decoder(dict[str, msgspec.Raw] | list[msgspec.Raw])
+_UNREADABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
+
+
+class Signature:
+    """What a route asks for beyond the request.
+
+    Parameters
+    ----------
+    callback: Callable
+        The route's function.
+    bound: :class:`bool`
+        Whether its first parameter is ``self``.
+    namespace: Mapping[:class:`str`, Any]
+        Where names in annotations are looked up after the function's globals.
+
+    Raises
+    ------
+    TypeError
+        The function cannot be a route; the text says why.
+    """
+
+    def __init__(self, callback: Callable[..., Any], *, bound: bool, namespace: Mapping[str, Any]) -> None:
+        where = f"route {callback.__module__}.{callback.__qualname__}"
+        if inspect.isasyncgenfunction(callback):
+            raise TypeError(f"{where} yields; a route returns one answer")
+        if not inspect.iscoroutinefunction(callback):
+            raise TypeError(f"{where} must be a coroutine function (async def)")
+        parameters = list(inspect.signature(callback).parameters.values())
+        leading = parameters[: 1 + bound]
+        if len(leading) != 1 + bound or any(p.kind not in _POSITIONAL for p in leading):
+            expected = "(self, request, ...)" if bound else "(request, ...)"
+            raise TypeError(f"{where} must take {expected}")
+        self.bound: bool = bound
+        self._where = where
+        self._extra: msgspec.json.Decoder[Any] | None = None
+        self._decoders: dict[str, msgspec.json.Decoder[Any]] = {}
+        self._lookups: dict[str, Lookup] = {}
+        self._required: set[str] = set()
+        fields: list[tuple[str, Any, Any]] = []
+        for parameter in parameters[1 + bound :]:
+            annotation = _evaluate(parameter, callback, namespace, where)
+            if parameter.kind is parameter.VAR_KEYWORD:
+                self._extra = self._decoder(parameter.name, annotation)
+            elif parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+                raise TypeError(
+                    f"{where}: parameter {parameter.name!r} must be one that can be given by name"
+                )
+            else:
+                fields.append(self._field(parameter, annotation))
+        self.names: tuple[str, ...] = tuple(name for name, _, _ in fields)
+        self._guild = next(
+            (n for n, lookup in self._lookups.items() if lookup.classes == (discord.Guild,)), None
+        )
+        for name, lookup in self._lookups.items():
+            if lookup.needs_guild and (self._guild is None or self._lookups[self._guild].many):
+                raise TypeError(
+                    f"{where}: {name!r} is a Member, so a parameter of type Guild must say of which guild"
+                )
+        struct = msgspec.defstruct("Data", fields, kw_only=True, forbid_unknown_fields=True)
+        self._struct = msgspec.json.Decoder(struct, strict=False)
+
+    @property
+    def takes_data(self) -> bool:
+        """:class:`bool`: Whether the data is checked: the route has parameters beyond the request."""
+        return bool(self.names) or self._extra is not None
+
+    def bind(self, params: bytes, client: discord.Client) -> dict[str, Any]:
+        """Makes the arguments of one call out of its data.
+
+        Raises
+        ------
+        BadData
+            The data does not fit, with all that is wrong in it.
+        NotReady
+            An object is not in the cache, and the bot has not filled its cache yet.
+        """
+        if self._extra is not None:
+            arguments = self._bind_each(params)
+        else:
+            try:
+                data = self._struct.decode(params)
+            except _UNREADABLE:
+                arguments = self._bind_each(params)  # once more, to say all that is wrong and where
+            else:
+                arguments = {
+                    name: value for name in self.names if (value := getattr(data, name)) is not UNSET
+                }
+        if self._lookups:
+            self._look_up(arguments, client)
+        return arguments
+
+    def _by_name(self, params: bytes) -> dict[str, msgspec.Raw]:
+        """The parts of the data; the elements of an array belong to the parameters in their order."""
+        try:
+            values = _parts.decode(params)
+        except _UNREADABLE as error:
+            raise _bad([_split(error)]) from None
+        if isinstance(values, dict):
+            return values
+        if len(values) > len(self.names):
+            message = f"takes at most {len(self.names)} values in order, got {len(values)}"
+            raise _bad([Violation(path="", message=message)])
+        return dict(zip(self.names, values, strict=False))
+
+    def _field(self, parameter: inspect.Parameter, annotation: Any) -> tuple[str, Any, Any]:
+        name = parameter.name
+        try:
+            lookup = lookup_of(annotation)
+        except TypeError as error:
+            raise TypeError(f"{self._where}: parameter {name!r}: {error}") from None
+        if lookup is not None:
+            self._lookups[name] = lookup
+        wire = annotation if lookup is None else lookup.wire
+        self._decoders[name] = self._decoder(name, wire)
+        if parameter.default is not parameter.empty:
+            # The default stays with the function: what a request leaves out is not passed.
+            return (name, wire | UnsetType if wire is not Any else Any, UNSET)
+        self._required.add(name)
+        return (name, wire, msgspec.NODEFAULT)
+
+    def _decoder(self, name: str, annotation: Any) -> msgspec.json.Decoder[Any]:
+        try:
+            decoder = msgspec.json.Decoder(annotation, strict=False)
+            unknown = _custom_type(msgspec.inspect.type_info(annotation))
+        except TypeError as error:
+            raise TypeError(f"{self._where}: parameter {name!r}: {error}") from None
+        if unknown is not None:
+            raise TypeError(
+                f"{self._where}: parameter {name!r}: {unknown.__qualname__} cannot be made from JSON"
+            )
+        return decoder
+
+    def _bind_each(self, params: bytes) -> dict[str, Any]:
+        values = self._by_name(params)
+        violations = [
+            Violation(path=name, message="is required")
+            for name in self.names
+            if name in self._required - values.keys()
+        ]
+        arguments: dict[str, Any] = {}
+        for name, raw in values.items():
+            decoder = self._decoders.get(name, self._extra)
+            if decoder is None:
+                violations.append(Violation(path=name, message="is not known to this route"))
+                continue
+            try:
+                arguments[name] = decoder.decode(raw)
+            except _UNREADABLE as error:
+                violations.append(_split(error, name))
+        if violations:
+            raise _bad(violations)
+        return arguments
+
+    def _look_up(self, arguments: dict[str, Any], client: discord.Client) -> None:
+        guild: discord.Guild | None = None
+        violations: list[Violation] = []
+        # The guild comes first: members, roles and channels are then looked for in it.
+        for name in sorted(self._lookups, key=lambda name: name != self._guild):
+            lookup, value = self._lookups[name], arguments.get(name)
+            if value is None:
+                continue
+            if lookup.needs_guild and guild is None:
+                violations.append(Violation(path=name, message=f"needs {self._guild!r} to be given, too"))
+                continue
+            found = [lookup.find(client, guild, number) for number in (value if lookup.many else (value,))]
+            for index, one in enumerate(found):
+                if one is None:
+                    path = f"{name}[{index}]" if lookup.many else name
+                    violations.append(
+                        Violation(path=path, message=f"no {lookup.noun} with this id is known to the bot")
+                    )
+            arguments[name] = found if lookup.many else found[0]
+            if name == self._guild:
+                guild = arguments[name]
+        if violations:
+            if not client.is_ready():
+                raise NotReady("the bot has not received its guilds yet")
+            raise _bad(violations)
+
+
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
+def _evaluate(
+    parameter: inspect.Parameter, callback: Callable[..., Any], namespace: Mapping[str, Any], where: str
+) -> Any:
+    annotation: Any = parameter.annotation
+    if annotation is parameter.empty:
+        return Any
+    if isinstance(annotation, str):
+        try:
+            # The text stands in the module that is being imported; evaluating it is what typing.get_type_hints does.
+            return eval(annotation, inspect.unwrap(callback).__globals__, dict(namespace))
+        except Exception as error:
+            reason = f"the annotation {annotation!r} of {parameter.name!r} cannot be evaluated: {error}"
+            raise TypeError(f"{where}: {reason}; is its import under TYPE_CHECKING?") from error
+    return annotation
+
+
+def _custom_type(info: Any) -> type | None:
+    """The first type in an annotation that msgspec does not know, or ``None``."""
+    if isinstance(info, msgspec.inspect.CustomType):
+        return info.cls
+    inner: list[Any] = list(getattr(info, "types", ()) or getattr(info, "item_types", ()))
+    for attribute in ("item_type", "key_type", "value_type"):
+        if (one := getattr(info, attribute, None)) is not None:
+            inner.append(one)
+    return next((found for one in inner if (found := _custom_type(one)) is not None), None)
+
+
+def _split(error: Exception, name: str = "") -> Violation:
+    """Takes msgspec's text apart: ``Expected `int`, got `str` - at `$[3].id```."""
+    match = re.fullmatch(r"(?P<message>.*?)(?: - at `\$(?P<path>.*)`)?", str(error), re.DOTALL)
+    if match is None:
+        return Violation(path=name, message=str(error))
+    return Violation(path=name + (match["path"] or ""), message=match["message"])
+
+
+def _bad(violations: list[Violation]) -> BadData:
+    text = "; ".join(f"{v['path']}: {v['message']}" if v["path"] else v["message"] for v in violations[:5])
+    return BadData(f"bad data: {text}", data=violations[:100])
