@@ -1,7 +1,7 @@
 """The attribute table that readers know from discord.py: what a class has, in two columns, at a glance.
 
-``.. attributetable:: package.Class`` lists every documented public member. The names are ordinary references, so
-nitpicky mode fails when the table names something that the description below it lacks.
+``.. attributetable:: package.Class`` lists every documented public member. The names are ordinary references,
+so nitpicky mode fails when the table names something that the description below it lacks.
 
 The extension also writes ``@`` before the signature of a decorator, which autodoc cannot do for methods.
 """
@@ -57,7 +57,9 @@ def members(cls: type) -> Iterator[tuple[str, str | None]]:
         if not owner.__module__.startswith(OURS):
             continue
         for name, member in vars(owner).items():
-            if not name.startswith("_") and name not in seen and inspect.getdoc(member):
+            doc = inspect.getdoc(member)
+            # Autodoc leaves these out, too: private ones, those without a docstring, those that say so.
+            if not name.startswith("_") and name not in seen and doc and ":meta private:" not in doc:
                 seen.add(name)
                 yield name, badge(member)
 

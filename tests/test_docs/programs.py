@@ -1,8 +1,8 @@
 """Runs a program of the documentation as a reader would: saved in a file, in a process of its own.
 
-``python programs.py bot FILE`` and ``python programs.py dashboard FILE`` run it unchanged. Only what the machine
-decides is different: Discord is the loopback, free ports stand in for the default ones, and a dashboard finds no
-discord.py to import.
+``python programs.py bot FILE`` and ``python programs.py dashboard FILE`` run it unchanged. Only what the
+machine decides is different: Discord is the loopback, free ports stand in for the default ones, and
+a dashboard finds no discord.py to import.
 """
 
 from __future__ import annotations
@@ -66,16 +66,20 @@ def as_bot() -> None:
     discord.Client.dispatch = tell
 
 
-class NotInstalled:
-    """The dashboard's machine has neither discord.py nor the server."""
+class WithoutServer:
+    """Finds what another finder does, but for discord.py and the server: a dashboard's machine has neither."""
 
-    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+    def __init__(self, finder: Any) -> None:
+        self._finder = finder
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
         if name.partition(".")[0] == "discord" or name.startswith("discord_tools.ipc_server"):
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+            return None
+        return self._finder.find_spec(name, path, target)
 
 
 def as_dashboard() -> None:
-    sys.meta_path.insert(0, NotInstalled())
+    sys.meta_path[:] = [WithoutServer(finder) for finder in sys.meta_path]
     from discord_tools.ipc import ClientSession
 
     port = int(os.environ["MULTICAST_PORT"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import runpy
 from typing import Any
@@ -13,8 +12,9 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from discord_tools import ipc
 from loopback import TOKEN, LoopbackDiscord
+from loopback.bots import running_bot
 from test_docs.blocks import MARKDOWN, checks
-from test_docs.programs import defaults, point_at, port_of, running_program
+from test_docs.programs import defaults, point_at, running_program
 from test_docs.reader import Reader
 from test_docs.shell import check_command, commands
 
@@ -78,13 +78,11 @@ async def test_the_bot_of_the_server_s_readme_starts_and_answers(
 
     monkeypatch.setattr(ipc.Server, "start", noted)
     cls = runpy.run_path(str(reader.save_as("README-server-1", "bot.py")))["Bot"]
-    bot = cls(command_prefix="!", intents=discord.Intents.default(), connector=loopback.connector())
-    async with bot:
-        await bot.login(TOKEN)
+    async with running_bot(loopback, cls=cls) as bot:
         (server,) = started
-        async with ipc.ClientSession(port=port_of(server.ws_url), secret_key=key) as session:
-            with pytest.raises(ipc.BadData):
-                await asyncio.wait_for(session.request("guild_stats", guild=1), 5)
+        async with ipc.ClientSession(port=server.port, secret_key=key) as session:
+            answer = await session.request("guild_stats", guild=loopback.guilds[1].id)
+            assert answer == {"name": bot.guilds[1].name, "members": 3}
 
 
 @pytest.mark.parametrize("page", MARKDOWN)
