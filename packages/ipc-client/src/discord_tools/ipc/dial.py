@@ -83,7 +83,7 @@ class Dialer:
             headers={} if self._secret_key is None else {"Authorization": self._secret_key},
             max_msg_size=self._limits.message_bytes,
             heartbeat=self._limits.heartbeat,
-            timeout=aiohttp.ClientWSTimeout(ws_close=self._limits.close),
+            timeout=aiohttp.ClientWSTimeout(ws_close=self._limits.close),  # pyright: ignore[reportCallIssue] (attrs)
             compress=0,
         )
         if socket.protocol != SUBPROTOCOL:

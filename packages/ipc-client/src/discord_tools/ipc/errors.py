@@ -6,7 +6,7 @@ fix the call, or read the bot's log.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, TypedDict
+from typing import Any, ClassVar, TypedDict, cast
 
 __all__ = (
     "AlreadyResponded",
@@ -337,7 +337,8 @@ class BadData(RemoteError, ValueError):
     @property
     def errors(self) -> list[Violation]:
         """List[:class:`Violation`]: What is wrong and where. Empty where the bot did not say."""
-        return self.data if isinstance(self.data, list) else []
+        data: object = self.data
+        return cast("list[Violation]", data) if isinstance(data, list) else []
 
 
 class RouteFailed(RemoteError):
@@ -353,7 +354,8 @@ class RouteFailed(RemoteError):
     @property
     def error_id(self) -> str | None:
         """Optional[:class:`str`]: What to search the bot's log for, or ``None`` where the bot did not say."""
-        value: Any = self.data.get("error_id") if isinstance(self.data, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+        data: object = self.data
+        value = cast("dict[str, Any]", data).get("error_id") if isinstance(data, dict) else None
         return value if isinstance(value, str) else None
 
 

@@ -57,9 +57,7 @@ class Link:
         """
         self._writer = writer = asyncio.create_task(self._write(), name="ipc link writer")
         try:
-            await self._read()
-        except Closed as closed:
-            return closed
+            return await self._read()
         finally:
             writer.cancel()
             await asyncio.wait((writer,))
@@ -72,11 +70,15 @@ class Link:
             await asyncio.wait((self._writer,), timeout=seconds)
         await self._transport.close(code, reason)
 
-    async def _read(self) -> None:
+    async def _read(self) -> Closed:
         peer, receive, handle, wake = self.peer, self._transport.receive, self._handle, self._wake
         turn = 0
         while True:
-            peer.feed(await receive())
+            try:
+                message = await receive()
+            except Closed as closed:
+                return closed
+            peer.feed(message)
             events = peer.take_events()
             for event in events:
                 handle(event)

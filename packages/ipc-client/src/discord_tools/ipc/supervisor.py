@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -123,13 +123,17 @@ class Supervisor:
             except IPCError as error:
                 self._fail(error)
                 return
+            except Exception:
+                # A fault of ours must not leave the session without a connection for ever.
+                attempt += 1
+                log.exception("The connection to the bot failed")
             finally:
                 self.connection = None
                 self._tried.set()
             await asyncio.sleep(self._pause(attempt))
 
     @asynccontextmanager
-    async def _connect(self) -> AsyncIterator[Connection]:
+    async def _connect(self) -> AsyncGenerator[Connection]:
         """A connection that said hello, carried by a task that ends with it."""
         transport = await self._dialer.dial(self._http())
         connection = Connection(transport, self._limits)
@@ -140,7 +144,8 @@ class Supervisor:
             yield connection
             # Calls in progress may still be answered while the bot takes its leave.
             closed = await asyncio.shield(carrier)
-            (log.info if closed.clean else log.warning)("Lost the bot at %s: %s", self._host, closed.reason)
+            if self._task is not None:  # otherwise it is this session that closes
+                (log.info if closed.clean else log.warning)("Lost the bot at %s: %s", self._host, closed.reason)
         finally:
             carrier.cancel()
             await asyncio.wait((carrier,))

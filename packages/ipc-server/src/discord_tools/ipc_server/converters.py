@@ -5,7 +5,7 @@ from __future__ import annotations
 import types
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeAlias, Union, get_args, get_origin
+from typing import Annotated, Any, Optional, TypeAlias, Union, get_args, get_origin
 
 import discord
 from msgspec import Meta
@@ -104,7 +104,7 @@ def lookup_of(annotation: Any) -> Lookup | None:
     others = [member for member in members if member not in classes and member is not type(None)]
     if others:
         raise TypeError(f"{annotation} mixes Discord's objects with other types")
-    wire = Snowflake | None if type(None) in members else Snowflake
+    wire: Any = Optional[Snowflake] if type(None) in members else Snowflake  # noqa: UP045 (it is made at run time)
     return Lookup(classes, wire, many=False)
 
 

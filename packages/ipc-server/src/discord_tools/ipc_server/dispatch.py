@@ -36,7 +36,8 @@ class Dispatcher:
     def emit(self, event: str, *args: Any) -> None:
         """Dispatches an event of discord.py. Does nothing before the client has a loop and after it was closed."""
         # Before log-in and after close the attribute is a sentinel of discord.py, and dispatching would raise.
-        if isinstance(self._client.loop, asyncio.AbstractEventLoop):
+        loop: Any = self._client.loop
+        if isinstance(loop, asyncio.AbstractEventLoop):
             try:
                 self._client.dispatch(event, *args)
             except Exception:

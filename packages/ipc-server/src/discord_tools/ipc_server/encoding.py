@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import discord
 import msgspec
@@ -34,14 +34,14 @@ def _without_enums(value: Any) -> Any:
 
     Returns the same object where there are none, which is nearly always.
     """
-    kind = type(value)
+    kind = cast("type[Any]", type(value))
     if kind is dict:
         if _PLAIN.issuperset(map(type, value.values())):
             return value
         return {key: _without_enums(item) for key, item in value.items()}
     if kind is list or kind is tuple or kind is set:
         return value if _PLAIN.issuperset(map(type, value)) else [_without_enums(item) for item in value]
-    return value.value if isinstance(value, tuple) and kind.__module__ == discord.enums.__name__ else value
+    return value.value if issubclass(kind, tuple) and kind.__module__ == discord.enums.__name__ else value
 
 
 def _id(thing: Any) -> str | None:

@@ -13,7 +13,7 @@ from discord_tools.ipc.errors import AlreadyResponded, BadData
 __all__ = ("Call", "Request")
 
 
-_data = msgspec.json.Decoder(dict[str, Any] | list[Any])
+_data: msgspec.json.Decoder[dict[str, Any] | list[Any]] = msgspec.json.Decoder(dict[str, Any] | list[Any])
 
 
 class Sink(Protocol):
@@ -119,7 +119,7 @@ class Request(Mapping[str, Any]):
                 message = f"the data must be a JSON object: {error}"
                 raise BadData(message, data=[{"path": "", "message": message}]) from None
             # JSON-RPC 2.0 also allows an array; here its elements are known by their place.
-            self._data = data if isinstance(data, dict) else {str(i): value for i, value in enumerate(data)}
+            self._data = {str(i): item for i, item in enumerate(data)} if isinstance(data, list) else data
         return self._data
 
     def __repr__(self) -> str:
@@ -135,8 +135,11 @@ class Request(Mapping[str, Any]):
         return len(self._mapping())
 
     # A request stands for one call, not for what the call says: two with the same data are not the same.
-    __eq__ = object.__eq__
-    __hash__ = object.__hash__
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __hash__(self) -> int:
+        return id(self)
 
     def keys(self) -> KeysView[str]:
         """:class:`~collections.abc.KeysView`: Returns all the keys of the data the request provided.

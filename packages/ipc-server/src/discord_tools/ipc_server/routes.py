@@ -57,10 +57,6 @@ class Route(Generic[R]):
     ) -> None:
         if name is MISSING:
             name = getattr(callback, "__name__", "")
-        if not isinstance(name, str):
-            raise TypeError(
-                "the name of a route must be a str; the decorator is written with parentheses: @route()"
-            )
         if not name.strip("/"):
             raise ValueError("the name of a route must not be empty")
         if name.startswith("rpc."):

@@ -7,7 +7,7 @@ import logging
 import sys
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import discord
 
@@ -216,11 +216,11 @@ class Server(Generic[ClientT]):
         :class:`Route`
             The route.
         """
-        if isinstance(callback, Route):
-            if name is not MISSING:
-                raise TypeError("a Route has its name already")
-            return self._add(callback)
-        return self._add(make_route(name, _caller())(callback))
+        if not isinstance(callback, Route):
+            return self._add(make_route(name, _caller())(callback))
+        if name is not MISSING:
+            raise TypeError("a Route has its name already")
+        return self._add(cast("Route[R]", callback))
 
     def _add(self, route: Route[R]) -> Route[R]:
         if route.cog is None and route.signature.bound:

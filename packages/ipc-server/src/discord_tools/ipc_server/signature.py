@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import discord
 import msgspec
@@ -16,7 +16,9 @@ from discord_tools.ipc_server.converters import Lookup, lookup_of
 
 __all__ = ("Signature",)
 
-_parts = msgspec.json.Decoder(dict[str, msgspec.Raw] | list[msgspec.Raw])
+Parts: TypeAlias = dict[str, msgspec.Raw] | list[msgspec.Raw]
+
+_parts: msgspec.json.Decoder[Parts] = msgspec.json.Decoder(Parts)
 _UNREADABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
 
 
@@ -114,7 +116,7 @@ class Signature:
             values = _parts.decode(params)
         except _UNREADABLE as error:
             raise _bad([_split(error)]) from None
-        if isinstance(values, dict):
+        if not isinstance(values, list):
             return values
         if len(values) > len(self.names):
             message = f"takes at most {len(self.names)} values in order, got {len(values)}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from aiohttp import ClientConnectionError, ClientWebSocketResponse, WSCloseCode, WSMessageTypeError, WSMsgType
 from aiohttp.web import WebSocketResponse
 
@@ -41,8 +43,7 @@ class WebSocketTransport:
         raise Closed(f"closed with code {code}{said}", clean=clean)
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
-        try:
+        # An error says that it is closed already, which is what was asked for.
+        with suppress(ConnectionError, ClientConnectionError, RuntimeError):
             # RFC 6455, 5.5.1: a reason has at most 123 bytes.
             await self._socket.close(code=code, message=reason.encode()[:123])
-        except (ConnectionError, ClientConnectionError, RuntimeError):
-            pass  # it is closed already, which is what was asked for

@@ -57,7 +57,7 @@ def decode(data: bytes | str) -> list[Frame | Malformed]:
     except UNREADABLE as error:
         raise Unreadable(_reason(error)) from None
     else:
-        return message if isinstance(message, list) else [message]  # pyright: ignore[reportReturnType]
+        return [message] if isinstance(message, Frame) else list(message)
     try:
         elements: Iterable[Any] = _elements.decode(data)
     except UNREADABLE:

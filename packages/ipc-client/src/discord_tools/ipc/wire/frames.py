@@ -42,7 +42,7 @@ class ErrorObject(Struct, omit_defaults=True, gc=False):
 
 
 class Frame(Struct, gc=False):
-    """A call (``id`` and ``method``), a notification (``method`` alone) or a reply (``id`` and ``result`` or ``error``).
+    """A call (``id``, ``method``), a notification (``method`` alone) or a reply (``id`` and ``result`` or ``error``).
 
     One type for all three, because then one pass of a compiled decoder reads a pack of them. Parameters and results
     stay as they came: only who uses them knows their type.
