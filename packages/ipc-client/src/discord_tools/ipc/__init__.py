@@ -15,6 +15,8 @@ from discord_tools.ipc._version import __version__
 from discord_tools.ipc.errors import *  # noqa: F403
 from discord_tools.ipc.limits import ClientLimits, ServerLimits
 from discord_tools.ipc.session import ClientSession
+from discord_tools.ipc.streams import Stream
+from discord_tools.ipc.subscriptions import Event, Gap, Subscription
 
 _SERVER_NAMES = ("Request", "Route", "Server", "route")
 _HAS_SERVER = find_spec("discord_tools.ipc_server") is not None
@@ -25,10 +27,14 @@ if TYPE_CHECKING:
     __all__ = (
         "ClientLimits",
         "ClientSession",
+        "Event",
+        "Gap",
         "Request",
         "Route",
         "Server",
         "ServerLimits",
+        "Stream",
+        "Subscription",
         "__version__",
         "route",
     )
@@ -37,7 +43,11 @@ else:
     __all__ = (
         "ClientLimits",
         "ClientSession",
+        "Event",
+        "Gap",
         "ServerLimits",
+        "Stream",
+        "Subscription",
         "__version__",
         *_errors.__all__,
         *(_SERVER_NAMES if _HAS_SERVER else ()),

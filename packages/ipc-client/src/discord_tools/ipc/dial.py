@@ -49,6 +49,10 @@ class Dialer:
         """Optional[:class:`int`]: The port to connect to, if it is given or was found."""
         return self._port if self._port is not None else self._found
 
+    def failure(self, reason: str) -> ConnectError:
+        """An error that says where the bot was looked for."""
+        return ConnectError(self._host, self._multicast_port if self.port is None else self.port, reason)
+
     async def dial(self, http: aiohttp.ClientSession) -> WebSocketTransport:
         """Makes one attempt to connect.
 

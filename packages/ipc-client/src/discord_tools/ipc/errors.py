@@ -18,6 +18,7 @@ __all__ = (
     "DecodeError",
     "DuplicateRoute",
     "EncodeError",
+    "FellBehind",
     "Forbidden",
     "IPCError",
     "InvalidRequest",
@@ -413,6 +414,15 @@ class TooLarge(RemoteError):
     code = -32007
 
 
+class FellBehind(RemoteError):
+    """The reader of a subscription was too slow, and had asked to be ended then.
+
+    .. versionadded:: 1.1
+    """
+
+    code = -32009
+
+
 class RouteError(RemoteError):
     """A route's own error.
 
@@ -453,6 +463,7 @@ _BY_CODE: dict[int, type[RemoteError]] = {
         DeadlineExceeded,
         Cancelled,
         TooLarge,
+        FellBehind,
     )
 }
 

@@ -9,6 +9,9 @@ __all__ = ("ClientLimits", "ServerLimits")
 #: What one message may weigh: the largest that older clients of this idea can take, too.
 DEFAULT_MESSAGE_BYTES = 4 * 1024 * 1024
 
+#: What is kept to be sent again after a cut.
+DEFAULT_RETAIN_BYTES = 8 * 1024 * 1024
+
 #: A pack stays below this even when more frames wait, so that one message never holds up the loop for long.
 PACK_BYTES = 256 * 1024
 
@@ -36,6 +39,16 @@ class ClientLimits:
         about a second.
     close: :class:`float`
         How long closing may wait for the bot to agree, in seconds. Defaults to 1.
+    stream_items: :class:`int`
+        How many items of a stream, or events of a subscription, may wait for their reader before the bot pauses.
+        Defaults to 64, which hides the way there and back without holding much.
+
+        .. versionadded:: 1.1
+    retain_bytes: :class:`int`
+        How many bytes that the bot has not acknowledged are kept to be sent again after a cut. Beyond it a cut loses
+        the calls in progress. Defaults to 8 MiB, twice the largest message.
+
+        .. versionadded:: 1.1
     """
 
     message_bytes: int = DEFAULT_MESSAGE_BYTES
@@ -44,6 +57,8 @@ class ClientLimits:
     backoff: float = 0.1
     backoff_max: float = 2.0
     close: float = 1.0
+    stream_items: int = 64
+    retain_bytes: int = DEFAULT_RETAIN_BYTES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +89,42 @@ class ServerLimits:
     backlog_bytes: :class:`int`
         How many bytes of answers may wait for one client that reads slowly before no more of its calls are read.
         Defaults to 8 MiB.
+    retain_bytes: :class:`int`
+        How many bytes that a client has not acknowledged are kept to be sent again after a cut. Beyond it a cut loses
+        that client's calls in progress. Defaults to 8 MiB, twice the largest message.
+
+        .. versionadded:: 1.1
+    resume_seconds: :class:`float`
+        How long a client whose connection broke may stay away and still find its calls, streams and subscriptions, in
+        seconds. Defaults to 10, twice the time after which clients give their calls up.
+
+        .. versionadded:: 1.1
+    resume_sessions: :class:`int`
+        How many clients may be away at a time; the one that is away longest is dropped first. Defaults to 256.
+
+        .. versionadded:: 1.1
+    event_queue: :class:`int`
+        How many events may wait for one subscriber that reads slowly; then some are lost to it, and it is told.
+        Defaults to 1024.
+
+        .. versionadded:: 1.1
+    event_queue_bytes: :class:`int`
+        The same in bytes. Defaults to 4 MiB.
+
+        .. versionadded:: 1.1
+    event_replay: :class:`int`
+        How many events of each name are kept for subscribers that come back. Defaults to 1024.
+
+        .. versionadded:: 1.1
+    event_replay_bytes: :class:`int`
+        The same in bytes. Defaults to 4 MiB.
+
+        .. versionadded:: 1.1
+    event_replay_seconds: :class:`float`
+        For how long events of a name are kept after its last subscriber has gone, in seconds. Defaults to 300. Until
+        somebody subscribes, nothing is kept.
+
+        .. versionadded:: 1.1
     """
 
     message_bytes: int = DEFAULT_MESSAGE_BYTES
@@ -84,3 +135,11 @@ class ServerLimits:
     heartbeat: float = 20.0
     handshake: float = 5.0
     backlog_bytes: int = 8 * 1024 * 1024
+    retain_bytes: int = DEFAULT_RETAIN_BYTES
+    resume_seconds: float = 10.0
+    resume_sessions: int = 256
+    event_queue: int = 1024
+    event_queue_bytes: int = 4 * 1024 * 1024
+    event_replay: int = 1024
+    event_replay_bytes: int = 4 * 1024 * 1024
+    event_replay_seconds: float = 300.0

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Coroutine, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 import aiohttp
 import msgspec
 from msgspec import Raw
 
-from discord_tools.ipc.connection import Stale
+from discord_tools.ipc.conversation import Conversation
 from discord_tools.ipc.dial import Dialer, url_of
-from discord_tools.ipc.errors import DecodeError, EncodeError, RequestTimeout, SessionClosed
+from discord_tools.ipc.errors import DecodeError, EncodeError, SessionClosed
 from discord_tools.ipc.limits import ClientLimits
 from discord_tools.ipc.missing import MISSING
 from discord_tools.ipc.secret import checked_key
-from discord_tools.ipc.supervisor import Supervisor
+from discord_tools.ipc.streams import Feed, Stream
+from discord_tools.ipc.subscriptions import Subscription
+from discord_tools.ipc.supervisor import State, Supervisor
+from discord_tools.ipc.wire.events import Subscribe
 
 if TYPE_CHECKING:
     from typing import Self
@@ -119,7 +121,14 @@ class ClientSession:
         self._closed = False
         self._decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
         self._dialer = Dialer(host, self.port, multicast_port, self._secret_key, limits)
-        self._supervisor = Supervisor(self._dialer, self._http, limits, host, timeout, dict(headers or {}))
+        self._limits = limits
+        self._supervisor = Supervisor(
+            self._dialer,
+            self._http,
+            limits,
+            lambda: Conversation(limits, timeout, headers or {}),
+            connect_timeout,
+        )
 
     @property
     def resolved_port(self) -> int:
@@ -143,12 +152,38 @@ class ClientSession:
 
     def is_connected(self) -> bool:
         """:class:`bool`: Returns whether there is a connection to the bot at the moment."""
-        connection = self._supervisor.connection
-        return connection is not None and connection.usable
+        return self._supervisor.conversation is not None
 
     def is_closed(self) -> bool:
         """:class:`bool`: Returns whether the session was closed."""
         return self._closed
+
+    @property
+    def state(self) -> State:
+        """:class:`str`: Returns how things stand: ``connecting`` until the first connection, then ``ready`` or
+        ``bot not ready``, ``lost`` while there is no connection, and ``closed`` at the end.
+
+        .. versionadded:: 1.1
+        """
+        return self._supervisor.state
+
+    async def wait_until_ready(self) -> None:
+        """|coro|
+
+        Waits until there is a connection and the bot is ready, however long that takes. Connects if need be.
+
+        .. versionadded:: 1.1
+
+        Raises
+        ------
+        Unauthorized
+            The server does not accept the secret key.
+        SessionClosed
+            The session was closed.
+        """
+        if self._closed:
+            raise SessionClosed
+        await self._supervisor.ready()
 
     async def start(self) -> None:
         """|coro|
@@ -172,7 +207,7 @@ class ClientSession:
     async def close(self) -> None:
         """|coro|
 
-        Closes the connection. Requests in progress raise :exc:`SessionClosed` or :exc:`ConnectionLost`.
+        Closes the connection. Requests in progress raise :exc:`SessionClosed`.
         A session that was given by the caller stays open. Calling it again does nothing.
         """
         self._closed = True
@@ -252,28 +287,107 @@ class ClientSession:
     def __call__(self, route: str | Route[Any], type: Any = Any, /, **data: Any) -> Coroutine[Any, Any, Any]:
         return self.request(route, type, **data)
 
-    async def _call(self, endpoint: str, params: Raw) -> Raw:
-        timeout = self.timeout
-        if timeout is None:
-            return await self._call_within(endpoint, params, math.inf)
-        return await self._call_within(endpoint, params, timeout)
+    @overload
+    def stream(self, route: str | Route[Any], /, **data: Any) -> Stream[Any]: ...
 
-    async def _call_within(self, endpoint: str, params: Raw, timeout: float) -> Raw:
+    @overload
+    def stream(self, route: str | Route[Any], type: type[T], /, **data: Any) -> Stream[T]: ...
+
+    def stream(self, route: str | Route[Any], type: Any = Any, /, **data: Any) -> Stream[Any]:
+        """Calls a route that streams, for ``async for``. The session's timeout does not apply to it.
+
+        .. versionadded:: 1.1
+
+        Parameters
+        ----------
+        route: Union[:class:`str`, :class:`Route`]
+            The route to call, with or without the leading ``/``.
+        type: Type
+            What to decode each item into. Defaults to plain dicts, lists, strings and numbers. It can only be given
+            by position.
+        **data: Any
+            The data to send to the route: whatever can be written as JSON.
+
+        Raises
+        ------
+        EncodeError
+            The data cannot be written as JSON. Iterating raises all else that :meth:`request` raises, and
+            :exc:`InvalidRequest` where the route does not stream.
+
+        Returns
+        -------
+        :class:`Stream`
+            The items, as they come.
+        """
+        feed: Feed[Raw] = Feed(str(route), _encode(data), self._limits.stream_items)
+        return Stream(self._connected, feed, self._decoder(type))
+
+    def subscribe(
+        self,
+        *events: str,
+        after: int | Mapping[str, int] | None = None,
+        overflow: Literal["gap", "drop"] = "gap",
+        **filter: Any,
+    ) -> Subscription:
+        """Subscribes to events that the bot publishes, for ``async for``.
+
+        .. versionadded:: 1.1
+
+        Parameters
+        ----------
+        *events: :class:`str`
+            The names of the events.
+        after: Optional[Union[:class:`int`, Mapping[:class:`str`, :class:`int`]]]
+            The sequence number of the last event that is known already, for each name: the bot sends those after it
+            first, as far as it has kept them. Defaults to ``None``: only what happens from now on.
+        overflow: :class:`str`
+            What happens when the reader is so slow that events have to be left out: ``gap``, the default, goes on and
+            yields a :class:`Gap` in their place; ``drop`` ends the subscription with :exc:`FellBehind`.
+        **filter: Any
+            Only events whose data has these values under these names, which may have dots for inner ones. A list
+            means one of its elements. Ids may be given as :class:`int` or :class:`str`. The bot evaluates it.
+
+        Raises
+        ------
+        TypeError
+            No name was given, or ``after`` is one number for several events.
+        EncodeError
+            The filter cannot be written as JSON.
+
+        Returns
+        -------
+        :class:`Subscription`
+            The events, as they happen.
+        """
+        if not events:
+            raise TypeError("subscribe() needs the name of an event")
+        if isinstance(after, int):
+            if len(events) > 1:
+                raise TypeError("after must be a mapping where there are several events")
+            after = dict.fromkeys(events, after)
+        _encode(filter)
+        subscribe = Subscribe(list(events), dict(after or {}), None, filter, overflow == "drop")
+        return Subscription(self._connected, subscribe, self._limits.stream_items, self.timeout)
+
+    async def _call(self, endpoint: str, params: Raw) -> Raw:
+        if self._closed:
+            raise SessionClosed
+        timeout = self.timeout
+        conversation = self._supervisor.conversation
+        if conversation is not None:
+            return await conversation.call(endpoint, params, timeout)
         loop = asyncio.get_running_loop()
-        end = loop.time() + timeout
-        while not self._closed:
-            connection = self._supervisor.connection
-            if connection is None or not connection.usable:
-                wait = min(self.connect_timeout, end - loop.time())
-                connection = await self._supervisor.connected(max(wait, 0.0))
-            left = end - loop.time()
-            if left <= 0:
-                raise RequestTimeout(endpoint, timeout)
-            try:
-                return await connection.call(endpoint, params, None if left == math.inf else left)
-            except Stale:
-                continue
-        raise SessionClosed
+        began = loop.time()
+        wait = self.connect_timeout if timeout is None else min(self.connect_timeout, timeout)
+        conversation = await self._supervisor.connected(wait)
+        return await conversation.call(
+            endpoint, params, timeout and max(0.0, timeout - (loop.time() - began))
+        )
+
+    async def _connected(self) -> Conversation:
+        if self._closed:
+            raise SessionClosed
+        return self._supervisor.conversation or await self._supervisor.connected(self.connect_timeout)
 
     def _decoder(self, type_: Any) -> msgspec.json.Decoder[Any]:
         decoder = self._decoders.get(type_)

@@ -1,24 +1,26 @@
-"""Keeps one connection to the bot alive, for as long as the session is open."""
+"""Keeps one conversation with the bot going, over one connection after another, for as long as the session is open."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import random
-from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import Callable
+from typing import Literal, TypeAlias
 
 import aiohttp
 
-from discord_tools.ipc.connection import Connection
+from discord_tools.ipc.conversation import Conversation
 from discord_tools.ipc.dial import Dialer
-from discord_tools.ipc.errors import ConnectError, IPCError, ProtocolError, SessionClosed
+from discord_tools.ipc.errors import ConnectError, IPCError, SessionClosed
 from discord_tools.ipc.limits import ClientLimits
+from discord_tools.ipc.transports.base import Closed, Transport
 
-__all__ = ("Supervisor",)
+__all__ = ("State", "Supervisor")
 
 log = logging.getLogger(__name__)
+
+State: TypeAlias = Literal["connecting", "ready", "bot not ready", "lost", "closed"]
 
 
 class Supervisor:
@@ -27,6 +29,11 @@ class Supervisor:
     It pauses between attempts: exponential back-off with full jitter, so that many dashboards do not come back to a
     restarted bot in the same instant. An attempt that fails for a reason that time does not heal (a wrong key) ends
     it; the next request starts it again.
+
+    Parameters
+    ----------
+    patience: :class:`float`
+        How long requests in progress outlive their connection, in seconds.
     """
 
     def __init__(
@@ -34,30 +41,48 @@ class Supervisor:
         dialer: Dialer,
         http: Callable[[], aiohttp.ClientSession],
         limits: ClientLimits,
-        host: str,
-        timeout: float | None,
-        headers: Mapping[str, Any],
+        conversation: Callable[[], Conversation],
+        patience: float,
     ) -> None:
         self._dialer = dialer
         self._http = http
         self._limits = limits
-        self._host = host
-        self._timeout = timeout
-        self._headers = headers
+        self._make = conversation
+        self._patience = patience
+        self._conversation: Conversation | None = None
         self._task: asyncio.Task[None] | None = None
-        self._ready: asyncio.Future[Connection] | None = None
-        self._tried: asyncio.Event = asyncio.Event()
+        self._connected: asyncio.Future[None] | None = None
+        self._tried = asyncio.Event()
         self._failure: ConnectError | None = None
-        self.connection: Connection | None = None
+        self._was_connected = False
+        self._giving_up: asyncio.TimerHandle | None = None
+        self._closed = False
 
-    def start(self) -> asyncio.Future[Connection]:
-        """Starts connecting unless it runs already. The future has the next usable connection, or what ended it."""
-        if self._ready is None or (self._ready.done() and (self._task is None or self._task.done())):
-            self._ready = asyncio.get_running_loop().create_future()
-        if self._task is None or self._task.done():
+    @property
+    def conversation(self) -> Conversation | None:
+        """Optional[:class:`Conversation`]: The conversation, while it takes calls."""
+        conversation = self._conversation
+        return conversation if conversation is not None and conversation.usable else None
+
+    @property
+    def state(self) -> State:
+        """:class:`str`: How things stand."""
+        if self._closed:
+            return "closed"
+        conversation = self.conversation
+        if conversation is None:
+            return "lost" if self._was_connected else "connecting"
+        return "ready" if conversation.ready.is_set() else "bot not ready"
+
+    def start(self) -> asyncio.Future[None]:
+        """Starts connecting unless it runs already. The future is done with the next connection, or what ended it."""
+        idle = self._task is None or self._task.done()
+        if self._connected is None or (idle and self._connected.done()):
+            self._connected = asyncio.get_running_loop().create_future()
+        if idle:
             self._tried = asyncio.Event()
             self._task = asyncio.create_task(self._run(), name="ipc session")
-        return self._ready
+        return self._connected
 
     async def first_attempt(self) -> None:
         """Waits until one attempt has ended, well or badly.
@@ -67,60 +92,79 @@ class Supervisor:
         Unauthorized
             The server does not accept the secret key.
         """
-        ready = self.start()
+        connected = self.start()
         await self._tried.wait()
-        if ready.done():
-            ready.result()
+        if connected.done():
+            connected.result()
 
-    async def connected(self, seconds: float) -> Connection:
-        """Waits for a usable connection.
+    async def connected(self, seconds: float | None) -> Conversation:
+        """Waits until the conversation takes calls.
 
         Raises
         ------
         ConnectError
-            There is none after so many seconds.
+            It does not after so many seconds.
         Unauthorized
             The server does not accept the secret key.
+        SessionClosed
+            The session was closed.
         """
-        ready = self.start()
-        done, _ = await asyncio.wait((ready,), timeout=seconds)
-        if done:
-            return ready.result()
-        if self._failure is not None:
-            last = self._failure
-            raise type(last)(last.host, last.port, f"{last.reason} (tried for {seconds:g} s)") from last
-        raise ConnectError(self._host, self._dialer.port or 0, f"no connection within {seconds:g} s")
+        loop = asyncio.get_running_loop()
+        end = None if seconds is None else loop.time() + seconds
+        while (conversation := self.conversation) is None:
+            if self._closed:
+                raise SessionClosed
+            left = None if end is None else end - loop.time()
+            done, _ = await asyncio.wait((self.start(),), timeout=left)
+            if not done:
+                raise self._unreachable(seconds or 0)
+            done.pop().result()
+        return conversation
+
+    async def ready(self) -> None:
+        """Waits until there is a connection and the bot is ready."""
+        while self.state != "ready":
+            conversation = await self.connected(None)
+            await conversation.ready.wait()
 
     async def close(self) -> None:
-        """Closes the connection and stops. Whoever waits gets :exc:`SessionClosed`."""
+        """Closes the connection and stops. Whatever waits gets :exc:`SessionClosed`."""
+        self._closed = True
         task, self._task = self._task, None
-        connection, self.connection = self.connection, None
-        if self._ready is not None and not self._ready.done():
-            self._fail(SessionClosed())
-        if connection is not None:
-            await connection.close("the session is closed")
+        self._fail(SessionClosed())
+        if self._conversation is not None:
+            await self._conversation.close()
+            self._conversation.end(SessionClosed())
+            self._conversation.ready.set()  # whoever waits for it looks at the state again
         if task is not None:
             task.cancel()
             await asyncio.wait((task,))
+        if self._giving_up is not None:
+            self._giving_up.cancel()
 
     async def _run(self) -> None:
         attempt = 0
         loop = asyncio.get_running_loop()
+        conversation = self._conversation
+        if conversation is None:
+            conversation = self._conversation = self._make()
         while True:
+            received = conversation.received
             try:
-                async with self._connect() as connection:
-                    began = loop.time()
-                    self._succeed(connection)
-                    await connection.wait_until_leaving()
-                    self.connection = None
-                    self._ready = loop.create_future()
-                    # A server that accepts and hangs up at once deserves the same pauses as one that refuses.
-                    attempt = 0 if loop.time() - began > self._limits.backoff_max else attempt + 1
+                closed = await self._connect(conversation)
+                (log.debug if self._closed else log.info if closed.clean else log.warning)(
+                    "Lost the bot at port %s: %s", self._dialer.port, closed.reason
+                )
+                self._giving_up = loop.call_later(self._patience, conversation.give_up)
+                # A server that accepts and hangs up at once deserves the same pauses as one that refuses.
+                attempt = 0 if conversation.received > received else attempt + 1
             except ConnectError as error:
                 attempt += 1
                 self._failure = error
                 (log.warning if attempt == 1 else log.debug)("%s; trying again", error)
             except IPCError as error:
+                log.error("%s", error)
+                conversation.end(error)
                 self._fail(error)
                 return
             except Exception:
@@ -128,43 +172,50 @@ class Supervisor:
                 attempt += 1
                 log.exception("The connection to the bot failed")
             finally:
-                self.connection = None
                 self._tried.set()
             await asyncio.sleep(self._pause(attempt))
 
-    @asynccontextmanager
-    async def _connect(self) -> AsyncGenerator[Connection]:
-        """A connection that said hello, carried by a task that ends with it."""
+    async def _connect(self, conversation: Conversation) -> Closed:
+        """One connection, from the dial to the end."""
         transport = await self._dialer.dial(self._http())
-        connection = Connection(transport, self._limits)
-        carrier = asyncio.create_task(connection.run(), name="ipc connection")
         try:
-            await connection.hello(self._host, self._dialer.port or 0, self._timeout, self._headers)
-            log.info("Connected to the bot at %s:%s", self._host, self._dialer.port)
-            yield connection
-            # Calls in progress may still be answered while the bot takes its leave.
-            closed = await asyncio.shield(carrier)
-            if self._task is not None:  # otherwise it is this session that closes
-                (log.info if closed.clean else log.warning)("Lost the bot at %s: %s", self._host, closed.reason)
+            await self._greet(conversation, transport)
+            link = conversation.attach(transport)
+            self._succeed()
+            return await conversation.carry(link)
         finally:
-            carrier.cancel()
-            await asyncio.wait((carrier,))
             await transport.close()
 
-    def _succeed(self, connection: Connection) -> None:
+    async def _greet(self, conversation: Conversation, transport: Transport) -> None:
+        try:
+            async with asyncio.timeout(self._limits.handshake):
+                await transport.send(conversation.hello())
+                conversation.welcomed(await transport.receive())
+        except (Closed, TimeoutError) as error:
+            raise self._dialer.failure("the connection ended before the server said hello") from error
+
+    def _succeed(self) -> None:
         self._failure = None
-        self.connection = connection
-        if self._ready is not None and not self._ready.done():
-            self._ready.set_result(connection)
+        if self._giving_up is not None:
+            self._giving_up.cancel()
+        log.info("Connected to the bot at port %s", self._dialer.port)
+        self._was_connected = True
         self._tried.set()
+        if self._connected is not None and not self._connected.done():
+            self._connected.set_result(None)
+        self._connected = asyncio.get_running_loop().create_future()
 
     def _fail(self, error: IPCError) -> None:
-        ready = self._ready
-        if ready is not None and not ready.done():
-            ready.set_exception(error)
-            ready.exception()  # it may be that nobody waits, which is no fault
-        if isinstance(error, ProtocolError):
-            log.error("%s", error)
+        connected = self._connected
+        if connected is not None and not connected.done():
+            connected.set_exception(error)
+            connected.exception()  # it may be that nobody waits, which is no fault
+
+    def _unreachable(self, seconds: float) -> ConnectError:
+        last = self._failure
+        if last is None:
+            return self._dialer.failure(f"no connection within {seconds:g} s")
+        return type(last)(last.host, last.port, f"{last.reason} (tried for {seconds:g} s)")
 
     def _pause(self, attempt: int) -> float:
         longest = min(self._limits.backoff_max, self._limits.backoff * 2 ** min(attempt, 32))

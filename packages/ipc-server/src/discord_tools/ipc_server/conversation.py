@@ -1,93 +1,133 @@
-"""One client's conversation with the bot: its calls, their tasks and deadlines, from the hello to the leave."""
+"""The bot's side of a conversation: the client's calls, their tasks and deadlines, whatever becomes of connections."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import sys
-from collections.abc import Callable, Collection, Coroutine, Mapping
+from collections.abc import Collection, Coroutine, Mapping
 from typing import Any
 
-import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, Raw
 
-from discord_tools.ipc._version import __version__
 from discord_tools.ipc.errors import (
     AlreadyResponded,
     Cancelled,
     DeadlineExceeded,
-    InvalidRequest,
     NotReady,
     Overloaded,
     RemoteError,
     UnknownEndpoint,
 )
 from discord_tools.ipc.limits import ServerLimits
-from discord_tools.ipc.link import PROTOCOL_ERROR, Link
-from discord_tools.ipc.transports.base import Transport
-from discord_tools.ipc.wire.codec import encode
-from discord_tools.ipc.wire.frames import HELLO, RESERVED, ErrorObject, Grants, Hello, Id, Welcome
-from discord_tools.ipc.wire.peer import CallReceived, CancelReceived, Event, Peer, Violated
-from discord_tools.ipc_server.dispatch import Dispatcher, IncomingCall
+from discord_tools.ipc.link import Link
+from discord_tools.ipc.transports.base import GOING_AWAY, REPLACED, Closed, Transport
+from discord_tools.ipc.wire.frames import (
+    READY as READY_METHOD,
+    RESERVED,
+    SUBSCRIBE,
+    ErrorObject,
+    Hello,
+    Id,
+    Ready,
+)
+from discord_tools.ipc.wire.peer import (
+    ByeReceived,
+    CallReceived,
+    CancelReceived,
+    Event,
+    MoreReceived,
+    Peer,
+    Violated,
+)
+from discord_tools.ipc_server.dispatch import Dispatcher
 from discord_tools.ipc_server.encoding import encode_answer
+from discord_tools.ipc_server.events import Hub, Subscriber
 
-__all__ = ("Conversation",)
+__all__ = ("Conversation", "error_object")
 
 log = logging.getLogger(__name__)
 
-AGENT = f"ipc-server/{__version__}"
-GOING_AWAY = 1001
-NO_HEADERS: Mapping[str, Any] = {}
 
-
-class _Call(IncomingCall):
+class _Call:
     """A call in progress."""
 
     __slots__ = (
+        "_more",
+        "credit",
         "deadline",
         "endpoint",
         "headers",
         "number",
         "params",
-        "peer",
         "settled",
+        "streams",
+        "subscriber",
+        "talk",
         "task",
         "timer",
-        "wake",
     )
 
-    def __init__(
-        self, peer: Peer[Any], wake: Callable[[], None], event: CallReceived, headers: Mapping[str, Any]
-    ) -> None:
-        self.peer = peer
-        self.wake = wake
+    def __init__(self, talk: Conversation, event: CallReceived, headers: Mapping[str, Any]) -> None:
+        self.talk = talk
         self.number: Id = event.id
         self.endpoint: str = event.method
         self.params: bytes = b"{}" if event.params is UNSET else event.params  # pyright: ignore[reportAttributeAccessIssue]
         self.headers: Mapping[str, Any] = headers if event.headers is UNSET else {**headers, **event.headers}
+        self.streams: bool = event.credit is not UNSET
+        self.credit: int = 0 if event.credit is UNSET else event.credit
+        self.subscriber: Subscriber | None = None
         self.deadline: float | None = None
         self.settled = False
         self.task: asyncio.Task[None] | None = None
         self.timer: asyncio.TimerHandle | None = None
+        self._more: asyncio.Event | None = None
 
     async def send_json(self, data: Any, /) -> None:
         if self.settled:
             raise AlreadyResponded(self.endpoint)
-        self.peer.reply(self.number, b"null" if data is None else encode_answer(data))
+        self.talk.peer.reply(self.number, b"null" if data is None else encode_answer(data))
         self.settled = True
-        self.wake()
+        self.talk.wake()
+
+    async def send_item(self, data: Any) -> None:
+        item = encode_answer(data)
+        while self.credit <= 0 and not self.settled:
+            self._more = asyncio.Event()
+            await self._more.wait()
+        await self.talk.wait_for_room()
+        self.push(item)
+
+    def push(self, item: bytes) -> None:
+        """Sends an encoded item, on credit."""
+        self.credit -= 1
+        self.talk.peer.item(self.number, item)
+        self.talk.wake()
+
+    def grant(self, n: int) -> None:
+        """The reader takes more items."""
+        self.credit += n
+        if self._more is not None:
+            self._more.set()
+        if self.subscriber is not None:
+            self.subscriber.pump()
 
     def fail(self, error: RemoteError) -> None:
         if not self.settled:
             self.settled = True
-            self.peer.fail(self.number, error_object(error))
-            self.wake()
+            self.talk.peer.fail(self.number, error_object(error))
+            self.talk.wake()
 
     def abort(self, error: RemoteError) -> None:
         """Answers with an error now and ends the handler: a handler that ignores it keeps nobody waiting."""
         self.fail(error)
+        if self._more is not None:
+            self._more.set()
         if self.task is not None:
             self.task.cancel()
+        if self.subscriber is not None:
+            self.subscriber.close()
+            self.talk.forget(self)
 
 
 class Conversation:
@@ -95,44 +135,110 @@ class Conversation:
 
     Parameters
     ----------
-    transport: :class:`Transport`
-        What carries the messages.
-    dispatcher: :class:`Dispatcher`
-        What runs the calls.
-    limits: :class:`ServerLimits`
-        What the client is granted.
-    ready: Callable[[], bool]
-        Tells whether the bot is ready.
+    token: :class:`str`
+        What the client shows to go on with it.
+    hello: :class:`Hello`
+        What the client said first.
     """
 
     def __init__(
-        self, transport: Transport, dispatcher: Dispatcher, limits: ServerLimits, ready: Callable[[], bool]
+        self, token: str, hello: Hello, dispatcher: Dispatcher, hub: Hub, limits: ServerLimits
     ) -> None:
+        self.token: str = token
+        self.client: str = hello.client
+        self.peer: Peer = Peer(
+            calls=limits.calls, message_bytes=limits.message_bytes, retain_bytes=limits.retain_bytes
+        )
+        #: Whether it is over: the client took its leave, or was away for too long.
+        self.over: bool = False
+        self._headers = hello.headers
         self._dispatcher = dispatcher
+        self._hub = hub
         self._limits = limits
-        self._ready = ready
-        self._peer: Peer[Any] = Peer(calls=limits.calls, message_bytes=limits.message_bytes)
-        self._link = Link(self._peer, transport, self._handle, backlog_bytes=limits.backlog_bytes)
+        self._seconds = (
+            limits.call_seconds if hello.timeout is None else min(limits.call_seconds, hello.timeout)
+        )
         self._loop = asyncio.get_running_loop()
+        self._link: Link | None = None
+        self._flushed = asyncio.Event()
         self._calls: set[_Call] = set()
         self._open: dict[Id, _Call] = {}
-        self._hello: Hello | None = None
-        self._seconds = limits.call_seconds
         self._draining = False
-        self._closing: asyncio.Task[None] | None = None
+        self._closings: set[asyncio.Task[None]] = set()
 
-    async def run(self) -> None:
-        """Runs until the connection ends; then ends what is still in progress."""
-        patience = self._loop.call_later(self._limits.handshake, self._hurry)
+    # -- connections
+
+    def attach(self, transport: Transport) -> Link:
+        """Takes the conversation over to another connection. An older one is told and closed."""
+        older = self._link
+        if older is not None:
+            older.stop()
+            closing = self._loop.create_task(
+                older.close(REPLACED, "another connection took this conversation over")
+            )
+            self._closings.add(closing)
+            closing.add_done_callback(self._closings.discard)
+        self._link = Link(
+            self.peer,
+            transport,
+            self._handle,
+            backlog_bytes=self._limits.backlog_bytes,
+            flushed=self._flushed,
+        )
+        return self._link
+
+    def take_up(self, received: int) -> bool:
+        """Goes on after a cut, unless what the client has not received is not kept any more.
+
+        From here on, nothing comes in over an older connection: the count of what was received must stand still.
+        """
+        if self._link is not None:
+            self._link.stop()
+        return self.peer.resume(received)
+
+    def is_carried_by(self, link: Link | None) -> bool:
+        """:class:`bool`: Whether this is the connection of the conversation; ``None`` for no connection."""
+        return self._link is link
+
+    async def carry(self, link: Link) -> Closed:
+        """Runs over one connection until that ends."""
         try:
-            closed = await self._link.run()
-            who = "A client" if self._hello is None else self._hello.client
-            (log.debug if closed.clean else log.info)("%s has gone: %s", who, closed.reason)
+            return await link.run()
         finally:
-            patience.cancel()
-            for call in tuple(self._calls):
-                call.abort(Cancelled("the connection is gone"))
-            await self._settle(self._limits.grace, ())
+            self.detach(link)
+
+    def detach(self, link: Link) -> None:
+        """The connection is gone, unless another one has taken its place."""
+        if self._link is link:
+            self._link = None
+
+    def wake(self) -> None:
+        """Sends what is queued, if there is a connection."""
+        if self._link is not None:
+            self._link.wake()
+        elif self.peer.pending_bytes > self._limits.retain_bytes:
+            self.end("too much waits for a client that is away")
+
+    async def wait_for_room(self) -> None:
+        """Waits while too much waits to be sent."""
+        while self.peer.pending_bytes > self._limits.backlog_bytes and not self.over:
+            self._flushed.clear()
+            await self._flushed.wait()
+
+    def tell_ready(self, ready: bool) -> None:
+        """Tells the client whether the bot is ready."""
+        self.peer.notify(READY_METHOD, Ready(ready))
+        self.wake()
+
+    # -- the end
+
+    def end(self, reason: str) -> None:
+        """Ends what is in progress; nobody waits for it any more."""
+        if not self.over:
+            self.over = True
+            log.debug("The conversation with %s is over: %s", self.client, reason)
+            self._flushed.set()
+            self._abort_all(reason, ())
 
     async def drain(self, spared: Collection[asyncio.Task[Any]]) -> None:
         """Takes no more calls, waits for those in progress as long as the limits allow, cancels the rest and closes.
@@ -140,103 +246,121 @@ class Conversation:
         Tasks in ``spared`` are neither waited for nor cancelled: they are the routes that asked for all this.
         """
         self._draining = True
-        self._peer.bye("the bot is shutting down")
-        self._link.wake()
-        await self._settle(self._limits.grace, spared)
+        self.peer.bye("the bot is shutting down")
+        self.wake()
         for call in tuple(self._calls):
-            if call.task not in spared:
-                call.abort(Cancelled("the bot is shutting down"))
-        await self._link.close(GOING_AWAY, "the bot is shutting down")
+            if call.streams:
+                call.abort(Cancelled("the bot is shutting down"))  # it could go on for ever
+        await self.settle(spared)
+        self._abort_all("the bot is shutting down", spared)
+        self.over = True
+        self._flushed.set()
+        link = self._link
+        if link is not None:
+            await link.close(GOING_AWAY, "the bot is shutting down")
+        await self.settle(spared)
 
-    async def _settle(self, seconds: float, spared: Collection[asyncio.Task[Any]]) -> None:
+    async def settle(self, spared: Collection[asyncio.Task[Any]]) -> None:
+        """Waits for the handlers in progress, as long as the limits allow."""
         tasks = (
             {call.task for call in self._calls if call.task is not None}
             - set(spared)
             - {asyncio.current_task()}
         )
+        tasks |= self._closings
         if not tasks:
             return
-        _, left = await asyncio.wait(tasks, timeout=seconds)
+        _, left = await asyncio.wait(tasks, timeout=self._limits.grace)
         if left:
             names = sorted({call.endpoint for call in self._calls if call.task in left})
-            log.warning("Still running after %g s: %s", seconds, ", ".join(names))
+            log.warning("Still running after %g s: %s", self._limits.grace, ", ".join(names))
 
-    def _hurry(self) -> None:
-        if self._hello is None:
-            log.info("A client said no hello within %g s", self._limits.handshake)
-            self._close(PROTOCOL_ERROR, "no hello in time")
+    def _abort_all(self, reason: str, spared: Collection[asyncio.Task[Any]]) -> None:
+        for call in tuple(self._calls):
+            if call.task not in spared or call.task is None:
+                call.abort(Cancelled(reason))
 
-    def _close(self, code: int, reason: str) -> None:
-        if self._closing is None:
-            self._closing = self._loop.create_task(self._link.close(code, reason))
+    # -- calls
 
     def _handle(self, event: Event) -> None:
         if isinstance(event, CallReceived):
-            if self._hello is None or event.method.startswith(RESERVED):
-                self._protocol_call(event)
-            else:
-                self._start(event)
+            self._start(event)
         elif isinstance(event, CancelReceived):
             if call := self._open.pop(event.id, None):
                 call.abort(Cancelled("the caller cancelled"))
+        elif isinstance(event, MoreReceived):
+            if call := self._open.get(event.id):
+                call.grant(event.n)
         elif isinstance(event, Violated):
-            log.warning(
-                "%s broke the protocol: %s", self._hello.client if self._hello else "A client", event.reason
-            )
-
-    def _protocol_call(self, event: CallReceived) -> None:
-        if event.method != HELLO:
-            error = (
-                UnknownEndpoint("there is no such method")
-                if self._hello
-                else InvalidRequest("say rpc.hello first")
-            )
-            self._peer.fail(event.id, error_object(error))
-            if self._hello is None:
-                self._close(PROTOCOL_ERROR, "the first call must be rpc.hello")
-            return
-        try:
-            hello = msgspec.json.decode(b"{}" if event.params is UNSET else event.params, type=Hello)
-        except (msgspec.DecodeError, UnicodeError, RecursionError) as problem:
-            self._peer.fail(event.id, error_object(InvalidRequest(f"bad parameters of {HELLO}: {problem}")))
-            self._close(PROTOCOL_ERROR, f"bad {HELLO}")
-            return
-        self._hello = hello
-        if hello.timeout is not None:
-            self._seconds = min(self._limits.call_seconds, hello.timeout)
-        grants = Grants(self._limits.calls, self._limits.message_bytes)
-        self._peer.reply(event.id, encode(Welcome(AGENT, self._limits.heartbeat, grants, self._ready())))
-        log.debug("%s says hello", hello.client)
+            log.warning("%s broke the protocol: %s", self.client, event.reason)
+        elif isinstance(event, ByeReceived):
+            self.end("the client took its leave")
 
     def _start(self, event: CallReceived) -> None:
         if self._draining:
-            self._peer.fail(event.id, error_object(NotReady("the bot is shutting down")))
+            self._refuse(event, NotReady("the bot is shutting down"))
             return
         if len(self._calls) >= self._limits.calls:
             # Answered calls whose handlers go on count, too: a client must not pile them up by cancelling.
-            self._peer.fail(
-                event.id, error_object(Overloaded(f"{len(self._calls)} of your calls are in progress"))
-            )
+            self._refuse(event, Overloaded(f"{len(self._calls)} of your calls are in progress"))
             return
-        hello = self._hello
-        call = _Call(self._peer, self._link.wake, event, hello.headers if hello else NO_HEADERS)
+        call = _Call(self, event, self._headers)
+        if event.method.startswith(RESERVED):
+            self._protocol_call(call)
+            return
         self._calls.add(call)
         self._open[event.id] = call
-        call.deadline = self._loop.time() + self._seconds
-        call.timer = self._loop.call_at(call.deadline, _expire, call)
-        task = spawn(self._run_call(call), self._loop)
+        if not call.streams:
+            seconds = self._seconds_of(event)
+            if seconds <= 0:
+                call.fail(DeadlineExceeded("the time for this call is over"))
+            call.deadline = self._loop.time() + seconds
+            call.timer = self._loop.call_at(call.deadline, _expire, call)
+        task = spawn(self._run(call), self._loop)
         if not task.done():
             call.task = task
 
-    async def _run_call(self, call: _Call) -> None:
+    def _seconds_of(self, event: CallReceived) -> float:
+        if event.headers is UNSET:
+            return self._seconds
+        own = event.headers.get("timeout")
+        return min(self._seconds, own) if isinstance(own, int | float) else self._seconds
+
+    async def _run(self, call: _Call) -> None:
         try:
-            await self._dispatcher.handle(call)
+            if not call.settled:
+                await self._dispatcher.handle(call)
         finally:
-            if call.timer is not None:
-                call.timer.cancel()
-            self._calls.discard(call)
-            if self._open.get(call.number) is call:
-                del self._open[call.number]
+            self.forget(call)
+
+    def forget(self, call: _Call) -> None:
+        """The call is over."""
+        if call.timer is not None:
+            call.timer.cancel()
+        self._calls.discard(call)
+        if self._open.get(call.number) is call:
+            del self._open[call.number]
+
+    def _refuse(self, event: CallReceived, error: RemoteError) -> None:
+        self.peer.fail(event.id, error_object(error))
+        self.wake()
+
+    def _protocol_call(self, call: _Call) -> None:
+        if call.endpoint == SUBSCRIBE and call.streams:
+            self._subscribe(call)
+        else:
+            call.fail(UnknownEndpoint("there is no such method"))
+
+    def _subscribe(self, call: _Call) -> None:
+        # No task: events are pushed by whoever publishes them, and credit by the reader.
+        self._calls.add(call)
+        self._open[call.number] = call
+        try:
+            call.subscriber = self._hub.subscribe(call)
+            call.subscriber.begin()
+        except RemoteError as error:
+            call.fail(error)
+            self.forget(call)
 
 
 def _expire(call: _Call) -> None:
@@ -246,7 +370,7 @@ def _expire(call: _Call) -> None:
 def error_object(error: RemoteError) -> ErrorObject:
     """An exception as it goes over the wire."""
     return ErrorObject(
-        error.code, error.message, UNSET if error.data is None else msgspec.Raw(encode_answer(error.data))
+        error.code, error.message, UNSET if error.data is None else Raw(encode_answer(error.data))
     )
 
 

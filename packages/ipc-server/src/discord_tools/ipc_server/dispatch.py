@@ -5,11 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any, Protocol
 
 import discord
 
-from discord_tools.ipc.errors import AlreadyResponded, Cancelled, RemoteError, RouteFailed, UnknownEndpoint
+from discord_tools.ipc.errors import (
+    AlreadyResponded,
+    Cancelled,
+    InvalidRequest,
+    RemoteError,
+    RouteFailed,
+    UnknownEndpoint,
+)
 from discord_tools.ipc_server.request import Call, Request
 from discord_tools.ipc_server.routes import Route, RouteTable
 
@@ -18,11 +27,22 @@ __all__ = ("Dispatcher", "IncomingCall")
 log = logging.getLogger(__name__)
 
 
+_WRONG_KIND = {
+    True: "this route streams: read it with ClientSession.stream()",
+    False: "this route does not stream: call it with ClientSession.request()",
+}
+
+
 class IncomingCall(Call, Protocol):
-    """A call that can fail, too. Once ``settled`` it takes no answer any more."""
+    """A call that can fail, too. Once ``settled`` it takes no answer any more.
+
+    One that ``streams`` reads items, and its answer only ends them.
+    """
 
     settled: bool
+    streams: bool
 
+    async def send_item(self, data: Any, /) -> None: ...
     def fail(self, error: RemoteError) -> None: ...
 
 
@@ -62,9 +82,14 @@ class Dispatcher:
     async def _run(self, route: Route[Any], request: Request, call: IncomingCall) -> None:
         called = False
         try:
+            if route.streams != call.streams:
+                raise InvalidRequest(_WRONG_KIND[route.streams])
             arguments = self._arguments(route, request, call)
             called = True
-            value = await route(request, **arguments)
+            if route.streams:
+                value = await self._stream(route(request, **arguments), call)
+            else:
+                value = await route(request, **arguments)
             if not request.is_done():
                 if not call.settled:  # otherwise nobody waits any more: the caller, or the deadline, ended it
                     await request.respond(value)
@@ -86,6 +111,14 @@ class Dispatcher:
             if called:
                 request.finish()
                 self.emit("ipc_request_completion", request)
+
+    async def _stream(self, items: AsyncGenerator[Any, None], call: IncomingCall) -> None:
+        # Closing the generator runs its ``finally`` before anything else happens, also when it waits in a ``yield``.
+        async with aclosing(items):
+            async for item in items:
+                await call.send_item(item)
+                if call.settled:  # a generator that ignores its cancellation
+                    return
 
     def _arguments(self, route: Route[Any], request: Request, call: IncomingCall) -> dict[str, Any]:
         if not route.signature.takes_data:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping
 from types import FrameType, MappingProxyType
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, overload
 
 import discord
 
@@ -44,15 +44,20 @@ class Route(Generic[R]):
         The callback of the route, this is called when it receives a request.
     cog: Any
         The cog, or the client, whose method the callback is. ``None`` for a plain function.
+    idempotent: :class:`bool`
+        Whether running it twice does no harm, so that clients may repeat a call when they lost the answer.
+
+        .. versionadded:: 1.1
     """
 
-    __slots__ = ("_arguments", "callback", "cog", "name", "signature")
+    __slots__ = ("_arguments", "callback", "cog", "idempotent", "name", "signature")
 
     def __init__(
         self,
-        callback: Callable[..., Awaitable[R]],
+        callback: Callable[..., Any],
         name: str = MISSING,
         *,
+        idempotent: bool = False,
         namespace: Mapping[str, Any] | None = None,
     ) -> None:
         if name is MISSING:
@@ -64,8 +69,9 @@ class Route(Generic[R]):
         owner, _, _ = getattr(callback, "__qualname__", "").rpartition(".")
         method = bool(owner) and not owner.endswith("<locals>") and not hasattr(callback, "__self__")
         self.name: str = normal(name)
-        self.callback: Callable[..., Awaitable[R]] = callback
+        self.callback: Callable[..., Any] = callback
         self.cog: Any = None
+        self.idempotent: bool = idempotent
         self.signature: Signature = Signature(callback, bound=method, namespace=namespace or {})
         self._arguments: tuple[Any, ...] = ()
 
@@ -79,10 +85,11 @@ class Route(Generic[R]):
         """
         route: Route[R] = object.__new__(type(self))
         route.name, route.callback, route.signature = self.name, self.callback, self.signature
+        route.idempotent = self.idempotent
         route.cog, route._arguments = cog, (cog,)
         return route
 
-    def __call__(self, request: Any, /, *args: Any, **kwargs: Any) -> Awaitable[R]:
+    def __call__(self, request: Any, /, *args: Any, **kwargs: Any) -> Any:
         return self.callback(*self._arguments, request, *args, **kwargs)
 
     def __str__(self) -> str:
@@ -90,6 +97,15 @@ class Route(Generic[R]):
 
     def __repr__(self) -> str:
         return f"<Route name={self.name!r} callback={self.origin}>"
+
+    @property
+    def streams(self) -> bool:
+        """:class:`bool`: Whether the callback is an asynchronous generator, so that clients read it with
+        :meth:`ClientSession.stream`.
+
+        .. versionadded:: 1.1
+        """
+        return self.signature.streams
 
     @property
     def description(self) -> str:
@@ -103,12 +119,22 @@ class Route(Generic[R]):
         return f"{self.callback.__module__}.{getattr(self.callback, '__qualname__', self.name)}"
 
 
+class Decorator(Protocol):
+    """What :func:`route` returns."""
+
+    @overload
+    def __call__(self, callback: Callable[..., Coroutine[Any, Any, R]], /) -> Route[R]: ...
+
+    @overload
+    def __call__(self, callback: Callable[..., AsyncGenerator[R, None]], /) -> Route[R]: ...
+
+
 def normal(name: str) -> str:
     """A route name with its leading slash."""
     return name if name.startswith("/") else f"/{name}"
 
 
-def route(name: str = MISSING) -> Callable[[Callable[..., Awaitable[R]]], Route[R]]:
+def route(name: str = MISSING, *, idempotent: bool = False) -> Decorator:
     """A decorator that makes a coroutine function a route of the cog, or of the bot class, it is defined in.
 
     Route and cog come and go together: adding, removing and reloading a cog does the same to its routes. A plain
@@ -117,12 +143,22 @@ def route(name: str = MISSING) -> Callable[[Callable[..., Awaitable[R]]], Route[
     Its first parameter after ``self`` is the :class:`Request`; further ones are taken from the request's data by
     name, checked against their annotations, and looked up in the bot's cache where they are Discord's objects.
 
+    An asynchronous generator becomes a route that streams: what it yields is what clients read.
+
     .. versionadded:: 1.0
+
+    .. versionchanged:: 1.1
+        Asynchronous generators are accepted.
 
     Parameters
     ----------
     name: :class:`str`
         The route name, with or without the leading ``/``. Defaults to the function name.
+    idempotent: :class:`bool`
+        Whether running it twice does no harm. Clients then repeat a call whose answer they lost because the bot was
+        restarted, instead of raising :exc:`ConnectionLost`. Defaults to ``False``.
+
+        .. versionadded:: 1.1
 
     Raises
     ------
@@ -132,16 +168,16 @@ def route(name: str = MISSING) -> Callable[[Callable[..., Awaitable[R]]], Route[
     ValueError
         The name is empty or begins with ``rpc.``, which belongs to the protocol.
     """
-    return make_route(name, sys._getframe(1))  # pyright: ignore[reportPrivateUsage] (as typing and enum do)
+    return make_route(name, idempotent, sys._getframe(1))  # pyright: ignore[reportPrivateUsage] (as typing and enum do)
 
 
-def make_route(name: str, frame: FrameType) -> Callable[[Callable[..., Awaitable[R]]], Route[R]]:
+def make_route(name: str, idempotent: bool, frame: FrameType) -> Decorator:
     """The decorator, for a call in ``frame``: names in annotations may be local to it."""
     if callable(name):
         raise TypeError("the decorator is written with parentheses: @route()")
 
-    def decorate(callback: Callable[..., Awaitable[R]]) -> Route[R]:
-        return Route(callback, name, namespace=dict(_visible(frame)))
+    def decorate(callback: Any) -> Route[Any]:
+        return Route(callback, name, idempotent=idempotent, namespace=dict(_visible(frame)))
 
     return decorate
 

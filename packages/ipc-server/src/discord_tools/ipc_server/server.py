@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
@@ -17,15 +17,19 @@ from discord_tools.ipc.limits import ServerLimits
 from discord_tools.ipc.missing import MISSING
 from discord_tools.ipc.secret import checked_key
 from discord_tools.ipc.transports.base import Transport
+from discord_tools.ipc.wire.frames import Hello
 from discord_tools.ipc_server.access import Gate
 from discord_tools.ipc_server.conversation import Conversation
 from discord_tools.ipc_server.dispatch import Dispatcher
+from discord_tools.ipc_server.events import Hub
+from discord_tools.ipc_server.forward import Forwarder
 from discord_tools.ipc_server.lifeline import lifeline
 from discord_tools.ipc_server.listeners.http import HTTPListener
 from discord_tools.ipc_server.listeners.sockets import addresses_of, is_loopback
 from discord_tools.ipc_server.listeners.websocket import WebSocketListener
 from discord_tools.ipc_server.multicast import PortResolver
-from discord_tools.ipc_server.routes import Route, RouteTable, make_route
+from discord_tools.ipc_server.routes import Decorator, Route, RouteTable, make_route
+from discord_tools.ipc_server.sessions import Sessions
 
 if TYPE_CHECKING:
     from typing import Self
@@ -116,7 +120,10 @@ class Server(Generic[ClientT]):
         self._gate = Gate(self._secret_key, origins)
         self._table = RouteTable(client)
         self._dispatcher = Dispatcher(client, self._table)
-        self._conversations: set[Conversation] = set()
+        self._hub = Hub(limits)
+        self._sessions = Sessions(self._converse, limits, client.is_ready, self._idempotent)
+        self._forwarder = Forwarder(client, self._hub.publish)
+        self._watching: asyncio.Task[None] | None = None
         self._lifeline = lifeline(client, self.terminate_server)
         self._lock: asyncio.Lock | None = None
         self._running: _Listening | None = None
@@ -169,7 +176,7 @@ class Server(Generic[ClientT]):
 
     # -- routes
 
-    def route(self, name: str = MISSING) -> Callable[[Callable[..., Awaitable[R]]], Route[R]]:
+    def route(self, name: str = MISSING, *, idempotent: bool = False) -> Decorator:
         """A decorator that adds a coroutine function to the routes of this server.
 
         Methods of cogs are decorated with :func:`route` instead.
@@ -178,6 +185,10 @@ class Server(Generic[ClientT]):
         ----------
         name: :class:`str`
             The route name, with or without the leading ``/``. Defaults to the function name.
+        idempotent: :class:`bool`
+            Whether running it twice does no harm; see :func:`route`. Defaults to ``False``.
+
+            .. versionadded:: 1.1
 
         Raises
         ------
@@ -186,14 +197,16 @@ class Server(Generic[ClientT]):
         DuplicateRoute
             The name is taken.
         """
-        make: Callable[[Callable[..., Awaitable[R]]], Route[R]] = make_route(name, _caller())
+        make = make_route(name, idempotent, _caller())
 
-        def decorate(callback: Callable[..., Awaitable[R]]) -> Route[R]:
+        def decorate(callback: Any) -> Route[Any]:
             return self._add(make(callback))
 
         return decorate
 
-    def add_route(self, callback: Route[R] | Callable[..., Awaitable[R]], name: str = MISSING) -> Route[R]:
+    def add_route(
+        self, callback: Route[R] | Callable[..., Any], name: str = MISSING, *, idempotent: bool = False
+    ) -> Route[R]:
         """Adds a coroutine function to the routes of this server.
 
         Parameters
@@ -203,6 +216,10 @@ class Server(Generic[ClientT]):
         name: :class:`str`
             The route name, with or without the leading ``/``. Defaults to the function name. A :class:`Route` has
             its name already.
+        idempotent: :class:`bool`
+            Whether running it twice does no harm; see :func:`route`. Defaults to ``False``.
+
+            .. versionadded:: 1.1
 
         Raises
         ------
@@ -217,9 +234,9 @@ class Server(Generic[ClientT]):
             The route.
         """
         if not isinstance(callback, Route):
-            return self._add(make_route(name, _caller())(callback))
-        if name is not MISSING:
-            raise TypeError("a Route has its name already")
+            return self._add(make_route(name, idempotent, _caller())(callback))
+        if name is not MISSING or idempotent:
+            raise TypeError("a Route has its name and its properties already")
         return self._add(cast("Route[R]", callback))
 
     def _add(self, route: Route[R]) -> Route[R]:
@@ -246,6 +263,47 @@ class Server(Generic[ClientT]):
             The route, or ``None`` where there was none of that name.
         """
         return self._table.remove(name)
+
+    # -- events
+
+    async def publish(self, name: str, data: Any = None, /) -> None:
+        """|coro|
+
+        Publishes an event to everybody who has subscribed to it with :meth:`ClientSession.subscribe`.
+
+        It never waits for a subscriber. While there is none it only counts.
+
+        .. versionadded:: 1.1
+
+        Parameters
+        ----------
+        name: :class:`str`
+            The name of the event.
+        data: Any
+            What goes with it: whatever can be written as JSON, Discord's objects included. Defaults to ``None``.
+
+        Raises
+        ------
+        TypeError
+            The data cannot be written as JSON.
+        """
+        self._hub.publish(name, data)
+
+    def forward(self, *events: str) -> None:
+        """Publishes events of discord.py, such as ``member_join``, under their own names while the server runs.
+
+        An event with one argument is published with that; one with several with an object of them, such as
+        ``before`` and ``after``, and with ``guild_id``. The client needs the intents for these events.
+
+        .. versionadded:: 1.1
+
+        Parameters
+        ----------
+        *events: :class:`str`
+            The names of the events, with or without ``on_``.
+        """
+        for event in events:
+            self._forwarder.add(event)
 
     # -- life
 
@@ -276,6 +334,8 @@ class Server(Generic[ClientT]):
             try:
                 await listening.start(self._port, self._multicast_port)
                 await self._lifeline.tie()
+                self._forwarder.start()
+                self._watching = asyncio.create_task(self._watch(), name="ipc watches the bot")
             except BaseException:
                 self._running = None
                 await listening.close()
@@ -303,7 +363,9 @@ class Server(Generic[ClientT]):
                 if listening is None:
                     return
                 await listening.stop_listening()
-                await asyncio.gather(*(one.drain(self._terminators) for one in tuple(self._conversations)))
+                self._forwarder.stop()
+                await self._stop_watching()
+                await self._sessions.drain(self._terminators)
                 await listening.close()
                 await self._lifeline.cut()
                 log.info("Terminated")
@@ -340,6 +402,25 @@ class Server(Generic[ClientT]):
             )
         log.warning("There is no secret key: every program on this machine can call the bot")
 
+    def _converse(self, token: str, hello: Hello) -> Conversation:
+        return Conversation(token, hello, self._dispatcher, self._hub, self.limits)
+
+    def _idempotent(self) -> list[str]:
+        return [name for name, route in self._table.view().items() if route.idempotent]
+
+    async def _watch(self) -> None:
+        """Tells clients when the bot becomes ready."""
+        loop: Any = self.client.loop
+        if isinstance(loop, asyncio.AbstractEventLoop):  # a sentinel of discord.py before log-in
+            await self.client.wait_until_ready()
+            self._sessions.tell_ready(True)
+
+    async def _stop_watching(self) -> None:
+        watching, self._watching = self._watching, None
+        if watching is not None:
+            watching.cancel()
+            await asyncio.wait((watching,))
+
     async def serve(self, transport: Transport) -> None:
         """Talks to one client until the end.
 
@@ -347,13 +428,8 @@ class Server(Generic[ClientT]):
         """
         if self._running is None:
             await transport.close(1001, "the bot is shutting down")
-            return
-        conversation = Conversation(transport, self._dispatcher, self.limits, self.client.is_ready)
-        self._conversations.add(conversation)
-        try:
-            await conversation.run()
-        finally:
-            self._conversations.discard(conversation)
+        else:
+            await self._sessions.serve(transport)
 
 
 class _Listening:

@@ -42,9 +42,8 @@ class Signature:
 
     def __init__(self, callback: Callable[..., Any], *, bound: bool, namespace: Mapping[str, Any]) -> None:
         where = f"route {callback.__module__}.{callback.__qualname__}"
-        if inspect.isasyncgenfunction(callback):
-            raise TypeError(f"{where} yields; a route returns one answer")
-        if not inspect.iscoroutinefunction(callback):
+        self.streams: bool = inspect.isasyncgenfunction(callback)
+        if not self.streams and not inspect.iscoroutinefunction(callback):
             raise TypeError(f"{where} must be a coroutine function (async def)")
         parameters = list(inspect.signature(callback).parameters.values())
         leading = parameters[: 1 + bound]

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Final, Protocol
 
-__all__ = ("Closed", "Transport")
+__all__ = ("CLEAN", "GOING_AWAY", "NORMAL", "PROTOCOL_ERROR", "REPLACED", "Closed", "Transport")
+
+# Close codes of WebSockets: RFC 6455, 7.4.1; those from 4000 on belong to applications.
+NORMAL: Final = 1000
+GOING_AWAY: Final = 1001
+PROTOCOL_ERROR: Final = 1002
+#: Another connection has taken the conversation over.
+REPLACED: Final = 4001
+
+CLEAN: Final = (NORMAL, GOING_AWAY)
 
 
 class Closed(Exception):
@@ -14,14 +23,19 @@ class Closed(Exception):
     ----------
     reason: :class:`str`
         Why, in words, for the log.
-    clean: :class:`bool`
-        Whether the other side took its leave; otherwise the connection broke.
+    code: Optional[:class:`int`]
+        The WebSocket close code that the other side sent, or ``None`` where the connection broke.
     """
 
-    def __init__(self, reason: str, *, clean: bool = False) -> None:
+    def __init__(self, reason: str, *, code: int | None = None) -> None:
         super().__init__(reason)
         self.reason: str = reason
-        self.clean: bool = clean
+        self.code: int | None = code
+
+    @property
+    def clean(self) -> bool:
+        """:class:`bool`: Whether the other side took its leave; otherwise the connection broke."""
+        return self.code in CLEAN
 
 
 class Transport(Protocol):

@@ -38,7 +38,7 @@ class MemoryTransport:
     async def receive(self) -> bytes | str:
         while not self._inbox:
             if self._closed is not None:
-                raise Closed(self._closed.reason, clean=self._closed.clean)
+                raise Closed(self._closed.reason, code=self._closed.code)
             await self._wait()
         message = self._inbox.popleft()
         self._wake()
@@ -47,7 +47,7 @@ class MemoryTransport:
     async def close(self, code: int = 1000, reason: str = "") -> None:
         for end in (self, self._other):
             if end._closed is None:
-                end._closed = Closed(f"closed with code {code} ({reason})", clean=code in (1000, 1001))
+                end._closed = Closed(f"closed with code {code} ({reason})", code=code)
                 end._wake()
 
     async def _wait(self) -> None:

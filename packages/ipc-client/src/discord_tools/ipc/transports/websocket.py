@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from aiohttp import ClientConnectionError, ClientWebSocketResponse, WSCloseCode, WSMessageTypeError, WSMsgType
+from aiohttp import ClientConnectionError, ClientWebSocketResponse, WSMessageTypeError, WSMsgType
 from aiohttp.web import WebSocketResponse
 
 from discord_tools.ipc.transports.base import Closed
@@ -38,9 +38,8 @@ class WebSocketTransport:
         if message.type is WSMsgType.ERROR:
             raise Closed(f"broken WebSocket: {message.data or self._socket.exception()}")
         code = self._socket.close_code
-        clean = code in (WSCloseCode.OK, WSCloseCode.GOING_AWAY)
         said = f" ({message.extra})" if message.type is WSMsgType.CLOSE and message.extra else ""
-        raise Closed(f"closed with code {code}{said}", clean=clean)
+        raise Closed(f"closed with code {code}{said}", code=code)
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         # An error says that it is closed already, which is what was asked for.

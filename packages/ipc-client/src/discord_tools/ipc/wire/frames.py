@@ -7,11 +7,17 @@ from typing import Any, Final, TypeAlias
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 __all__ = (
+    "ACK",
     "BYE",
     "CANCEL",
     "HELLO",
+    "ITEM",
+    "MORE",
+    "READY",
     "RESERVED",
     "SUBPROTOCOL",
+    "SUBSCRIBE",
+    "Ack",
     "Bye",
     "Cancel",
     "ErrorObject",
@@ -19,6 +25,9 @@ __all__ = (
     "Grants",
     "Hello",
     "Id",
+    "Item",
+    "More",
+    "Ready",
     "Welcome",
 )
 
@@ -28,6 +37,11 @@ SUBPROTOCOL: Final = "discord-tools.ipc.1"
 RESERVED: Final = "rpc."
 HELLO: Final = "rpc.hello"
 CANCEL: Final = "rpc.cancel"
+ITEM: Final = "rpc.item"
+MORE: Final = "rpc.more"
+SUBSCRIBE: Final = "rpc.subscribe"
+ACK: Final = "rpc.ack"
+READY: Final = "rpc.ready"
 BYE: Final = "rpc.bye"
 
 Id: TypeAlias = int | str | float | None
@@ -55,16 +69,20 @@ class Frame(Struct, gc=False):
     result: Raw | UnsetType = UNSET
     error: ErrorObject | UnsetType = UNSET
     headers: dict[str, Any] | UnsetType = UNSET
+    credit: int | UnsetType = UNSET
 
 
 class Hello(Struct, omit_defaults=True):
     """Parameters of the first call on a connection.
 
-    ``timeout`` is how many seconds the client waits for an answer, and ``headers`` what its calls carry; said once,
-    neither weighs on every call.
+    ``session`` is the token of a conversation that is to go on, and ``received`` how many messages of it have come
+    in. ``timeout`` is how many seconds the client waits for an answer, and ``headers`` what its calls carry; said
+    once, neither weighs on every call.
     """
 
     client: str
+    session: str | None = None
+    received: int = 0
     timeout: float | None = None
     headers: dict[str, Any] = {}
 
@@ -77,18 +95,53 @@ class Grants(Struct):
 
 
 class Welcome(Struct):
-    """Result of the first call on a connection."""
+    """Result of the first call on a connection.
+
+    ``resumed`` tells whether the conversation goes on: then ``received`` is how many messages of it have come in, and
+    both sides send what the other has not received. Otherwise ``session`` names a new one. ``idempotent`` are the
+    routes that may run twice.
+    """
 
     server: str
+    session: str
+    resumed: bool
+    received: int
     heartbeat: float
     limits: Grants
     ready: bool
+    idempotent: list[str] = []
 
 
 class Cancel(Struct):
     """Parameters of ``rpc.cancel``: the caller does not wait for this call any more."""
 
     id: Id
+
+
+class Item(Struct):
+    """Parameters of ``rpc.item``: the next items of a stream, while its call is open."""
+
+    id: Id
+    items: list[Raw]
+
+
+class More(Struct):
+    """Parameters of ``rpc.more``: the reader of a stream takes so many items more."""
+
+    id: Id
+    n: int
+
+
+class Ack(Struct):
+    """Parameters of ``rpc.ack``: so many messages of this conversation have come in and need not be kept."""
+
+    received: int
+
+
+class Ready(Struct):
+    """Parameters of ``rpc.ready``: whether the bot is ready, when that changes."""
+
+    ready: bool
 
 
 class Bye(Struct):

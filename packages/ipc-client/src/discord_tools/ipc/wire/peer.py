@@ -1,8 +1,14 @@
-"""The state of one connection, the same on both sides: whose calls are open, what is to be sent, what came in."""
+"""The state of one conversation, the same on both sides: whose calls are open, what is to be sent, what came in.
+
+A conversation outlives its connections. Each side counts the messages of the other and keeps its own until they are
+acknowledged; after a cut it sends again what the other has not received. So every message arrives exactly once and in
+order, and calls, streams and subscriptions need know nothing of it.
+"""
 
 from __future__ import annotations
 
-from typing import Any, Final, Generic, TypeAlias, TypeVar
+from collections import deque
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
@@ -10,25 +16,68 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 from discord_tools.ipc.errors import ErrorCodes, InvalidRequest, Overloaded, TooLarge
 from discord_tools.ipc.limits import PACK_BYTES
 from discord_tools.ipc.wire.codec import Malformed, Unreadable, decode, encode, pack
-from discord_tools.ipc.wire.frames import BYE, CANCEL, Bye, Cancel, ErrorObject, Frame, Id
+from discord_tools.ipc.wire.frames import (
+    ACK,
+    BYE,
+    CANCEL,
+    ITEM,
+    MORE,
+    READY,
+    Ack,
+    Bye,
+    Cancel,
+    ErrorObject,
+    Frame,
+    Id,
+    Item,
+    More,
+    Ready,
+)
 
-__all__ = ("Answered", "ByeReceived", "CallReceived", "CancelReceived", "Event", "Peer", "Violated")
-
-ContextT = TypeVar("ContextT")
+__all__ = (
+    "Answered",
+    "ByeReceived",
+    "CallReceived",
+    "CancelReceived",
+    "Context",
+    "Event",
+    "ItemsReceived",
+    "MoreReceived",
+    "Peer",
+    "ReadyReceived",
+    "Violated",
+)
 
 #: After so many frames that break the protocol the connection is closed: each costs a line in the log and an answer.
 MAX_VIOLATIONS: Final = 16
 
+#: So many messages, or so many bytes, are received between two acknowledgements: seldom enough to cost nothing, often
+#: enough that the other side keeps little.
+ACK_MESSAGES: Final = 32
+ACK_BYTES: Final = 256 * 1024
+
 NO_RESULT: Final = Raw(b"null")
+
+_UNREADABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
+
+
+class Context(Protocol):
+    """What waits for the answer to a call of ours. It learns the call's number, which changes if it is called again."""
+
+    number: int
 
 
 class CallReceived(Struct, gc=False):
-    """The other side calls. It gets exactly one :meth:`Peer.reply` or :meth:`Peer.fail`."""
+    """The other side calls. It gets exactly one :meth:`Peer.reply` or :meth:`Peer.fail`.
+
+    With ``credit`` it reads a stream, and takes so many items at first.
+    """
 
     id: Id
     method: str
     params: Raw | UnsetType
     headers: dict[str, Any] | UnsetType
+    credit: int | UnsetType
 
 
 class CancelReceived(Struct, gc=False):
@@ -37,12 +86,32 @@ class CancelReceived(Struct, gc=False):
     id: Id
 
 
+class MoreReceived(Struct, gc=False):
+    """The other side takes more items of a stream."""
+
+    id: Id
+    n: int
+
+
+class ItemsReceived(Struct):
+    """The next items of a stream of ours."""
+
+    context: Any
+    items: list[Raw]
+
+
 class Answered(Struct):
     """A call of ours has its answer: ``result``, or ``error`` where that is set."""
 
     context: Any
-    result: Raw | UnsetType
+    result: Raw
     error: ErrorObject | UnsetType
+
+
+class ReadyReceived(Struct, gc=False):
+    """The bot has become ready, or is not any more."""
+
+    ready: bool
 
 
 class ByeReceived(Struct, gc=False):
@@ -58,11 +127,20 @@ class Violated(Struct, gc=False):
     fatal: bool
 
 
-Event: TypeAlias = CallReceived | CancelReceived | Answered | ByeReceived | Violated
+Event: TypeAlias = (
+    CallReceived
+    | CancelReceived
+    | MoreReceived
+    | ItemsReceived
+    | Answered
+    | ReadyReceived
+    | ByeReceived
+    | Violated
+)
 
 
-class Peer(Generic[ContextT]):
-    """One side of one connection.
+class Peer:
+    """One side of one conversation.
 
     Feed it what arrives, then take events and take messages to send. Taking swaps the list out, so nothing that is
     appended meanwhile is lost.
@@ -74,35 +152,47 @@ class Peer(Generic[ContextT]):
         :exc:`~discord_tools.ipc.Overloaded`.
     message_bytes: :class:`int`
         The largest message the other side takes.
+    retain_bytes: :class:`int`
+        How much is kept for sending again. Beyond it the oldest is dropped, and a conversation that would need it
+        cannot be resumed.
     """
 
-    def __init__(self, *, calls: int, message_bytes: int) -> None:
+    def __init__(self, *, calls: int, message_bytes: int, retain_bytes: int) -> None:
         self.message_bytes: int = message_bytes
-        self._calls: int = calls
-        self._next_id: int = 1
-        self._waiting: dict[Id, ContextT] = {}
+        self._calls = calls
+        self._retain_bytes = retain_bytes
+        self._next_id = 1
+        self._waiting: dict[Id, Any] = {}
+        self._fresh: dict[int, bytes] = {}
         self._forgotten: set[Id] = set()
         self._open: set[Id] = set()
         self._out: list[bytes] = []
+        self._items: dict[Id, list[Raw]] = {}
         self._events: list[Event] = []
-        self._violations: int = 0
+        self._violations = 0
+        #: Bytes that wait to be sent for the first time.
         self.pending_bytes: int = 0
+        self._again: list[bytes] = []
+        self._retained: deque[bytes] = deque()
+        self._retained_bytes = 0
+        self._sent = 0
+        #: How many messages of the other side have come in.
+        self.received: int = 0
+        self._acknowledged = 0
+        self._unacknowledged_bytes = 0
 
     # -- our calls
-
-    @property
-    def waiting(self) -> int:
-        """:class:`int`: How many of our calls have no answer yet."""
-        return len(self._waiting)
 
     def call(
         self,
         method: str,
-        params: Raw | Struct,
-        context: ContextT,
+        params: Raw,
+        context: Context,
+        *,
         headers: dict[str, Any] | UnsetType = UNSET,
-    ) -> Id:
-        """Queues a call. ``context`` comes back with its answer.
+        credit: int | UnsetType = UNSET,
+    ) -> None:
+        """Queues a call. ``context`` gets its number, and comes back with its answer.
 
         Raises
         ------
@@ -110,35 +200,72 @@ class Peer(Generic[ContextT]):
             The call does not fit into one message. Nothing was queued.
         """
         number = self._next_id
-        frame = encode(Frame("2.0", number, method, _raw(params), headers=headers))
+        frame = encode(Frame("2.0", number, method, params, headers=headers, credit=credit))
         if len(frame) > self.message_bytes:
             raise TooLarge(f"the call has {len(frame)} bytes, the other side takes {self.message_bytes}")
         self._next_id = number + 1
         self._waiting[number] = context
+        self._fresh[number] = frame
+        context.number = number
         self._queue(frame)
-        return number
 
-    def forget(self, number: Id) -> None:
-        """Gives up a call of ours and tells the other side. Its late answer is passed over."""
-        if self._waiting.pop(number, UNSET) is not UNSET:
+    def more(self, number: Id, n: int) -> None:
+        """Takes more items of a stream of ours."""
+        if number in self._waiting:
+            self.notify(MORE, More(number, n))
+
+    def forget(self, number: int) -> None:
+        """Gives up a call of ours. If it was sent, the other side is told, and its late answer is passed over."""
+        if self._waiting.pop(number, UNSET) is UNSET:
+            return
+        frame = self._fresh.pop(number, None)
+        if frame is None:
             self._forgotten.add(number)
             self.notify(CANCEL, Cancel(number))
+        else:
+            self._out.remove(frame)
+            self.pending_bytes -= len(frame)
 
-    def abandon(self) -> list[ContextT]:
-        """Gives up all of our calls because the connection is gone, and returns their contexts."""
-        contexts, self._waiting = list(self._waiting.values()), {}
-        self._forgotten.clear()
-        return contexts
+    def sent_calls(self) -> list[Any]:
+        """The contexts of our calls that have no answer and may have been received."""
+        return [context for number, context in self._waiting.items() if number not in self._fresh]
 
-    def notify(self, method: str, params: Raw | Struct) -> None:
-        """Queues a notification."""
-        self._queue(encode(Frame("2.0", method=method, params=_raw(params))))
+    def abandon(self) -> tuple[list[Any], list[Any]]:
+        """Gives up all of our calls because the other side has lost the conversation.
 
-    def bye(self, reason: str) -> None:
-        """Announces that this side is about to close."""
+        Returns
+        -------
+        Tuple[list, list]
+            The contexts of those that were never sent, and of those that may have been received.
+        """
+        sent = self.sent_calls()
+        unsent = [self._waiting[number] for number in self._fresh]
+        self._waiting.clear()
+        return unsent, sent
+
+    def bye(self, reason: str = "") -> None:
+        """Announces that this side is about to close, for good."""
         self.notify(BYE, Bye(reason))
 
+    def notify(self, method: str, params: Struct) -> None:
+        """Queues a notification."""
+        self._queue(encode(Frame("2.0", method=method, params=Raw(encode(params)))))
+
     # -- calls of the other side
+
+    def item(self, number: Id, item: bytes) -> None:
+        """Queues an item of a stream that the other side reads. Items of one turn travel together.
+
+        Raises
+        ------
+        TooLarge
+            The item does not fit into one message.
+        """
+        if number in self._open:
+            if len(item) + _ITEM_OVERHEAD > self.message_bytes:
+                raise TooLarge(f"an item has {len(item)} bytes, the reader takes {self.message_bytes}")
+            self._items.setdefault(number, []).append(Raw(item))
+            self.pending_bytes += len(item)
 
     def reply(self, number: Id, result: bytes) -> None:
         """Queues the answer to a call of the other side. A second answer to the same call is passed over.
@@ -152,19 +279,27 @@ class Peer(Generic[ContextT]):
             frame = encode(Frame("2.0", number, result=Raw(result)))
             if len(frame) > self.message_bytes:
                 raise TooLarge(f"the answer has {len(frame)} bytes, the caller takes {self.message_bytes}")
-            self._open.discard(number)
-            self._queue(frame)
+            self._settle(number, frame)
 
     def fail(self, number: Id, error: ErrorObject) -> None:
         """Queues an error as the answer to a call of the other side."""
         if number in self._open:
-            self._open.discard(number)
-            self._queue(encode(Frame("2.0", number, error=error)))
+            self._settle(number, encode(Frame("2.0", number, error=error)))
+
+    def _settle(self, number: Id, frame: bytes) -> None:
+        self._open.discard(number)
+        if self._items:
+            self._flush_items(
+                number, self._items.pop(number, [])
+            )  # they come before the answer, which ends the stream
+        self._queue(frame)
 
     # -- input and output
 
     def feed(self, data: bytes | str) -> None:
         """Reads one message."""
+        self.received += 1
+        self._unacknowledged_bytes += len(data)
         try:
             frames = decode(data)
         except Unreadable as error:
@@ -181,6 +316,11 @@ class Peer(Generic[ContextT]):
                 self._feed_notification(frame.method, frame.params)
             else:
                 self._feed_call(frame.id, frame.method, frame)
+        unacknowledged = self.received - self._acknowledged
+        if unacknowledged >= ACK_MESSAGES or self._unacknowledged_bytes >= ACK_BYTES:
+            self._acknowledged = self.received
+            self._unacknowledged_bytes = 0
+            self.notify(ACK, Ack(self.received))
 
     def take_events(self) -> list[Event]:
         """Returns what happened since the last time."""
@@ -188,14 +328,62 @@ class Peer(Generic[ContextT]):
         return events
 
     def take_messages(self) -> list[bytes]:
-        """Returns the messages that are to be sent now."""
-        frames, self._out = self._out, []
-        self.pending_bytes = 0
-        return pack(frames, min(PACK_BYTES, self.message_bytes)) if frames else []
+        """Returns the messages that are to be sent now, and keeps them until they are acknowledged."""
+        messages, self._again = self._again, []
+        if self._items:
+            streams, self._items = self._items, {}
+            for number, items in streams.items():
+                self._flush_items(number, items)
+        if self._out:
+            frames, self._out = self._out, []
+            self._fresh = {}
+            self.pending_bytes = 0
+            fresh = pack(frames, min(PACK_BYTES, self.message_bytes))
+            self._sent += len(fresh)
+            for message in fresh:
+                self._retained.append(message)
+                self._retained_bytes += len(message)
+            while self._retained_bytes > self._retain_bytes:
+                self._retained_bytes -= len(self._retained.popleft())
+            messages = messages + fresh if messages else fresh
+        return messages
+
+    def resume(self, received: int) -> bool:
+        """Goes on over a new connection, after the other side has received so many messages.
+
+        Returns
+        -------
+        :class:`bool`
+            Whether it can: what is missing over there is still kept here.
+        """
+        if not self._acknowledge(received):
+            return False
+        self._again = list(self._retained)
+        return True
+
+    def _acknowledge(self, received: int) -> bool:
+        dropped = self._sent - len(self._retained)
+        if not dropped <= received <= self._sent:
+            return False
+        for _ in range(received - dropped):
+            self._retained_bytes -= len(self._retained.popleft())
+        return True
 
     def _queue(self, frame: bytes) -> None:
         self._out.append(frame)
         self.pending_bytes += len(frame)
+
+    def _flush_items(self, number: Id, items: list[Raw]) -> None:
+        limit = min(PACK_BYTES, self.message_bytes - _ITEM_OVERHEAD)
+        start = size = 0
+        for end, item in enumerate(items):
+            length = len(memoryview(item))
+            if size and size + length > limit:
+                self.notify(ITEM, Item(number, items[start:end]))
+                start, size = end, 0
+            size += length + 1
+        if items:
+            self.notify(ITEM, Item(number, items[start:]))
 
     def _feed_call(self, number: Id, method: str, frame: Frame) -> None:
         if number in self._open:
@@ -206,7 +394,7 @@ class Peer(Generic[ContextT]):
             self.fail(number, ErrorObject(Overloaded.code, f"more than {self._calls} calls are in progress"))
         else:
             self._open.add(number)
-            self._events.append(CallReceived(number, method, frame.params, frame.headers))
+            self._events.append(CallReceived(number, method, frame.params, frame.headers, frame.credit))
 
     def _feed_reply(self, frame: Frame) -> None:
         context: Any = UNSET if frame.id is UNSET else self._waiting.pop(frame.id, UNSET)
@@ -229,12 +417,27 @@ class Peer(Generic[ContextT]):
 
     def _feed_notification(self, method: str, params: Raw | UnsetType) -> None:
         try:
-            if method == CANCEL:
+            if method == ITEM:
+                item = _params(params, Item)
+                context: Any = self._waiting.get(item.id, UNSET)
+                if context is not UNSET:  # otherwise it was given up, and the other side does not know yet
+                    self._events.append(ItemsReceived(context, item.items))
+            elif method == MORE:
+                more = _params(params, More)
+                self._events.append(MoreReceived(more.id, more.n))
+            elif method == ACK:
+                received = _params(params, Ack).received
+                # Fewer than were dropped meanwhile is no fault of the other side.
+                if not self._acknowledge(received) and not 0 <= received <= self._sent:
+                    self._violate(f"{received} messages cannot have been received, {self._sent} were sent")
+            elif method == CANCEL:
                 self._events.append(CancelReceived(_params(params, Cancel).id))
+            elif method == READY:
+                self._events.append(ReadyReceived(_params(params, Ready).ready))
             elif method == BYE:
                 self._events.append(ByeReceived(_params(params, Bye).reason))
             # Other notifications are for later versions of the protocol; JSON-RPC 2.0 allows no answer to them.
-        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        except _UNREADABLE as error:
             self._violate(f"bad parameters of {method}: {error}")
 
     def _violate(
@@ -253,9 +456,8 @@ class Peer(Generic[ContextT]):
             self._queue(encode(Frame("2.0", number, error=ErrorObject(code, reason))))
 
 
-def _raw(params: Raw | Struct) -> Raw:
-    return params if isinstance(params, Raw) else Raw(encode(params))
-
+#: What an item's frame weighs beyond the item, with the longest of ids.
+_ITEM_OVERHEAD: Final = 1024
 
 StructT = TypeVar("StructT", bound=Struct)
 

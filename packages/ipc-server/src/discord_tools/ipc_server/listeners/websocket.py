@@ -66,6 +66,7 @@ class WebSocketListener:
             await self._serve(WebSocketTransport(socket))
         except ConnectionError as error:
             log.debug("A client hung up during the handshake: %s", error)
+            return web.Response(status=HTTPStatus.BAD_REQUEST)  # aiohttp wants something to write, to nobody
         finally:
             self._connections -= 1
         return socket

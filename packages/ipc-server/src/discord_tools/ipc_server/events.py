@@ -1,0 +1,270 @@
+"""Events to subscribers: who wants what, bounded queues, and a memory for those who come back."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Protocol, cast
+
+import msgspec
+from msgspec import UNSET, Raw
+
+from discord_tools.ipc.errors import BadData, FellBehind, RemoteError
+from discord_tools.ipc.limits import ServerLimits
+from discord_tools.ipc.wire.events import EventItem, Subscribe, Subscribed
+from discord_tools.ipc_server.encoding import encode_answer
+
+__all__ = ("Hub", "Subscriber")
+
+_encode = msgspec.json.Encoder().encode
+_subscribe = msgspec.json.Decoder(Subscribe)
+
+
+class Reader(Protocol):
+    """The call that reads a subscription."""
+
+    params: bytes
+    credit: int
+
+    def push(self, item: bytes) -> None: ...
+    def abort(self, error: RemoteError) -> None: ...
+
+
+class Published:
+    """One event, written once for all its subscribers."""
+
+    __slots__ = ("_data", "item", "name", "order", "raw", "seq")
+
+    def __init__(self, name: str, seq: int, order: int, raw: bytes) -> None:
+        self.name = name
+        self.seq = seq
+        self.order = order
+        self.raw = raw
+        self.item: bytes = _encode(EventItem(name, seq, time.time(), Raw(raw)))
+        self._data: Any = UNSET
+
+    @property
+    def data(self) -> Any:
+        """What was published, as plain JSON. It is decoded only when a filter asks for it."""
+        if self._data is UNSET:
+            self._data = msgspec.json.decode(self.raw)
+        return self._data
+
+
+class Topic:
+    """All that is known of one name: the last sequence number, who subscribed, and the latest events."""
+
+    def __init__(self, limits: ServerLimits) -> None:
+        self.seq = 0
+        self.subscribers: set[Subscriber] = set()
+        self.kept: deque[Published] = deque()
+        self._kept_bytes = 0
+        self._limits = limits
+        self._keep_until = 0.0
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether anybody has subscribed, of late at least. Otherwise events are only counted."""
+        return bool(self.subscribers) or time.monotonic() < self._keep_until
+
+    @property
+    def dropped(self) -> int:
+        """The sequence number of the last event that is not kept."""
+        return self.seq - len(self.kept)
+
+    def keep(self, event: Published) -> None:
+        """Keeps an event, and drops the oldest beyond the limits."""
+        self.kept.append(event)
+        self._kept_bytes += len(event.item)
+        limits = self._limits
+        while len(self.kept) > limits.event_replay or self._kept_bytes > limits.event_replay_bytes:
+            self._kept_bytes -= len(self.kept.popleft().item)
+
+    def forget(self) -> None:
+        """Drops all events that are kept."""
+        self.kept.clear()
+        self._kept_bytes = 0
+
+    def leave(self, subscriber: Subscriber) -> None:
+        """Takes a subscriber out."""
+        self.subscribers.discard(subscriber)
+        self._keep_until = time.monotonic() + self._limits.event_replay_seconds
+
+
+class Hub:
+    """All events of one server."""
+
+    def __init__(self, limits: ServerLimits) -> None:
+        self._limits = limits
+        self._topics: dict[str, Topic] = {}
+        self._order = 0
+        #: Names this run of the bot: sequence numbers of another run mean nothing here.
+        self.epoch: Final[str] = secrets.token_hex(8)
+
+    def publish(self, name: str, data: Any) -> None:
+        """Hands an event to its subscribers.
+
+        Raises
+        ------
+        TypeError
+            The data cannot be written as JSON.
+        """
+        topic = self._topics.get(name)
+        if topic is None:
+            topic = self._topics[name] = Topic(self._limits)
+        if not topic.is_kept:
+            topic.forget()
+            topic.seq += 1
+            return
+        raw = encode_answer(data)
+        topic.seq += 1
+        self._order += 1
+        event = Published(name, topic.seq, self._order, raw)
+        topic.keep(event)
+        for subscriber in tuple(topic.subscribers):
+            subscriber.offer(event)
+
+    def subscribe(self, call: Reader) -> Subscriber:
+        """Makes a subscription, which is still to begin.
+
+        Raises
+        ------
+        BadData
+            The parameters are no parameters of a subscription.
+        """
+        try:
+            wish = _subscribe.decode(call.params)
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+            raise BadData(f"bad parameters of a subscription: {error}") from None
+        if not wish.events or len(wish.events) > MAX_EVENTS:
+            raise BadData(f"a subscription names 1 to {MAX_EVENTS} events")
+        topics = {name: self._topics.setdefault(name, Topic(self._limits)) for name in wish.events}
+        return Subscriber(call, topics, wish, self._limits, self.epoch)
+
+
+#: More names than a bot has events.
+MAX_EVENTS: Final = 256
+
+
+class Subscriber:
+    """One subscription. What its reader does not take yet waits in a bounded queue."""
+
+    def __init__(
+        self, call: Reader, topics: Mapping[str, Topic], wish: Subscribe, limits: ServerLimits, epoch: str
+    ) -> None:
+        self._call = call
+        self._topics = topics
+        self._wish = wish
+        self._limits = limits
+        self._epoch = epoch
+        self._matches = matcher(wish.filter)
+        self._queue: deque[bytes] = deque()
+        self._queue_bytes = 0
+        self._missed: dict[str, tuple[int, int]] = {}
+
+    def begin(self) -> None:
+        """Confirms the subscription and sends what happened since the reader was here last."""
+        positions: dict[str, int] = {}
+        lost: list[bytes] = []
+        replay: list[Published] = []
+        for name, topic in self._topics.items():
+            topic.subscribers.add(self)
+            after, missed = self._position(name, topic)
+            positions[name] = after
+            if missed != 0:
+                lost.append(_encode(EventItem(name, after, time.time(), missed=missed)))
+            replay.extend(event for event in topic.kept if event.seq > after)
+        self._put(_encode(Subscribed(self._epoch, positions)))
+        for item in lost:
+            self._put(item)
+        for event in sorted(replay, key=lambda event: event.order):
+            self.offer(event)
+        self.pump()
+
+    def _position(self, name: str, topic: Topic) -> tuple[int, int | None]:
+        """After which event the subscription begins, and how many the reader has missed up to there."""
+        if self._wish.epoch not in (None, self._epoch):
+            # Its numbers are of an earlier run. All that this run has kept is new to the reader.
+            return topic.dropped, None
+        after = max(0, self._wish.after.get(name, topic.seq))
+        if after < topic.dropped:
+            return topic.dropped, topic.dropped - after
+        return min(after, topic.seq), 0
+
+    def offer(self, event: Published) -> None:
+        """Takes an event, if the filter lets it through and there is room."""
+        if self._matches is not None and not self._matches(event.data):
+            return
+        call = self._call
+        if call.credit > 0 and not self._queue:
+            call.push(event.item)
+        elif self._missed or not self._has_room(len(event.item)):
+            if self._wish.drop:
+                call.abort(FellBehind("the reader of this subscription is too slow"))
+                return
+            count, _ = self._missed.get(event.name, (0, 0))
+            self._missed[event.name] = (count + 1, event.seq)
+        else:
+            self._put(event.item)
+
+    def pump(self) -> None:
+        """Sends what waits, as far as the reader takes it."""
+        call = self._call
+        while self._queue and call.credit > 0:
+            item = self._queue.popleft()
+            self._queue_bytes -= len(item)
+            call.push(item)
+        if self._missed and len(self._queue) * 2 <= self._limits.event_queue:
+            # There is room again. Where something is missing is said in its place, before what comes next.
+            missed, self._missed = self._missed, {}
+            for name, (count, seq) in missed.items():
+                self._put(_encode(EventItem(name, seq, time.time(), missed=count)))
+            self.pump()
+
+    def close(self) -> None:
+        """Ends the subscription."""
+        for topic in self._topics.values():
+            topic.leave(self)
+        self._queue.clear()
+
+    def _has_room(self, size: int) -> bool:
+        limits = self._limits
+        return len(self._queue) < limits.event_queue and self._queue_bytes + size <= limits.event_queue_bytes
+
+    def _put(self, item: bytes) -> None:
+        self._queue.append(item)
+        self._queue_bytes += len(item)
+
+
+def matcher(wanted: Mapping[str, Any]) -> Callable[[Any], bool] | None:
+    """A function that tells whether data has the wanted values, or ``None`` where nothing in particular is wanted."""
+    if not wanted:
+        return None
+    tests = [(path.split("."), _alternatives(value)) for path, value in wanted.items()]
+
+    def matches(data: Any) -> bool:
+        return all(_comparable(_inner(data, path)) in values for path, values in tests)
+
+    return matches
+
+
+def _inner(data: Any, path: list[str]) -> Any:
+    for key in path:
+        if not isinstance(data, dict):
+            return UNSET
+        data = cast("dict[str, Any]", data).get(key, UNSET)
+    return data
+
+
+def _alternatives(value: Any) -> frozenset[Any]:
+    values = cast("list[Any]", value) if isinstance(value, list) else [value]
+    return frozenset(_comparable(one) for one in values)
+
+
+def _comparable(value: Any) -> Any:
+    """A value as it is compared: Discord's ids are strings in JSON and numbers in Python."""
+    if isinstance(value, bool) or value is None or value is UNSET:
+        return value
+    return str(value)
