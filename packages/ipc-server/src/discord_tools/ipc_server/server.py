@@ -288,8 +288,10 @@ class Server(Generic[ClientT]):
 
         Ends the server. Does nothing where it does not run.
 
-        1. Both ports are freed. 2. Clients are told, and no more calls are taken. 3. Calls in progress get up to
-        :attr:`ServerLimits.grace` seconds; the rest are cancelled and their callers get :exc:`Cancelled`.
+        1. Both ports are freed.
+        2. Clients are told, and no more calls are taken.
+        3. Calls in progress get up to :attr:`ServerLimits.grace` seconds; the rest are cancelled and their callers
+           get :exc:`Cancelled`.
         4. Connections are closed.
 
         A route may call it; that route is neither waited for nor cancelled.
