@@ -97,7 +97,7 @@ class LoopbackDiscord:
         """Cuts all connections and frees the port. Doing it twice does no harm."""
         runner, self._runner = self._runner, None
         if runner is not None:
-            self.gateway.cut(resumable=False)
+            await self.gateway.close(resumable=False)
             await runner.cleanup()
 
     # --- What tests look at
@@ -247,12 +247,15 @@ class LoopbackDiscord:
         return message
 
     async def drop_gateways(self, *, resumable: bool = True) -> None:
-        """Cuts every gateway socket without a goodbye.
+        """Closes every gateway socket, as Discord does when it moves bots to another machine.
+
+        The sockets end with close frames: if TCP alone ended while the bot is busy, aiohttp 3.14 would leave
+        an unclosed connection to the garbage collector, which warns.
 
         Bots come back by themselves: with RESUME, and are sent what they missed, or with IDENTIFY if
         not ``resumable``. Use :meth:`wait_until` with the counters to wait for that.
         """
-        self.gateway.cut(resumable=resumable)
+        await self.gateway.close(resumable=resumable)
 
     # --- Inside
 

@@ -144,9 +144,11 @@ async def test_a_session_that_is_resumed_twice_belongs_to_the_newer_socket() -> 
     async with LoopbackDiscord() as discord_, RawGateway(discord_) as old, RawGateway(discord_) as new:
         await old.send(2, {"token": TOKEN, "intents": 0})
         _, ready = await old.receive()
-        await new.send(6, {"token": TOKEN, "session_id": ready["session_id"], "seq": 1})
+        async with asyncio.TaskGroup() as group:
+            end_of_old = group.create_task(old.close_code())
+            await new.send(6, {"token": TOKEN, "session_id": ready["session_id"], "seq": 1})
+        assert end_of_old.result() == aiohttp.WSCloseCode.ABNORMAL_CLOSURE
         assert await new.receive() == (0, {})
-        assert await old.close_code() == aiohttp.WSCloseCode.ABNORMAL_CLOSURE
         discord_.add_guild(name="For The Newer One")
         assert (await new.receive())[1]["name"] == "For The Newer One"
 
