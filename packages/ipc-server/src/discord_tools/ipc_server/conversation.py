@@ -47,20 +47,16 @@ class _Call(IncomingCall):
         "deadline",
         "endpoint",
         "headers",
+        "link",
         "number",
         "params",
-        "peer",
         "settled",
         "task",
         "timer",
-        "wake",
     )
 
-    def __init__(
-        self, peer: Peer[Any], wake: Callable[[], None], event: CallReceived, headers: Mapping[str, Any]
-    ) -> None:
-        self.peer = peer
-        self.wake = wake
+    def __init__(self, link: Link, event: CallReceived, headers: Mapping[str, Any]) -> None:
+        self.link = link
         self.number: Id = event.id
         self.endpoint: str = event.method
         self.params: bytes = b"{}" if event.params is UNSET else event.params  # pyright: ignore[reportAttributeAccessIssue]
@@ -71,17 +67,19 @@ class _Call(IncomingCall):
         self.timer: asyncio.TimerHandle | None = None
 
     async def send_json(self, data: Any, /) -> None:
+        # A thousand answers may be ready for a client that reads none: they stay values until there is room.
+        await self.link.room()
         if self.settled:
             raise AlreadyResponded(self.endpoint)
-        self.peer.reply(self.number, b"null" if data is None else encode_answer(data))
+        self.link.peer.reply(self.number, b"null" if data is None else encode_answer(data))
         self.settled = True
-        self.wake()
+        self.link.wake()
 
     def fail(self, error: RemoteError) -> None:
         if not self.settled:
             self.settled = True
-            self.peer.fail(self.number, error_object(error))
-            self.wake()
+            self.link.peer.fail(self.number, error_object(error))
+            self.link.wake()
 
     def abort(self, error: RemoteError) -> None:
         """Answers with an error now and ends the handler: a handler that ignores it keeps nobody waiting."""
@@ -112,7 +110,14 @@ class Conversation:
         self._limits = limits
         self._ready = ready
         self._peer: Peer[Any] = Peer(calls=limits.calls, message_bytes=limits.message_bytes)
-        self._link = Link(self._peer, transport, self._handle, backlog_bytes=limits.backlog_bytes)
+        self._transport = transport
+        self._link = Link(
+            self._peer,
+            transport,
+            self._handle,
+            backlog_bytes=limits.backlog_bytes,
+            patience=1.5 * limits.heartbeat,  # as for a client that gives no sign of life
+        )
         self._loop = asyncio.get_running_loop()
         self._calls: set[_Call] = set()
         self._open: dict[Id, _Call] = {}
@@ -132,6 +137,7 @@ class Conversation:
             patience.cancel()
             for call in tuple(self._calls):
                 call.abort(Cancelled("the connection is gone"))
+            await self._transport.close(GOING_AWAY, "the connection is given up")
             await self._settle(self._limits.grace, ())
 
     async def drain(self, spared: Collection[asyncio.Task[Any]]) -> None:
@@ -219,7 +225,7 @@ class Conversation:
             )
             return
         hello = self._hello
-        call = _Call(self._peer, self._link.wake, event, hello.headers if hello else NO_HEADERS)
+        call = _Call(self._link, event, hello.headers if hello else NO_HEADERS)
         self._calls.add(call)
         self._open[event.id] = call
         call.deadline = self._loop.time() + self._seconds

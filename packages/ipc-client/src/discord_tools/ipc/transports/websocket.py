@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import asyncio
+from collections.abc import Callable
+from typing import Final
 
 from aiohttp import ClientConnectionError, ClientWebSocketResponse, WSCloseCode, WSMessageTypeError, WSMsgType
 from aiohttp.web import WebSocketResponse
@@ -12,14 +14,32 @@ from discord_tools.ipc.transports.base import Closed
 __all__ = ("WebSocketTransport",)
 
 
+#: Longer than aiohttp waits for the other side's close frame. It does not limit the wait for a socket that is full.
+CLOSE_SECONDS: Final = 2.0
+
+
 class WebSocketTransport:
     """One WebSocket.
 
     Messages go out as binary frames, which spares the receiver a check that they are UTF-8.
+
+    Parameters
+    ----------
+    socket: Union[:class:`aiohttp.ClientWebSocketResponse`, :class:`aiohttp.web.WebSocketResponse`]
+        The socket.
+    abort: Optional[Callable[[], None]]
+        Throws away what could not be sent by the time of :meth:`close`. Without it, the system keeps a connection
+        whose other side does not read for a quarter of an hour.
     """
 
-    def __init__(self, socket: ClientWebSocketResponse | WebSocketResponse) -> None:
+    def __init__(
+        self,
+        socket: ClientWebSocketResponse | WebSocketResponse,
+        abort: Callable[[], None] | None = None,
+    ) -> None:
         self._socket = socket
+        self._abort = abort
+        self._closing = False
 
     async def send(self, message: bytes) -> None:
         try:
@@ -43,7 +63,15 @@ class WebSocketTransport:
         raise Closed(f"closed with code {code}{said}", clean=clean)
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
-        # An error says that it is closed already, which is what was asked for.
-        with suppress(ConnectionError, ClientConnectionError, RuntimeError):
-            # RFC 6455, 5.5.1: a reason has at most 123 bytes.
-            await self._socket.close(code=code, message=reason.encode()[:123])
+        if self._closing:
+            return
+        self._closing = True
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                # RFC 6455, 5.5.1: a reason has at most 123 bytes.
+                await self._socket.close(code=code, message=reason.encode()[:123])
+        except (ConnectionError, ClientConnectionError, RuntimeError, TimeoutError):
+            pass  # it is closed already, or will be now
+        finally:
+            if self._abort is not None:
+                self._abort()

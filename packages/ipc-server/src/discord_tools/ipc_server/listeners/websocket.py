@@ -63,7 +63,8 @@ class WebSocketListener:
         self._connections += 1
         try:
             await socket.prepare(request)
-            await self._serve(WebSocketTransport(socket))
+            transport = request.transport
+            await self._serve(WebSocketTransport(socket, None if transport is None else transport.abort))
         except ConnectionError as error:
             log.debug("A client hung up during the handshake: %s", error)
         finally:
