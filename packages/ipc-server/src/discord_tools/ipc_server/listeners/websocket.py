@@ -52,7 +52,7 @@ class WebSocketListener:
             protocols=(SUBPROTOCOL,),
             heartbeat=self._limits.heartbeat,
             compress=False,
-            max_msg_size=self._limits.message_bytes,
+            max_msg_size=self._limits.message_bytes + 1,  # aiohttp takes less than that, not as much
         )
         ready = socket.can_prepare(request)
         if not ready.ok or ready.protocol != SUBPROTOCOL:
