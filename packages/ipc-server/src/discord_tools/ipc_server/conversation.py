@@ -45,6 +45,7 @@ class _Call(IncomingCall):
 
     __slots__ = (
         "deadline",
+        "end",
         "endpoint",
         "headers",
         "link",
@@ -55,8 +56,11 @@ class _Call(IncomingCall):
         "timer",
     )
 
-    def __init__(self, link: Link, event: CallReceived, headers: Mapping[str, Any]) -> None:
+    def __init__(
+        self, link: Link, end: Callable[[_Call], None], event: CallReceived, headers: Mapping[str, Any]
+    ) -> None:
         self.link = link
+        self.end = end
         self.number: Id = event.id
         self.endpoint: str = event.method
         self.params: bytes = b"{}" if event.params is UNSET else event.params  # pyright: ignore[reportAttributeAccessIssue]
@@ -77,14 +81,16 @@ class _Call(IncomingCall):
 
     def fail(self, error: RemoteError) -> None:
         if not self.settled:
-            self.settled = True
             self.link.peer.fail(self.number, error_object(error))
+            self.settled = True
             self.link.wake()
 
     def abort(self, error: RemoteError) -> None:
         """Answers with an error now and ends the handler: a handler that ignores it keeps nobody waiting."""
         self.fail(error)
         if self.task is not None:
+            # A task that is cancelled before its first step never comes to the end of its own code.
+            self.task.add_done_callback(lambda _: self.end(self))
             self.task.cancel()
 
 
@@ -124,6 +130,7 @@ class Conversation:
         self._hello: Hello | None = None
         self._seconds = limits.call_seconds
         self._draining = False
+        self._spared: Collection[asyncio.Task[Any]] = ()
         self._closing: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
@@ -135,31 +142,35 @@ class Conversation:
             (log.debug if closed.clean else log.info)("%s has gone: %s", who, closed.reason)
         finally:
             patience.cancel()
-            for call in tuple(self._calls):
-                call.abort(Cancelled("the connection is gone"))
+            self._abort_all("the connection is gone")
             await self._transport.close(GOING_AWAY, "the connection is given up")
-            await self._settle(self._limits.grace, ())
+            await self._settle(self._limits.grace)
+            if self._closing is not None:
+                await asyncio.wait((self._closing,))
 
     async def drain(self, spared: Collection[asyncio.Task[Any]]) -> None:
         """Takes no more calls, waits for those in progress as long as the limits allow, cancels the rest and closes.
 
         Tasks in ``spared`` are neither waited for nor cancelled: they are the routes that asked for all this.
+        Cancelling it ends the waiting; the rest is done all the same.
         """
         self._draining = True
+        self._spared = spared
         self._peer.bye("the bot is shutting down")
         self._link.wake()
-        await self._settle(self._limits.grace, spared)
-        for call in tuple(self._calls):
-            if call.task not in spared:
-                call.abort(Cancelled("the bot is shutting down"))
-        await self._link.close(GOING_AWAY, "the bot is shutting down")
+        try:
+            await self._settle(self._limits.grace)
+        finally:
+            self._abort_all("the bot is shutting down")
+            await self._link.close(GOING_AWAY, "the bot is shutting down")
 
-    async def _settle(self, seconds: float, spared: Collection[asyncio.Task[Any]]) -> None:
-        tasks = (
-            {call.task for call in self._calls if call.task is not None}
-            - set(spared)
-            - {asyncio.current_task()}
-        )
+    def _abort_all(self, reason: str) -> None:
+        for call in tuple(self._calls):
+            if call.task not in self._spared:
+                call.abort(Cancelled(reason))
+
+    async def _settle(self, seconds: float) -> None:
+        tasks = {call.task for call in self._calls if call.task is not None} - set(self._spared)
         if not tasks:
             return
         _, left = await asyncio.wait(tasks, timeout=seconds)
@@ -225,7 +236,8 @@ class Conversation:
             )
             return
         hello = self._hello
-        call = _Call(self._link, event, hello.headers if hello else NO_HEADERS)
+        headers = hello.headers if hello else NO_HEADERS
+        call = _Call(self._link, self._end, event, headers)
         self._calls.add(call)
         self._open[event.id] = call
         call.deadline = self._loop.time() + self._seconds
@@ -238,11 +250,14 @@ class Conversation:
         try:
             await self._dispatcher.handle(call)
         finally:
-            if call.timer is not None:
-                call.timer.cancel()
-            self._calls.discard(call)
-            if self._open.get(call.number) is call:
-                del self._open[call.number]
+            self._end(call)
+
+    def _end(self, call: _Call) -> None:
+        if call.timer is not None:
+            call.timer.cancel()
+        self._calls.discard(call)
+        if self._open.get(call.number) is call:
+            del self._open[call.number]
 
 
 def _expire(call: _Call) -> None:
