@@ -294,7 +294,8 @@ class Server(Generic[ClientT]):
            get :exc:`Cancelled`.
         4. Connections are closed.
 
-        A route may call it; that route is neither waited for nor cancelled.
+        A route may call it; that route is neither waited for nor cancelled. Cancelling it ends the waiting for calls
+        in progress; the rest is done all the same.
         """
         task = asyncio.current_task()
         if task is not None:
@@ -304,11 +305,15 @@ class Server(Generic[ClientT]):
                 listening, self._running = self._running, None
                 if listening is None:
                     return
-                await listening.stop_listening()
-                await asyncio.gather(*(one.drain(self._terminators) for one in tuple(self._conversations)))
-                await listening.close()
-                await self._lifeline.cut()
-                log.info("Terminated")
+                try:
+                    await listening.stop_listening()
+                    await asyncio.gather(
+                        *(one.drain(self._terminators) for one in tuple(self._conversations))
+                    )
+                finally:
+                    await listening.close()
+                    await self._lifeline.cut()
+                    log.info("Terminated")
         finally:
             self._terminators.discard(task)  # pyright: ignore[reportArgumentType]
 
