@@ -14,7 +14,7 @@ import secrets
 import signal
 import socket
 import sys
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ class Demo:
     discord: Child | None  # None when the bot is on the real one
     bot: Child
     dashboard: Child
+    environment: Mapping[str, str]  # what the bot and the dashboard share
 
 
 @contextlib.asynccontextmanager
@@ -61,7 +62,7 @@ async def running_demo(port: int = 0, token: str | None = None) -> AsyncGenerato
         await started.enter_async_context(bot)
         dashboard = Child("dashboard", *child, *alone, "dashboard", "--port", str(port), env=base | ipc)
         await started.enter_async_context(dashboard)
-        yield Demo(dashboard.ready_line, discord, bot, dashboard)
+        yield Demo(dashboard.ready_line, discord, bot, dashboard, ipc)
 
 
 def free_port(*wanted: int) -> int:
