@@ -205,7 +205,9 @@ async def test_a_cancelled_call_is_answered_even_where_its_handler_goes_on(bot: 
     assert caught.value.code == -32006
 
 
-async def test_calls_that_are_cancelled_in_the_message_that_makes_them_leave_nothing(bot: commands.Bot) -> None:
+async def test_calls_that_are_cancelled_in_the_message_that_makes_them_leave_nothing(
+    bot: commands.Bot,
+) -> None:
     async def wait(request: Request) -> None:
         await asyncio.Event().wait()
 
@@ -431,7 +433,9 @@ async def test_draining_takes_leave_waits_and_closes(bot: commands.Bot) -> None:
     assert "1001" in closed.reason
 
 
-async def test_draining_cancels_what_takes_longer_than_the_grace_and_tells_the_caller(bot: commands.Bot) -> None:
+async def test_draining_cancels_what_takes_longer_than_the_grace_and_tells_the_caller(
+    bot: commands.Bot,
+) -> None:
     started, cancelled = asyncio.Event(), asyncio.Event()
 
     async def wait(request: Request) -> None:
@@ -449,7 +453,9 @@ async def test_draining_cancels_what_takes_longer_than_the_grace_and_tells_the_c
     assert cancelled.is_set()
 
 
-async def test_draining_that_is_cancelled_ends_the_calls_and_the_connection_at_once(bot: commands.Bot) -> None:
+async def test_draining_that_is_cancelled_ends_the_calls_and_the_connection_at_once(
+    bot: commands.Bot,
+) -> None:
     started, cancelled = asyncio.Event(), asyncio.Event()
 
     async def wait(request: Request) -> None:

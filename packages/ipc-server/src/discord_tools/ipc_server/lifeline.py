@@ -68,7 +68,7 @@ class _CloseLifeline:
         self._client = client
         self._end = end
         self._ours: Callable[[], Awaitable[None]] | None = None
-        self._theirs: Callable[[], Awaitable[None]] | None = None
+        self._theirs: Any = None
 
     async def tie(self) -> None:
         close, end = self._client.close, self._end
