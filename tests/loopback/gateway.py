@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import weakref
 from collections import deque
 from collections.abc import Callable, Mapping
 from enum import IntEnum
@@ -193,6 +194,7 @@ class Connection:
             session.connection.abort()
         self._session, session.connection = session, self
         self._pump = asyncio.create_task(session.pump(self._socket), name=f"loopback gateway {session.id}")
+        self._gateway.tasks.add(self._pump)
 
     def _detach(self) -> None:
         if self._pump is not None:
@@ -209,6 +211,7 @@ class Gateway:
         self.token = token
         self.identifies = 0
         self.resumes = 0
+        self.tasks: weakref.WeakSet[asyncio.Task[None]] = weakref.WeakSet()
         self._world = world
         self._changed = changed
         self._numbers = itertools.count(1)

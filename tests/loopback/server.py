@@ -138,7 +138,7 @@ class LoopbackDiscord:
 
     def serves(self, task: asyncio.Task[Any]) -> bool:
         """Whether a task of this event loop is the loopback's own, answering a bot's connection."""
-        return task in self._tasks
+        return task in self._tasks or task in self.gateway.tasks
 
     async def wait_until(self, condition: Callable[[], bool], *, timeout: float = 5.0) -> None:
         """Waits until a condition on :attr:`sent`, :attr:`identifies` or :attr:`resumes` holds.
