@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+from children import Child, ChildFailed
 from life import live
-from processes import Child, ChildFailed
 
 HERE = Path(__file__).resolve().parent
 PORT = 8080
@@ -54,7 +54,7 @@ async def running_demo(port: int = 0, token: str | None = None) -> AsyncGenerato
             bot_env = {"DISCORD_TOKEN": token}
         else:
             tests = {"PYTHONPATH": str(HERE.parent / "tests")}
-            world = ("--guilds", "5", "--members", "12", "--text-channels", "4")
+            world = ("--guilds", "4", "--members", "12", "--text-channels", "3")
             discord = Child("Discord", *python, "-m", "loopback", *world, env=base | tests)
             await started.enter_async_context(discord)
             bot_env = tests | {"LOOPBACK_PORT": str(json.loads(discord.ready_line)["port"])}

@@ -33,7 +33,7 @@ async def test_a_guild_has_its_members_and_channels(http: aiohttp.ClientSession)
         guild: dict[str, Any] = await response.json()
     assert {name: guild[name] for name in card} == card
     assert len(guild["members"]) == card["member_count"]
-    assert [channel["can_send"] for channel in guild["channels"]] == [True] * 4
+    assert [channel["can_send"] for channel in guild["channels"]] == [True] * 3
 
 
 @pytest.mark.parametrize("path", ["/api/guilds/7", "/api/channels/7/messages"])

@@ -59,7 +59,7 @@ async def test_check_prints_the_guilds_that_the_page_gets_and_succeeds() -> None
     assert (code, err) == (0, "")
     assert first.startswith("GET http://127.0.0.1:")
     assert first.endswith("/api/guilds -> 200")
-    assert [guild["member_count"] for guild in json.loads(answer)] == [12] * 5
+    assert [guild["member_count"] for guild in json.loads(answer)] == [12] * 4
 
 
 async def test_check_fails_and_says_which_part_ended_and_why() -> None:
