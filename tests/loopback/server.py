@@ -80,7 +80,7 @@ class LoopbackDiscord:
             )
 
     async def __aenter__(self) -> Self:
-        app = web.Application(middlewares=[self._remember_task])
+        app = web.Application(middlewares=[self._remember_tasks])
         app.add_routes([web.get("/", self.gateway.handle), *self._rest.routes()])
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await runner.setup()
@@ -270,8 +270,7 @@ class LoopbackDiscord:
         self._changed()
 
     @web.middleware
-    async def _remember_task(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        task = asyncio.current_task()
-        if task is not None:
-            self._tasks.add(task)
+    async def _remember_tasks(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        # aiohttp has a task for the connection and, with some options, another one for the request.
+        self._tasks.update(task for task in (request.task, asyncio.current_task()) if task is not None)
         return await handler(request)
