@@ -49,6 +49,12 @@ class WebSocketTransport:
     async def send(self, message: bytes) -> None:
         try:
             await self._socket.send_bytes(message)
+        except asyncio.CancelledError:
+            # Senders and close() wait for the same future of aiohttp, and close() cancels it when its time is over.
+            task = asyncio.current_task()
+            if self._closing and task is not None and not task.cancelling():
+                raise Closed("the connection was given up") from None
+            raise
         except (ConnectionError, ClientConnectionError, RuntimeError) as error:
             # RuntimeError: uvloop raises it for a closed transport.
             raise Closed(str(error) or "the connection is closed") from error
