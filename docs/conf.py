@@ -44,6 +44,8 @@ intersphinx_mapping = {
 }
 
 html_theme = "furo"
+pygments_dark_style = "a11y-high-contrast-dark"  # the default underlines imports, as if they were links
+toc_object_entries_show_parents = "hide"
 html_title = f"{project} {version}"
 html_static_path = ["_static"]
 html_css_files = ["ipc.css"]

@@ -110,7 +110,6 @@ class Conversation:
         self._peer = self._new_peer(limits.message_bytes)
         self._token: str | None = None
         self._link: Link | None = None
-        self._flushed = asyncio.Event()
         self._slots = _Slots()
         self._leaving = False
         #: Set while the connection is there and the bot is ready.
@@ -232,15 +231,13 @@ class Conversation:
             raise Closed("what the server has not received is not kept any more")
         self._token = welcome.session
         self._peer.message_bytes = welcome.limits.message_bytes
-        self._slots.resize(welcome.limits.calls)
+        self._slots.resize(max(1, welcome.limits.calls))
         self._leaving = False
         self._set_ready(welcome.ready)
 
     def attach(self, transport: Transport) -> Link:
         """Takes calls from now on, for :meth:`carry` to carry them over this connection."""
-        self._link = Link(
-            self._peer, transport, self._handle, backlog_bytes=sys.maxsize, flushed=self._flushed
-        )
+        self._link = Link(self._peer, transport, self._handle, backlog_bytes=sys.maxsize)
         return self._link
 
     async def carry(self, link: Link) -> Closed:

@@ -14,6 +14,8 @@ __all__ = ("Link",)
 #: After so many events the loop gets a turn, also when more messages lie ready: reading them does not suspend.
 EVENTS_PER_TURN: Final = 64
 
+STUCK: Final = Closed("it does not read what it is sent")
+
 
 class Link:
     """One connection at work.
@@ -29,8 +31,9 @@ class Link:
     backlog_bytes: :class:`int`
         With more than this waiting to be sent, nothing more is read. So a client that asks and never reads costs a
         bounded amount of memory.
-    flushed: :class:`asyncio.Event`
-        Set whenever what was queued has been sent.
+    patience: Optional[:class:`float`]
+        After so many seconds with more than that waiting, the other side is given up: it does not read. ``None`` for
+        no limit. Heartbeats do not find this out, since reading is what notices their failure.
     """
 
     def __init__(
@@ -40,14 +43,16 @@ class Link:
         handle: Callable[[Event], None],
         *,
         backlog_bytes: int,
-        flushed: asyncio.Event,
+        patience: float | None = None,
     ) -> None:
         self._peer = peer
         self._transport = transport
         self._handle = handle
         self._backlog_bytes = backlog_bytes
+        self._patience = patience
         self._wake = asyncio.Event()
-        self._flushed = flushed
+        self._sent = asyncio.Event()
+        self._sending = 0
         self._ending = False
         self._stopped = False
         self._writer: asyncio.Task[None] | None = None
@@ -56,12 +61,27 @@ class Link:
         """Sends what the peer has queued, together with all else that is queued in this turn of the loop."""
         self._wake.set()
 
+    async def room(self) -> None:
+        """Waits until less is to be sent than the backlog may hold, or until nothing is sent any more.
+
+        Who makes large frames waits here first, since holding back what is read does not hold back what runs.
+        """
+        while self._full():
+            self._sent.clear()
+            await self._sent.wait()
+
+    def _full(self) -> bool:
+        stopped = self._writer is None or self._writer.done()
+        return not stopped and self._peer.pending_bytes + self._sending > self._backlog_bytes
+
     async def run(self) -> Closed:
         """Carries messages both ways until the transport is closed, and returns why it was.
 
         Cancelling stops both directions and leaves the transport open for :meth:`close`.
         """
         self._writer = writer = asyncio.create_task(self._write(), name="ipc link writer")
+        # Nobody must wait for what is not sent any more.
+        writer.add_done_callback(lambda _: self._sent.set())
         self._wake.set()  # there may be messages to send again
         try:
             return await self._read()
@@ -87,6 +107,23 @@ class Link:
         peer, receive, handle, wake = self._peer, self._transport.receive, self._handle, self._wake
         turn = 0
         while True:
+            while not self._stopped and (event := peer.next_event()) is not None:
+                handle(event)
+                if isinstance(event, Violated) and event.fatal:
+                    await self.close(PROTOCOL_ERROR, event.reason)
+                    return Closed("it broke the protocol too often")
+                turn += 1
+                if turn >= EVENTS_PER_TURN:
+                    # Within a message, too: one pack may hold thousands of calls.
+                    turn = 0
+                    wake.set()
+                    await asyncio.sleep(0)
+                    if self._full() and not await self._caught_up():
+                        return STUCK
+            if peer.pending_bytes:
+                wake.set()
+            if self._full() and not await self._caught_up():
+                return STUCK
             try:
                 message = await receive()
             except Closed as closed:
@@ -94,39 +131,29 @@ class Link:
             if self._stopped:
                 return Closed("another connection took over")
             peer.feed(message)
-            events = peer.take_events()
-            for event in events:
-                handle(event)
-                if isinstance(event, Violated) and event.fatal:
-                    await self.close(PROTOCOL_ERROR, event.reason)
-                    return Closed(event.reason)
-            if peer.pending_bytes:
-                wake.set()
-                await self._wait_for_room()
-            turn += len(events)
-            if turn >= EVENTS_PER_TURN:
-                turn = 0
-                await asyncio.sleep(0)
 
-    async def _wait_for_room(self) -> None:
-        writer = self._writer
-        while self._peer.pending_bytes > self._backlog_bytes and writer is not None and not writer.done():
-            self._flushed.clear()
-            await self._flushed.wait()
+    async def _caught_up(self) -> bool:
+        try:
+            async with asyncio.timeout(self._patience):
+                await self.room()
+        except TimeoutError:
+            return False
+        return True
 
     async def _write(self) -> None:
-        peer, send, wake, flushed = self._peer, self._transport.send, self._wake, self._flushed
+        peer, send, wake = self._peer, self._transport.send, self._wake
         try:
             while True:
                 await wake.wait()
                 wake.clear()
-                for message in peer.take_messages():
+                messages = peer.take_messages()
+                self._sending = sum(map(len, messages))
+                for message in messages:
                     await send(message)
-                flushed.set()
+                    self._sending -= len(message)
+                self._sent.set()
                 if self._ending and not peer.pending_bytes:
                     return
         except Closed:
-            # The reader meets the same end and says why. Until then it must not wait for a flush that never comes.
+            # The reader meets the same end and says why.
             await self._transport.close()
-        finally:
-            flushed.set()

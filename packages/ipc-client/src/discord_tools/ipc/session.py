@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Coroutine, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
@@ -80,6 +81,8 @@ class ClientSession:
     ------
     ValueError
         The secret key is empty or has characters that no HTTP header can hold, or a timeout is negative.
+    EncodeError
+        The headers cannot be written as JSON.
 
     Attributes
     ----------
@@ -109,7 +112,7 @@ class ClientSession:
         limits: ClientLimits = ClientLimits(),  # noqa: B008 (it is frozen)
     ) -> None:
         if (timeout is not None and timeout <= 0) or connect_timeout < 0:
-            raise ValueError("a timeout must not be negative")
+            raise ValueError("timeout must be more than 0, and connect_timeout must not be negative")
         self.host: str = host
         self.port: int | None = None if port is MISSING else port
         self.multicast_port: int = multicast_port
@@ -119,9 +122,11 @@ class ClientSession:
         self._given: aiohttp.ClientSession | None = None if session is MISSING else session
         self._own: aiohttp.ClientSession | None = None
         self._closed = False
+        self._closing = asyncio.Lock()
         self._decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
         self._dialer = Dialer(host, self.port, multicast_port, self._secret_key, limits)
         self._limits = limits
+        _encode(dict(headers or {}))  # what cannot be sent is better said here than in the background
         self._supervisor = Supervisor(
             self._dialer,
             self._http,
@@ -211,10 +216,13 @@ class ClientSession:
         A session that was given by the caller stays open. Calling it again does nothing.
         """
         self._closed = True
-        await self._supervisor.close()
-        own, self._own = self._own, None
-        if own is not None:
-            await own.close()
+        async with self._closing:  # whoever closes it, too, comes back when it is closed
+            try:
+                await self._supervisor.close()
+            finally:
+                own, self._own = self._own, None
+                if own is not None:
+                    await own.close()
 
     async def __aenter__(self) -> Self:
         try:
@@ -272,9 +280,11 @@ class ClientSession:
         SessionClosed
             The session was closed.
         """
-        raw = await self._call(str(route), _encode(data))
+        # A type that nothing can be decoded into is found out before the route runs.
+        decode = msgspec.json.decode if type is Any else self._decoder(type).decode
+        raw = await self._call(_name(route), _encode(data))
         try:
-            return msgspec.json.decode(raw) if type is Any else self._decoder(type).decode(raw)
+            return decode(raw)
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             raise DecodeError(f"the answer of {str(route)!r} is not what was asked for: {error}") from error
 
@@ -319,7 +329,7 @@ class ClientSession:
         :class:`Stream`
             The items, as they come.
         """
-        feed: Feed[Raw] = Feed(str(route), _encode(data), self._limits.stream_items)
+        feed: Feed[Raw] = Feed(_name(route), _encode(data), self._limits.stream_items)
         return Stream(self._connected, feed, self._decoder(type))
 
     def subscribe(
@@ -372,7 +382,7 @@ class ClientSession:
     async def _call(self, endpoint: str, params: Raw) -> Raw:
         if self._closed:
             raise SessionClosed
-        timeout = self.timeout
+        timeout = None if self.timeout == math.inf else self.timeout
         conversation = self._supervisor.conversation
         if conversation is not None:
             return await conversation.call(endpoint, params, timeout)
@@ -401,6 +411,15 @@ class ClientSession:
         if self._own is None:
             self._own = aiohttp.ClientSession()
         return self._own
+
+
+def _name(route: Any) -> str:
+    name = str(route)
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise EncodeError(f"the name {name!r} cannot be written as JSON") from error
+    return name
 
 
 def _encode(data: dict[str, Any]) -> Raw:

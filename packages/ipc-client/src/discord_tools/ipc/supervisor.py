@@ -132,15 +132,21 @@ class Supervisor:
         self._closed = True
         task, self._task = self._task, None
         self._fail(SessionClosed())
-        if self._conversation is not None:
-            await self._conversation.close()
-            self._conversation.end(SessionClosed())
-            self._conversation.ready.set()  # whoever waits for it looks at the state again
-        if task is not None:
-            task.cancel()
-            await asyncio.wait((task,))
+        self._tried.set()  # a task that is cancelled before its first step does not come to it
         if self._giving_up is not None:
             self._giving_up.cancel()
+        conversation = self._conversation
+        try:
+            if conversation is not None:
+                await conversation.close()
+        finally:
+            # Also where closing is cancelled: nobody else would end it.
+            if conversation is not None:
+                conversation.end(SessionClosed())
+                conversation.ready.set()  # whoever waits for it looks at the state again
+            if task is not None:
+                task.cancel()
+                await asyncio.wait((task,))
 
     async def _run(self) -> None:
         attempt = 0
@@ -163,7 +169,7 @@ class Supervisor:
                 self._failure = error
                 (log.warning if attempt == 1 else log.debug)("%s; trying again", error)
             except IPCError as error:
-                log.error("%s", error)
+                log.error("%s; the next request tries again", error)
                 conversation.end(error)
                 self._fail(error)
                 return
@@ -218,5 +224,5 @@ class Supervisor:
         return type(last)(last.host, last.port, f"{last.reason} (tried for {seconds:g} s)")
 
     def _pause(self, attempt: int) -> float:
-        longest = min(self._limits.backoff_max, self._limits.backoff * 2 ** min(attempt, 32))
+        longest = min(self._limits.backoff_max, self._limits.backoff * 2 ** min(max(attempt - 1, 0), 32))
         return random.uniform(0, longest)

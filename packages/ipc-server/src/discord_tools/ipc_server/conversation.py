@@ -84,6 +84,8 @@ class _Call:
         self._more: asyncio.Event | None = None
 
     async def send_json(self, data: Any, /) -> None:
+        # A thousand answers may be ready for a client that reads none: they stay values until there is room.
+        await self.talk.room()
         if self.settled:
             raise AlreadyResponded(self.endpoint)
         self.talk.peer.reply(self.number, b"null" if data is None else encode_answer(data))
@@ -95,7 +97,7 @@ class _Call:
         while self.credit <= 0 and not self.settled:
             self._more = asyncio.Event()
             await self._more.wait()
-        await self.talk.wait_for_room()
+        await self.talk.room()
         self.push(item)
 
     def push(self, item: bytes) -> None:
@@ -114,8 +116,8 @@ class _Call:
 
     def fail(self, error: RemoteError) -> None:
         if not self.settled:
-            self.settled = True
             self.talk.peer.fail(self.number, error_object(error))
+            self.settled = True
             self.talk.wake()
 
     def abort(self, error: RemoteError) -> None:
@@ -124,6 +126,8 @@ class _Call:
         if self._more is not None:
             self._more.set()
         if self.task is not None:
+            # A task that is cancelled before its first step never comes to the end of its own code.
+            self.task.add_done_callback(lambda _: self.talk.forget(self))
             self.task.cancel()
         if self.subscriber is not None:
             self.subscriber.close()
@@ -160,7 +164,7 @@ class Conversation:
         )
         self._loop = asyncio.get_running_loop()
         self._link: Link | None = None
-        self._flushed = asyncio.Event()
+        self._spared: Collection[asyncio.Task[Any]] = ()
         self._calls: set[_Call] = set()
         self._open: dict[Id, _Call] = {}
         self._draining = False
@@ -183,7 +187,7 @@ class Conversation:
             transport,
             self._handle,
             backlog_bytes=self._limits.backlog_bytes,
-            flushed=self._flushed,
+            patience=1.5 * self._limits.heartbeat,  # as for a client that gives no sign of life
         )
         return self._link
 
@@ -219,11 +223,10 @@ class Conversation:
         elif self.peer.pending_bytes > self._limits.retain_bytes:
             self.end("too much waits for a client that is away")
 
-    async def wait_for_room(self) -> None:
-        """Waits while too much waits to be sent."""
-        while self.peer.pending_bytes > self._limits.backlog_bytes and not self.over:
-            self._flushed.clear()
-            await self._flushed.wait()
+    async def room(self) -> None:
+        """Waits until less is to be sent than the backlog may hold. While the client is away, nothing is."""
+        if self._link is not None:
+            await self._link.room()
 
     def tell_ready(self, ready: bool) -> None:
         """Tells the client whether the bot is ready."""
@@ -237,36 +240,33 @@ class Conversation:
         if not self.over:
             self.over = True
             log.debug("The conversation with %s is over: %s", self.client, reason)
-            self._flushed.set()
-            self._abort_all(reason, ())
+            self._abort_all(reason)
 
     async def drain(self, spared: Collection[asyncio.Task[Any]]) -> None:
         """Takes no more calls, waits for those in progress as long as the limits allow, cancels the rest and closes.
 
         Tasks in ``spared`` are neither waited for nor cancelled: they are the routes that asked for all this.
+        Cancelling it ends the waiting; the rest is done all the same.
         """
         self._draining = True
+        self._spared = spared
         self.peer.bye("the bot is shutting down")
         self.wake()
         for call in tuple(self._calls):
             if call.streams:
                 call.abort(Cancelled("the bot is shutting down"))  # it could go on for ever
-        await self.settle(spared)
-        self._abort_all("the bot is shutting down", spared)
-        self.over = True
-        self._flushed.set()
-        link = self._link
-        if link is not None:
-            await link.close(GOING_AWAY, "the bot is shutting down")
-        await self.settle(spared)
+        try:
+            await self.settle()
+        finally:
+            self.end("the bot is shutting down")
+            link = self._link
+            if link is not None:
+                await link.close(GOING_AWAY, "the bot is shutting down")
+            await self.settle()
 
-    async def settle(self, spared: Collection[asyncio.Task[Any]]) -> None:
+    async def settle(self) -> None:
         """Waits for the handlers in progress, as long as the limits allow."""
-        tasks = (
-            {call.task for call in self._calls if call.task is not None}
-            - set(spared)
-            - {asyncio.current_task()}
-        )
+        tasks = {call.task for call in self._calls if call.task is not None} - set(self._spared)
         tasks |= self._closings
         if not tasks:
             return
@@ -275,9 +275,9 @@ class Conversation:
             names = sorted({call.endpoint for call in self._calls if call.task in left})
             log.warning("Still running after %g s: %s", self._limits.grace, ", ".join(names))
 
-    def _abort_all(self, reason: str, spared: Collection[asyncio.Task[Any]]) -> None:
+    def _abort_all(self, reason: str) -> None:
         for call in tuple(self._calls):
-            if call.task not in spared or call.task is None:
+            if call.task not in self._spared or call.task is None:
                 call.abort(Cancelled(reason))
 
     # -- calls

@@ -348,11 +348,14 @@ class Server(Generic[ClientT]):
 
         Ends the server. Does nothing where it does not run.
 
-        1. Both ports are freed. 2. Clients are told, and no more calls are taken. 3. Calls in progress get up to
-        :attr:`ServerLimits.grace` seconds; the rest are cancelled and their callers get :exc:`Cancelled`.
+        1. Both ports are freed.
+        2. Clients are told, and no more calls are taken.
+        3. Calls in progress get up to :attr:`ServerLimits.grace` seconds; the rest are cancelled and their callers
+           get :exc:`Cancelled`.
         4. Connections are closed.
 
-        A route may call it; that route is neither waited for nor cancelled.
+        A route may call it; that route is neither waited for nor cancelled. Cancelling it ends the waiting for calls
+        in progress; the rest is done all the same.
         """
         task = asyncio.current_task()
         if task is not None:
@@ -362,13 +365,15 @@ class Server(Generic[ClientT]):
                 listening, self._running = self._running, None
                 if listening is None:
                     return
-                await listening.stop_listening()
-                self._forwarder.stop()
-                await self._stop_watching()
-                await self._sessions.drain(self._terminators)
-                await listening.close()
-                await self._lifeline.cut()
-                log.info("Terminated")
+                try:
+                    await listening.stop_listening()
+                    self._forwarder.stop()
+                    await self._stop_watching()
+                    await self._sessions.drain(self._terminators)
+                finally:
+                    await listening.close()
+                    await self._lifeline.cut()
+                    log.info("Terminated")
         finally:
             self._terminators.discard(task)  # pyright: ignore[reportArgumentType]
 

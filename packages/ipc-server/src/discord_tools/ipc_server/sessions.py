@@ -53,6 +53,7 @@ class Sessions:
         self._all: dict[str, Conversation] = {}
         #: Conversations whose client is away, with the timer that ends them; the longest away comes first.
         self._away: dict[str, asyncio.TimerHandle] = {}
+        self._settling: set[asyncio.Task[None]] = set()
         self._draining = False
 
     async def serve(self, transport: Transport) -> None:
@@ -72,6 +73,7 @@ class Sessions:
             conversation.detach(link)
             if conversation.is_carried_by(None):
                 self._step_away(conversation)
+            await transport.close(GOING_AWAY, "the connection is given up")
         (log.debug if closed.clean else log.info)("%s has gone: %s", conversation.client, closed.reason)
 
     async def _greeting(self, transport: Transport) -> tuple[Id, Hello] | None:
@@ -102,9 +104,11 @@ class Sessions:
         for timer in self._away.values():
             timer.cancel()
         self._away.clear()
-        await asyncio.gather(*(one.drain(spared) for one in tuple(self._all.values())))
-        self._all.clear()
-        self._draining = False
+        try:
+            await asyncio.gather(*(one.drain(spared) for one in tuple(self._all.values())), *self._settling)
+        finally:
+            self._all.clear()
+            self._draining = False
 
     def _find(self, hello: Hello) -> tuple[Conversation, bool]:
         token = hello.session
@@ -135,6 +139,10 @@ class Sessions:
         if timer := self._away.pop(conversation.token, None):
             timer.cancel()
         conversation.end(reason)
+        if not self._draining:  # which waits for the handlers itself
+            settling = asyncio.get_running_loop().create_task(conversation.settle())
+            self._settling.add(settling)
+            settling.add_done_callback(self._settling.discard)
         if self._all.get(conversation.token) is conversation and not self._draining:
             del self._all[conversation.token]
 

@@ -56,6 +56,9 @@ MAX_VIOLATIONS: Final = 16
 ACK_MESSAGES: Final = 32
 ACK_BYTES: Final = 256 * 1024
 
+#: A violation is told in so many characters: the words of the other side in it can be as long as a message.
+REASON_CHARS: Final = 500
+
 NO_RESULT: Final = Raw(b"null")
 
 _UNREADABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
@@ -142,8 +145,7 @@ Event: TypeAlias = (
 class Peer:
     """One side of one conversation.
 
-    Feed it what arrives, then take events and take messages to send. Taking swaps the list out, so nothing that is
-    appended meanwhile is lost.
+    Feed it what arrives, then take events and take messages to send.
 
     Parameters
     ----------
@@ -168,7 +170,7 @@ class Peer:
         self._open: set[Id] = set()
         self._out: list[bytes] = []
         self._items: dict[Id, list[Raw]] = {}
-        self._events: list[Event] = []
+        self._events: deque[Event] = deque()
         self._violations = 0
         #: Bytes that wait to be sent for the first time.
         self.pending_bytes: int = 0
@@ -282,9 +284,18 @@ class Peer:
             self._settle(number, frame)
 
     def fail(self, number: Id, error: ErrorObject) -> None:
-        """Queues an error as the answer to a call of the other side."""
+        """Queues an error as the answer to a call of the other side.
+
+        Raises
+        ------
+        TooLarge
+            The error does not fit into one message. The call is still open.
+        """
         if number in self._open:
-            self._settle(number, encode(Frame("2.0", number, error=error)))
+            frame = encode(Frame("2.0", number, error=error))
+            if len(frame) > self.message_bytes:
+                raise TooLarge(f"the error has {len(frame)} bytes, the caller takes {self.message_bytes}")
+            self._settle(number, frame)
 
     def _settle(self, number: Id, frame: bytes) -> None:
         self._open.discard(number)
@@ -297,7 +308,9 @@ class Peer:
     # -- input and output
 
     def feed(self, data: bytes | str) -> None:
-        """Reads one message."""
+        """Reads one message. Does nothing after a fatal violation."""
+        if self._violations >= MAX_VIOLATIONS:
+            return
         self.received += 1
         self._unacknowledged_bytes += len(data)
         try:
@@ -306,6 +319,8 @@ class Peer:
             self._violate(f"the message is not JSON: {error}", code=ErrorCodes.PARSE_ERROR)
             return
         for frame in frames:
+            if self._violations >= MAX_VIOLATIONS:
+                return  # one pack may hold 100,000 more of them
             if isinstance(frame, Malformed):
                 self._violate(f"not a frame of JSON-RPC 2.0: {frame.reason}", about=frame.id)
             elif frame.jsonrpc != "2.0":
@@ -322,10 +337,12 @@ class Peer:
             self._unacknowledged_bytes = 0
             self.notify(ACK, Ack(self.received))
 
-    def take_events(self) -> list[Event]:
-        """Returns what happened since the last time."""
-        events, self._events = self._events, []
-        return events
+    def next_event(self) -> Event | None:
+        """Returns what happened next, or ``None`` when all has been looked at.
+
+        One at a time, so that what one connection had no time for is left to the next one.
+        """
+        return self._events.popleft() if self._events else None
 
     def take_messages(self) -> list[bytes]:
         """Returns the messages that are to be sent now, and keeps them until they are acknowledged."""
@@ -448,6 +465,7 @@ class Peer:
         about: Id | UnsetType = None,
         answer: bool = True,
     ) -> None:
+        reason = reason[:REASON_CHARS]
         self._violations += 1
         fatal = self._violations >= MAX_VIOLATIONS
         self._events.append(Violated(reason, fatal))

@@ -52,7 +52,7 @@ class WebSocketListener:
             protocols=(SUBPROTOCOL,),
             heartbeat=self._limits.heartbeat,
             compress=False,
-            max_msg_size=self._limits.message_bytes,
+            max_msg_size=self._limits.message_bytes + 1,  # aiohttp takes less than that, not as much
         )
         ready = socket.can_prepare(request)
         if not ready.ok or ready.protocol != SUBPROTOCOL:
@@ -63,7 +63,8 @@ class WebSocketListener:
         self._connections += 1
         try:
             await socket.prepare(request)
-            await self._serve(WebSocketTransport(socket))
+            transport = request.transport
+            await self._serve(WebSocketTransport(socket, None if transport is None else transport.abort))
         except ConnectionError as error:
             log.debug("A client hung up during the handshake: %s", error)
             return web.Response(status=HTTPStatus.BAD_REQUEST)  # aiohttp wants something to write, to nobody

@@ -1,0 +1,1 @@
+"""The bot's extensions: each can be loaded, unloaded and reloaded, and its routes come and go with it."""

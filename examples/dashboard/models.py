@@ -1,0 +1,68 @@
+"""What the bot answers. ``request`` checks answers against these types, and drops what they do not name."""
+
+from typing import Any, Literal, NotRequired, TypedDict
+
+
+class Person(TypedDict):
+    id: str
+    name: str
+    avatar_url: str | None
+    bot: bool
+
+
+class Status(TypedDict):
+    user: Person | None
+    ready: bool
+    latency_ms: float | None
+    guilds: int
+    members: int
+    started_at: str
+
+
+class GuildCard(TypedDict):
+    id: str
+    name: str
+    icon_url: str | None
+    member_count: int
+
+
+class Channel(TypedDict):
+    id: str
+    name: str
+    topic: str | None
+    can_send: bool
+
+
+class Guild(GuildCard):
+    members: list[Person]
+    channels: list[Channel]
+
+
+class Message(TypedDict):
+    id: str
+    channel_id: str
+    author: Person
+    text: str
+    at: str
+
+
+class Change(TypedDict):
+    kind: Literal["join", "leave", "message"]
+    at: str
+    guild: GuildCard
+    member: NotRequired[Person]
+    message: NotRequired[Message]
+
+
+class Changes(TypedDict):
+    run: str
+    count: int
+    complete: bool
+    changes: list[Change]
+
+
+class Update(TypedDict):
+    """What the page is told: the bot is there (load everything), it is not (and why), or one change."""
+
+    type: Literal["up", "down", "change"]
+    data: Any
