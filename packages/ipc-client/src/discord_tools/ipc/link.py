@@ -66,11 +66,12 @@ class Link:
 
         Who makes large frames waits here first, since holding back what is read does not hold back what runs.
         """
-        while self._full():
+        while self.is_full():
             self._sent.clear()
             await self._sent.wait()
 
-    def _full(self) -> bool:
+    def is_full(self) -> bool:
+        """:class:`bool`: Whether more waits to be sent than the backlog may hold."""
         stopped = self._writer is None or self._writer.done()
         return not stopped and self._peer.pending_bytes + self._sending > self._backlog_bytes
 
@@ -118,11 +119,11 @@ class Link:
                     turn = 0
                     wake.set()
                     await asyncio.sleep(0)
-                    if self._full() and not await self._caught_up():
+                    if self.is_full() and not await self._caught_up():
                         return STUCK
             if peer.pending_bytes:
                 wake.set()
-            if self._full() and not await self._caught_up():
+            if self.is_full() and not await self._caught_up():
                 return STUCK
             try:
                 message = await receive()

@@ -57,6 +57,7 @@ class _Call:
         "credit",
         "deadline",
         "endpoint",
+        "expired",
         "headers",
         "number",
         "params",
@@ -79,13 +80,15 @@ class _Call:
         self.subscriber: Subscriber | None = None
         self.deadline: float | None = None
         self.settled = False
+        self.expired = False
         self.task: asyncio.Task[None] | None = None
         self.timer: asyncio.TimerHandle | None = None
         self._more: asyncio.Event | None = None
 
     async def send_json(self, data: Any, /) -> None:
-        # A thousand answers may be ready for a client that reads none: they stay values until there is room.
-        await self.talk.room()
+        if self.talk.is_crowded():
+            # A thousand answers may be ready for a client that reads none: they stay values until there is room.
+            await self.talk.room()
         if self.settled:
             raise AlreadyResponded(self.endpoint)
         self.talk.peer.reply(self.number, b"null" if data is None else encode_answer(data))
@@ -165,7 +168,9 @@ class Conversation:
         self._loop = asyncio.get_running_loop()
         self._link: Link | None = None
         self._spared: Collection[asyncio.Task[Any]] = ()
-        self._calls: set[_Call] = set()
+        # In the order in which they came, which is the order of their deadlines.
+        self._calls: dict[_Call, None] = {}
+        self._sweeper: asyncio.TimerHandle | None = None
         self._open: dict[Id, _Call] = {}
         self._draining = False
         self._closings: set[asyncio.Task[None]] = set()
@@ -223,6 +228,10 @@ class Conversation:
         elif self.peer.pending_bytes > self._limits.retain_bytes:
             self.end("too much waits for a client that is away")
 
+    def is_crowded(self) -> bool:
+        """:class:`bool`: Whether more waits to be sent than the backlog may hold."""
+        return self._link is not None and self._link.is_full()
+
     async def room(self) -> None:
         """Waits until less is to be sent than the backlog may hold. While the client is away, nothing is."""
         if self._link is not None:
@@ -241,6 +250,8 @@ class Conversation:
             self.over = True
             log.debug("The conversation with %s is over: %s", self.client, reason)
             self._abort_all(reason)
+            if self._sweeper is not None:
+                self._sweeper.cancel()
 
     async def drain(self, spared: Collection[asyncio.Task[Any]]) -> None:
         """Takes no more calls, waits for those in progress as long as the limits allow, cancels the rest and closes.
@@ -308,23 +319,39 @@ class Conversation:
         if event.method.startswith(RESERVED):
             self._protocol_call(call)
             return
-        self._calls.add(call)
+        self._calls[call] = None
         self._open[event.id] = call
         if not call.streams:
-            seconds = self._seconds_of(event)
-            if seconds <= 0:
-                call.fail(DeadlineExceeded("the time for this call is over"))
-            call.deadline = self._loop.time() + seconds
-            call.timer = self._loop.call_at(call.deadline, _expire, call)
+            self._limit(call, event)
         task = spawn(self._run(call), self._loop)
         if not task.done():
             call.task = task
 
-    def _seconds_of(self, event: CallReceived) -> float:
-        if event.headers is UNSET:
-            return self._seconds
-        own = event.headers.get("timeout")
-        return min(self._seconds, own) if isinstance(own, int | float) else self._seconds
+    def _limit(self, call: _Call, event: CallReceived) -> None:
+        """Gives a call its deadline."""
+        call.deadline = self._loop.time() + self._seconds
+        own = None if event.headers is UNSET else event.headers.get("timeout")
+        if isinstance(own, int | float) and own < self._seconds:
+            call.deadline = self._loop.time() + own
+            call.timer = self._loop.call_at(call.deadline, _expire, call)
+            if own <= 0:
+                call.fail(DeadlineExceeded("the time for this call is over"))
+        elif self._sweeper is None:
+            self._sweeper = self._loop.call_at(call.deadline, self._sweep)
+
+    def _sweep(self) -> None:
+        """Ends calls whose time is over. One timer serves all of them: a timer each costs a tenth of a small call."""
+        self._sweeper = None
+        now = self._loop.time()
+        for call in tuple(self._calls):
+            if call.deadline is None or call.timer is not None:
+                continue
+            if call.deadline > now:
+                self._sweeper = self._loop.call_at(call.deadline, self._sweep)
+                return
+            if not call.expired:
+                call.expired = True
+                _expire(call)
 
     async def _run(self, call: _Call) -> None:
         try:
@@ -337,7 +364,7 @@ class Conversation:
         """The call is over."""
         if call.timer is not None:
             call.timer.cancel()
-        self._calls.discard(call)
+        self._calls.pop(call, None)
         if self._open.get(call.number) is call:
             del self._open[call.number]
 
@@ -353,7 +380,7 @@ class Conversation:
 
     def _subscribe(self, call: _Call) -> None:
         # No task: events are pushed by whoever publishes them, and credit by the reader.
-        self._calls.add(call)
+        self._calls[call] = None
         self._open[call.number] = call
         try:
             call.subscriber = self._hub.subscribe(call)

@@ -10,6 +10,7 @@ from contextlib import aclosing
 from typing import Any, Protocol
 
 import discord
+from discord.ext import commands
 
 from discord_tools.ipc.errors import (
     AlreadyResponded,
@@ -53,21 +54,31 @@ class Dispatcher:
     def __init__(self, client: discord.Client, routes: RouteTable) -> None:
         self._client = client
         self._routes = routes
+        self._plain = type(client).dispatch in (discord.Client.dispatch, commands.bot.BotBase.dispatch)
 
     def emit(self, event: str, *args: Any) -> None:
         """Dispatches an event of discord.py. Does nothing before the client has a loop and after it was closed."""
         # Before log-in and after close the attribute is a sentinel of discord.py, and dispatching would raise.
         loop: Any = self._client.loop
-        if isinstance(loop, asyncio.AbstractEventLoop):
+        if self._is_heard(event) and isinstance(loop, asyncio.AbstractEventLoop):
             try:
                 self._client.dispatch(event, *args)
             except Exception:
                 # Listeners run in tasks of their own. This is an overridden dispatch, or a check of wait_for.
                 log.exception("Dispatching %s failed", event)
 
+    def _is_heard(self, event: str) -> bool:
+        """Whether anybody may listen. Dispatching to nobody would cost as much as all the rest of a small call."""
+        client: Any = self._client
+        # What wait_for() waits for is known to discord.py alone; without its table, or with a dispatch of the user's
+        # own, everything is dispatched.
+        if not self._plain or "dispatch" in vars(client) or event in getattr(client, "_listeners", (event,)):
+            return True
+        return self._has_listeners(event)
+
     def _has_listeners(self, event: str) -> bool:
-        name = f"on_{event}"
-        return hasattr(self._client, name) or bool(getattr(self._client, "extra_events", {}).get(name))
+        name = "on_" + event
+        return hasattr(self._client, name) or name in getattr(self._client, "extra_events", ())
 
     async def handle(self, call: IncomingCall) -> None:
         """Runs one call to its end. It is settled afterwards, whatever happens."""

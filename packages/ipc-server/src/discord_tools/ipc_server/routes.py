@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping
+from operator import is_
 from types import FrameType, MappingProxyType
 from typing import Any, Generic, Protocol, TypeVar, overload
 
 import discord
+from discord.ext import commands
 
 from discord_tools.ipc.errors import DuplicateRoute
 from discord_tools.ipc.missing import MISSING
@@ -230,7 +232,7 @@ class RouteTable:
 
     def find(self, name: str) -> Route[Any] | None:
         """Returns the route of that name, or ``None``."""
-        return self._current().get(normal(name))
+        return self._current().get(name if name.startswith("/") else "/" + name)
 
     def check(self) -> None:
         """Raises :exc:`DuplicateRoute` where two routes have the same name."""
@@ -243,13 +245,13 @@ class RouteTable:
         return MappingProxyType(self._current())
 
     def _cogs_now(self) -> tuple[Any, ...]:
-        cogs: Mapping[str, Any] = getattr(self._client, "cogs", {})  # only commands.Bot has cogs
-        return tuple(cogs.values())
+        return tuple(self._client.cogs.values()) if isinstance(self._client, commands.bot.BotBase) else ()
 
     def _current(self) -> dict[str, Route[Any]]:
         cogs = self._cogs_now()
         # Cogs may be equal without being the same: an old one and its reloaded self.
-        if self._cogs is None or list(map(id, cogs)) != list(map(id, self._cogs)):
+        known = self._cogs
+        if known is None or len(cogs) != len(known) or not all(map(is_, cogs, known)):
             self._all, duplicates = self._scan(cogs)
             self._cogs = cogs
             for error in duplicates:
