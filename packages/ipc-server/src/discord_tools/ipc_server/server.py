@@ -23,7 +23,7 @@ from discord_tools.ipc_server.conversation import Conversation
 from discord_tools.ipc_server.dispatch import Dispatcher
 from discord_tools.ipc_server.events import Hub
 from discord_tools.ipc_server.forward import Forwarder
-from discord_tools.ipc_server.lifeline import lifeline
+from discord_tools.ipc_server.lifeline import Lifeline
 from discord_tools.ipc_server.listeners.http import HTTPListener
 from discord_tools.ipc_server.listeners.sockets import addresses_of, is_loopback
 from discord_tools.ipc_server.listeners.websocket import WebSocketListener
@@ -124,7 +124,7 @@ class Server(Generic[ClientT]):
         self._sessions = Sessions(self._converse, limits, client.is_ready, self._idempotent)
         self._forwarder = Forwarder(client, self._hub.publish)
         self._watching: asyncio.Task[None] | None = None
-        self._lifeline = lifeline(client, self.terminate_server)
+        self._lifeline = Lifeline(client, self.terminate_server)
         self._lock: asyncio.Lock | None = None
         self._running: _Listening | None = None
         self._terminators: set[asyncio.Task[Any]] = set()
@@ -333,7 +333,7 @@ class Server(Generic[ClientT]):
             self._running = listening = _Listening(self)
             try:
                 await listening.start(self._port, self._multicast_port)
-                await self._lifeline.tie()
+                self._lifeline.tie()
                 self._forwarder.start()
                 self._watching = asyncio.create_task(self._watch(), name="ipc watches the bot")
             except BaseException:
@@ -365,14 +365,15 @@ class Server(Generic[ClientT]):
                 listening, self._running = self._running, None
                 if listening is None:
                     return
+                self._forwarder.stop()
+                if self._watching is not None:
+                    self._watching.cancel()
                 try:
                     await listening.stop_listening()
-                    self._forwarder.stop()
-                    await self._stop_watching()
                     await self._sessions.drain(self._terminators)
                 finally:
                     await listening.close()
-                    await self._lifeline.cut()
+                    self._lifeline.cut()
                     log.info("Terminated")
         finally:
             self._terminators.discard(task)  # pyright: ignore[reportArgumentType]
@@ -419,12 +420,6 @@ class Server(Generic[ClientT]):
         if isinstance(loop, asyncio.AbstractEventLoop):  # a sentinel of discord.py before log-in
             await self.client.wait_until_ready()
             self._sessions.tell_ready(True)
-
-    async def _stop_watching(self) -> None:
-        watching, self._watching = self._watching, None
-        if watching is not None:
-            watching.cancel()
-            await asyncio.wait((watching,))
 
     async def serve(self, transport: Transport) -> None:
         """Talks to one client until the end.
