@@ -8,6 +8,7 @@ import json
 import signal
 import sys
 import threading
+from types import FrameType
 
 from .process import execute
 from .server import LoopbackDiscord
@@ -31,14 +32,20 @@ async def serve(options: argparse.Namespace) -> None:
     def end() -> None:
         lines.put_nowait("")
 
+    def end_from_signal(number: int, frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(end)
+
     def read() -> None:
         for line in sys.stdin:
             loop.call_soon_threadsafe(lines.put_nowait, line)
         loop.call_soon_threadsafe(end)
 
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, end)
-    async with LoopbackDiscord(**vars(options)) as discord_:
+        try:
+            loop.add_signal_handler(number, end)
+        except NotImplementedError:  # Windows; there, a signal wakes the loop by itself
+            signal.signal(number, end_from_signal)
+    async with LoopbackDiscord(**vars(options), clock=True) as discord_:
         say({"port": discord_.port, "guilds": [str(guild.id) for guild in discord_.guilds]})
         # A daemon, for a read of stdin cannot be interrupted when a signal asks for the end.
         threading.Thread(target=read, name="stdin", daemon=True).start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import json
 import weakref
@@ -20,6 +21,10 @@ HEARTBEAT_INTERVAL = 41_250
 REPLAY_LIMIT = 1_000
 CHUNK_SIZE = 1_000
 CLOSE_TIMEOUT = 1.0
+
+# The way to Discord and back, in seconds. discord.py notes in a thread when it has sent a heartbeat, after the fact: to
+# an acknowledgement that comes before that it adds the whole interval, and calls 41 s the latency.
+ROUND_TRIP = 0.05
 
 GUILD_MEMBERS, GUILD_MESSAGES = 1 << 1, 1 << 9
 INTENT_OF = {
@@ -120,6 +125,7 @@ class Connection:
         self._socket = web.WebSocketResponse(timeout=CLOSE_TIMEOUT)
         self._session: Session | None = None
         self._pump: asyncio.Task[None] | None = None
+        self._acknowledging: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
         """Makes the HTTP request a WebSocket."""
@@ -137,6 +143,8 @@ class Connection:
         finally:
             session = self._session
             self._detach()
+            for task in self._acknowledging:
+                task.cancel()
             # A bot that closes with 1000 or 1001 will not come back; after any other end it may RESUME.
             # Client.close() of discord.py ends up sending 4000, so most sessions stay until they are stale.
             if session is not None and self._socket.close_code in (1000, 1001):
@@ -160,7 +168,11 @@ class Connection:
     async def _receive(self, frame: dict[str, Any]) -> None:
         op, data = frame["op"], frame.get("d")
         if op == Op.HEARTBEAT:
-            await self._send(Op.HEARTBEAT_ACK)
+            # What comes meanwhile, such as the IDENTIFY right after the first heartbeat, need not wait for it.
+            task = asyncio.create_task(self._acknowledge(), name="loopback heartbeat")
+            self._acknowledging.add(task)
+            task.add_done_callback(self._acknowledging.discard)
+            self._gateway.tasks.add(task)
         elif op in (Op.IDENTIFY, Op.RESUME):
             await self._authenticate(op, data or {})
         elif self._session is None:
@@ -169,6 +181,12 @@ class Connection:
             self._gateway.send_chunks(self._session, data or {})
         elif op not in (Op.PRESENCE_UPDATE, Op.VOICE_STATE_UPDATE):
             await self._socket.close(code=CloseCode.UNKNOWN_OPCODE)
+
+    async def _acknowledge(self) -> None:
+        await asyncio.sleep(ROUND_TRIP)
+        # The bot may have gone; reading from it tells that.
+        with contextlib.suppress(ConnectionError):
+            await self._send(Op.HEARTBEAT_ACK)
 
     async def _authenticate(self, op: Op, data: dict[str, Any]) -> None:
         if self._session is not None:

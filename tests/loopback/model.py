@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import itertools
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -144,8 +145,8 @@ def created_at(snowflake: int) -> datetime.datetime:
     return datetime.datetime.fromtimestamp(((snowflake >> 22) + DISCORD_EPOCH) / 1000, datetime.UTC)
 
 
-def _snowflakes(worker: int) -> Iterator[int]:
-    return ((FIRST_MILLISECOND + n) << 22 | worker << 17 for n in itertools.count())
+def _snowflakes() -> Iterator[int]:
+    return ((FIRST_MILLISECOND + n) << 22 for n in itertools.count())
 
 
 def _name(names: Sequence[str], index: int, separator: str = "") -> str:
@@ -161,16 +162,23 @@ class World:
     """
 
     def __init__(self) -> None:
-        self._guild_ids = _snowflakes(worker=0)
-        self._ids = _snowflakes(worker=1)
+        self._guild_ids = _snowflakes()
+        self._last_millisecond = FIRST_MILLISECOND - 1
+        self._by_the_clock = False
         self._people = itertools.count()
         self.owner = self.make_user("developer")
         self.bot = self.make_user("loopback-bot", bot=True)
         self.guilds: list[Guild] = []
 
+    def follow_the_clock(self) -> None:
+        """What is made from now on is as old as its id says. Before that, everything is of the same old days."""
+        self._by_the_clock = True
+
     def next_id(self) -> int:
-        """An id for anything but a guild, one millisecond after the last one."""
-        return next(self._ids)
+        """An id for anything but a guild, one millisecond or more after the last one."""
+        now = int(time.time() * 1000) - DISCORD_EPOCH if self._by_the_clock else 0
+        self._last_millisecond = max(self._last_millisecond + 1, now)
+        return self._last_millisecond << 22 | 1 << 17
 
     def make_user(self, name: str | None = None, *, bot: bool = False) -> User:
         """A new user; without a name, the next of the people."""

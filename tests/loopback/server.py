@@ -46,6 +46,9 @@ class LoopbackDiscord:
         The number of shards recommended to a bot that asks. Any number that a bot chooses itself is served.
     port: :class:`int`
         Where to listen. Defaults to any free port.
+    clock: :class:`bool`
+        Whether what happens from now on, such as a message, gets an id of the present, as on Discord. Defaults to
+        ``False``: ids are counted, so that they are the same in each run.
     """
 
     start = _Start()
@@ -60,6 +63,7 @@ class LoopbackDiscord:
         roles: int = 2,
         shards: int = 1,
         port: int = 0,
+        clock: bool = False,
     ) -> None:
         self.sent: list[Message] = []
         """Every message that a bot posted, oldest first."""
@@ -78,6 +82,8 @@ class LoopbackDiscord:
             self.add_guild(
                 members=members, text_channels=text_channels, voice_channels=voice_channels, roles=roles
             )
+        if clock:
+            self._world.follow_the_clock()
 
     async def __aenter__(self) -> Self:
         app = web.Application(middlewares=[self._remember_tasks])

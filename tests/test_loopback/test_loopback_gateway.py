@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
+from collections.abc import Callable
 from typing import Any
 
 import aiohttp
@@ -13,7 +15,7 @@ from discord.ext import commands
 
 from loopback import TOKEN, LoopbackConnector, LoopbackDiscord
 from loopback.bots import running_bot
-from loopback.gateway import REPLAY_LIMIT, Session
+from loopback.gateway import REPLAY_LIMIT, ROUND_TRIP, Session
 from loopback.model import World
 
 
@@ -113,6 +115,51 @@ async def test_a_heartbeat_is_acknowledged() -> None:
     async with LoopbackDiscord() as discord_, RawGateway(discord_) as gateway:
         await gateway.send(1, None)
         assert await gateway.receive() == (11, None)
+
+
+async def test_an_acknowledgement_is_under_way_for_a_while_and_holds_up_nothing() -> None:
+    async with LoopbackDiscord() as discord_, RawGateway(discord_) as gateway:
+        await gateway.send(1, None)
+        await gateway.send(2, {"token": TOKEN, "intents": 0})
+        assert [(await gateway.receive())[0] for _ in range(2)] == [0, 11]
+
+
+def noticed_late(submit: Callable[..., Any]) -> Callable[..., Any]:
+    """As on a busy machine: discord.py's thread gets its turn a while after the heartbeat was sent."""
+
+    class Late:
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            self._future = submit(*args, **kwargs)
+
+        def result(self, timeout: float | None = None) -> Any:
+            result = self._future.result(timeout)
+            time.sleep(ROUND_TRIP / 2)
+            return result
+
+    return Late
+
+
+async def test_the_latency_of_a_bot_stays_below_the_interval_over_many_heartbeats(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    interval = 0.4  # what an acknowledgement that comes too early makes of the latency
+    monkeypatch.setattr("loopback.gateway.HEARTBEAT_INTERVAL", interval * 1000)
+    monkeypatch.setattr(asyncio, "run_coroutine_threadsafe", noticed_late(asyncio.run_coroutine_threadsafe))
+    latencies: list[float] = []
+    enough = asyncio.Event()
+
+    async def setup(bot: commands.Bot) -> None:
+        async def on_socket_raw_receive(message: str) -> None:
+            if json.loads(message)["op"] == 11:  # discord.py has dealt with it by now
+                latencies.append(bot.latency)
+                if len(latencies) == 4:
+                    enough.set()
+
+        bot.add_listener(on_socket_raw_receive)
+
+    async with LoopbackDiscord() as discord_, running_bot(discord_, setup=setup, enable_debug_events=True):
+        await asyncio.wait_for(enough.wait(), 30)
+    assert max(latencies) < interval
 
 
 @pytest.mark.parametrize(

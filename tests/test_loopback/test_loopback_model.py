@@ -32,6 +32,16 @@ def test_ids_are_unique_and_one_millisecond_apart() -> None:
     assert [guild.id >> 22 for guild in guilds] == [(guilds[0].id >> 22) + n for n in range(5)]
 
 
+def test_by_the_clock_what_is_made_from_now_on_is_of_the_present_and_still_in_order() -> None:
+    world = World()
+    old = [world.next_id() for _ in range(3)]
+    world.follow_the_clock()
+    before = datetime.datetime.now(datetime.UTC) - datetime.timedelta(milliseconds=1)
+    new = [world.next_id() for _ in range(3)]
+    assert created_at(max(old)) < before < created_at(new[0])
+    assert sorted({*old, *new}) == [*old, *new]
+
+
 @pytest.mark.parametrize("shard_count", [1, 2, 3, 5, 7, 16])
 def test_guilds_are_dealt_out_to_shards_in_turn_whatever_is_in_them(shard_count: int) -> None:
     world = World()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import json
 import signal
 import sys
@@ -33,6 +34,7 @@ async def test_a_bot_runs_against_the_process() -> None:
             joan = await process.command("join", guild=guild["id"], name="joan")
             member: discord.Member = await joined
             assert (str(member.id), member.name) == (joan["member"], "joan")
+            assert discord.utils.utcnow() - member.created_at < datetime.timedelta(minutes=1)
 
             channel = guild["channels"][0]["id"]
             said = await process.command("say", channel=channel, member=joan["member"], text="!ping")
@@ -99,15 +101,30 @@ async def test_a_signal_ends_it_cleanly(number: signal.Signals) -> None:
     assert await process.wait() == 0
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_ends_it_cleanly_where_loops_handle_no_signals(number: signal.Signals) -> None:
+    # As on Windows, whose loops have this method of their base class.
+    program = (
+        "import asyncio, sys; from loopback.__main__ import main; sys.argv[1:] = [];"
+        "loop = asyncio.SelectorEventLoop;"
+        "loop.add_signal_handler = asyncio.AbstractEventLoop.add_signal_handler; main()"
+    )
+    process = await start("-c", program)
+    assert process.stdout
+    assert json.loads(await process.stdout.readline())["port"] > 0
+    process.send_signal(number)
+    assert await process.wait() == 0
+
+
 async def test_a_wrong_command_line_is_an_error() -> None:
     with pytest.raises(RuntimeError, match="see its stderr"):
         async with LoopbackProcess(members=0):
             pytest.fail("it must not start")
 
 
-async def start() -> asyncio.subprocess.Process:
+async def start(*arguments: str) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "loopback"),
+        *(sys.executable, *(arguments or ("-m", "loopback"))),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         cwd=Path(loopback.__file__).parents[1],
