@@ -34,7 +34,7 @@ async def addresses_of(host: str) -> list[Address]:
         return [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")]
     loop = asyncio.get_running_loop()
     try:
-        infos = await loop.getaddrinfo(host or None, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        infos = await loop.getaddrinfo(host or None, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except ValueError as error:
         raise OSError(f"this is no host name: {error}") from error
     return list(dict.fromkeys((int(family), str(address[0])) for family, _, _, _, address in infos))
@@ -53,11 +53,11 @@ def listen(addresses: list[Address], host: str, port: int) -> list[socket.socket
     ListenError
         The port is taken on one of them, or no interface has any.
     """
+    if not 0 <= port <= 65535:
+        raise ListenError(host, port, "a port is a number from 0 to 65535")
     for _ in range(_ATTEMPTS):
         try:
             return _listen(addresses, port)
-        except OverflowError as error:
-            raise ListenError(host, port, "a port is a number from 0 to 65535") from error
         except OSError as error:
             if port == 0 and error.errno == errno.EADDRINUSE:
                 continue
