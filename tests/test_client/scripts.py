@@ -159,11 +159,15 @@ class Bot:
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
 
-    async def stop(self) -> None:
-        """Hangs up on everybody, without a leave, and frees the port."""
+    def break_off(self) -> None:
+        """Hangs up on everybody, without a leave."""
         for request in self.requests:
             if request.transport is not None:
                 request.transport.abort()
+
+    async def stop(self) -> None:
+        """Hangs up on everybody, without a leave, and frees the port."""
+        self.break_off()
         if self._runner is not None:
             await self._runner.cleanup()
             await asyncio.sleep(0)
@@ -205,7 +209,7 @@ async def listening(conversation: Conversation) -> AsyncIterator[int]:
         tasks.add(task)
         try:
             await conversation(reader, writer)
-        except (ConnectionError, asyncio.CancelledError):
+        except (ConnectionError, EOFError, asyncio.CancelledError):
             pass
         finally:
             writer.transport.abort()
