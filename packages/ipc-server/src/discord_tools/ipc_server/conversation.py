@@ -149,20 +149,22 @@ class Conversation:
                 await asyncio.wait((self._closing,))
 
     async def drain(self, spared: Collection[asyncio.Task[Any]]) -> None:
-        """Takes no more calls, waits for those in progress as long as the limits allow, cancels the rest and closes.
+        """Takes no more calls and waits for those in progress, as long as the limits allow.
 
-        Tasks in ``spared`` are neither waited for nor cancelled: they are the routes that asked for all this.
-        Cancelling it ends the waiting; the rest is done all the same.
+        Tasks in ``spared`` are not waited for: they are the routes that asked for all this.
         """
         self._draining = True
         self._spared = spared
         self._peer.bye("the bot is shutting down")
         self._link.wake()
-        try:
-            await self._settle(self._limits.grace)
-        finally:
-            self._abort_all("the bot is shutting down")
-            await self._link.close(GOING_AWAY, "the bot is shutting down")
+        await self._settle(self._limits.grace)
+
+    async def close(self, spared: Collection[asyncio.Task[Any]]) -> None:
+        """Cancels what is in progress, but for the tasks in ``spared``, tells the callers so, and closes."""
+        self._draining = True
+        self._spared = spared
+        self._abort_all("the bot is shutting down")
+        await self._link.close(GOING_AWAY, "the bot is shutting down")
 
     def _abort_all(self, reason: str) -> None:
         for call in tuple(self._calls):

@@ -119,6 +119,7 @@ class Server(Generic[ClientT]):
         self._conversations: set[Conversation] = set()
         self._lifeline = lifeline(client, self.terminate_server)
         self._lock: asyncio.Lock | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._running: _Listening | None = None
         self._terminators: set[asyncio.Task[Any]] = set()
 
@@ -307,10 +308,9 @@ class Server(Generic[ClientT]):
                     return
                 try:
                     await listening.stop_listening()
-                    await asyncio.gather(
-                        *(one.drain(self._terminators) for one in tuple(self._conversations))
-                    )
+                    await self._for_each(Conversation.drain)
                 finally:
+                    await self._for_each(Conversation.close)
                     await listening.close()
                     await self._lifeline.cut()
                     log.info("Terminated")
@@ -329,10 +329,16 @@ class Server(Generic[ClientT]):
     # -- inside
 
     def _locked(self) -> asyncio.Lock:
-        # Made here and not in the constructor, which may run before there is a loop.
-        if self._lock is None:
-            self._lock = asyncio.Lock()
+        # Made here and not in the constructor, which may run before there is a loop. A lock belongs to one loop.
+        loop = asyncio.get_running_loop()
+        if self._lock is None or self._loop is not loop:
+            self._lock, self._loop = asyncio.Lock(), loop
         return self._lock
+
+    async def _for_each(
+        self, end: Callable[[Conversation, Collection[asyncio.Task[Any]]], Awaitable[None]]
+    ) -> None:
+        await asyncio.gather(*(end(one, self._terminators) for one in tuple(self._conversations)))
 
     async def _check_exposure(self) -> None:
         if self._secret_key is not None:
