@@ -380,23 +380,17 @@ async def test_no_connection_within_the_whole_time_is_a_connect_error_in_that_ti
         await ipc.close()
 
 
-async def test_time_that_is_over_when_the_connection_comes_is_a_timeout() -> None:
-    loop = asyncio.get_running_loop()
+async def test_time_that_is_over_before_the_call_is_a_timeout_and_nothing_is_sent() -> None:
+    async def script(talk: Talk) -> None:
+        await talk.welcome()
+        assert (await talk.read())["method"] == "rpc.bye"
+        await talk.ended()
 
-    class Busy(ClientSession):
-        def _http(self) -> aiohttp.ClientSession:
-            end = loop.time() + 0.3
-            while loop.time() < end:
-                pass
-            return super()._http()
-
-    async with Bot() as bot:
-        ipc = Busy("127.0.0.1", bot.port, timeout=0.25, connect_timeout=0.2, limits=QUICK)
-        try:
-            with pytest.raises((RequestTimeout, ConnectError)):
-                await ipc.request("echo")
-        finally:
-            await ipc.close()
+    async with Bot(script) as bot, session(bot.port, timeout=1e-9) as ipc:
+        with pytest.raises(RequestTimeout):
+            await ipc.request("echo")
+        await ipc.close()
+        await until(lambda: bot.talks[0].ws.close_code == 1000)
 
 
 async def test_a_connect_timeout_of_0_fails_at_once_without_a_connection() -> None:

@@ -171,6 +171,14 @@ async def test_a_sender_that_waits_is_told_when_the_reader_has_gone(pair: Pair) 
         await sending
 
 
+async def test_a_sender_that_is_cancelled_while_it_waits_is_cancelled(pair: Pair) -> None:
+    sending = asyncio.create_task(send_all(pair[0], [b"x" * 500_000] * 40))
+    await asyncio.wait((sending,), timeout=0.1)
+    sending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await sending
+
+
 # -- memory
 
 
