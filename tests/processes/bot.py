@@ -18,6 +18,10 @@ from processes import SECRET_KEY
 from processes.lines import say, watch
 
 
+#: An answer that costs nothing until it is written.
+CACHED = "x" * 1_000_000
+
+
 class Bot(commands.Bot):
     """A bot that knows what became of each call of ``hold``."""
 
@@ -77,6 +81,12 @@ class Bot(commands.Bot):
     @route()
     async def big(self, request: Request, size: int) -> str:
         return "x" * size
+
+    @route()
+    async def cached(self, request: Request) -> str:
+        self.started.append("cached")
+        await self.released.wait()
+        return CACHED
 
     @route()
     async def state(self, request: Request) -> dict[str, Any]:

@@ -14,6 +14,10 @@ from test_end_to_end.tools import plain_client, until
 MEGABYTE = 1_000_000
 
 
+async def all_held(session: ClientSession) -> bool:
+    return (await session.request("state"))["started"].count("cached") == 1000
+
+
 def calls(count: int, method: str, **params: object) -> list[dict[str, object]]:
     return [{"jsonrpc": "2.0", "id": number, "method": method, "params": params} for number in range(count)]
 
@@ -35,6 +39,25 @@ async def test_a_client_that_never_reads_does_not_grow_the_bot(discord_port: int
                 assert await session.request("echo", number=1) == {"number": 1, "pid": bot.pid}
             # The backlog of 8 MiB, and the calls that one portion of a message starts.
             assert most < 200 * MEGABYTE
+        await session.close()
+        await bot.finish()
+
+
+async def test_answers_that_are_ready_at_once_are_written_one_after_the_other(discord_port: int) -> None:
+    async with (
+        Program("bot", loopback=discord_port) as bot,
+        ClientSession(port=bot.ready["port"], secret_key=SECRET_KEY) as session,
+    ):
+        before = (await session.request("state"))["memory"]
+        if before is None:
+            pytest.skip("this system does not tell a process's memory in /proc")
+        async with plain_client(bot.ready["port"], SECRET_KEY, calls(1000, "cached")):
+            await until(lambda: all_held(session))
+            await session.request("release")
+            most = 0
+            for _ in range(100):
+                most = max(most, (await session.request("state"))["memory"] - before)
+            assert most < 100 * MEGABYTE
         await session.close()
         await bot.finish()
 
