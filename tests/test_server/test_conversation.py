@@ -284,6 +284,22 @@ async def test_a_lost_connection_cancels_the_handlers(bot: commands.Bot) -> None
     assert cancelled.is_set()
 
 
+async def test_a_lost_connection_ends_handlers_that_go_on_after_their_answer(bot: commands.Bot) -> None:
+    started, cancelled = asyncio.Event(), asyncio.Event()
+
+    async def answer_early(request: Request) -> None:
+        await request.respond(1)
+        await forever(started, cancelled)
+
+    async with talking(bot) as talk:
+        talk.route(answer_early)
+        assert await talk.call("answer_early") == 1
+        await started.wait()
+        await talk.transport.close(1006)
+        await talk.ended()
+    assert cancelled.is_set()
+
+
 async def test_a_handler_that_ignores_a_lost_connection_is_waited_for_only_so_long(
     bot: commands.Bot, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -266,7 +266,7 @@ async def test_the_log_warns_where_there_is_no_key(
 async def test_a_start_that_is_cancelled_anywhere_leaves_nothing(bot: commands.Bot) -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    server = serve(bot, port=port)
+    server = serve(bot, host="localhost", port=port)
     turns = 0
     while True:
         starting = asyncio.ensure_future(server.start())

@@ -306,8 +306,8 @@ class Server(Generic[ClientT]):
                 listening, self._running = self._running, None
                 if listening is None:
                     return
+                listening.stop_listening()
                 try:
-                    await listening.stop_listening()
                     await self._for_each(Conversation.drain)
                 finally:
                     await self._for_each(Conversation.close)
@@ -393,9 +393,9 @@ class _Listening:
                     self.port,
                 )
 
-    async def stop_listening(self) -> None:
-        await self._main.stop_listening()
-        await self._multicast.stop_listening()
+    def stop_listening(self) -> None:
+        self._main.stop_listening()
+        self._multicast.stop_listening()
 
     async def close(self) -> None:
         await self._main.close()

@@ -10,9 +10,12 @@ from typing import Final
 
 from discord_tools.ipc.errors import ListenError
 
-__all__ = ("addresses_of", "is_loopback", "listen")
+__all__ = ("BACKLOG", "addresses_of", "is_loopback", "listen")
 
 Address = tuple[int, str]
+
+#: How many connections may wait to be accepted: after a restart of the bot, all of its dashboards come at once.
+BACKLOG: Final = 1024
 
 #: What an address answers that the system knows of and no interface has: a hosts file may name ::1 without IPv6.
 _ABSENT: Final = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT, errno.EINVAL)
@@ -71,7 +74,7 @@ def _listen(addresses: list[Address], port: int) -> list[socket.socket]:
     try:
         for family, address in addresses:
             try:
-                opened = socket.create_server((address, port), family=family, backlog=1024)
+                opened = socket.create_server((address, port), family=family, backlog=BACKLOG)
             except OSError as error:
                 if error.errno not in _ABSENT:
                     raise
