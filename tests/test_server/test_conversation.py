@@ -72,6 +72,19 @@ async def test_a_client_that_said_hello_in_time_stays(bot: commands.Bot) -> None
         assert (await talk.hello())["ready"] is True
 
 
+async def test_a_client_that_left_before_its_hello_is_forgotten(
+    bot: commands.Bot, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    passed = asyncio.Event()
+    async with talking(bot, ServerLimits(handshake=0.01), hello=False) as talk:
+        await talk.transport.close()
+        await talk.ended()
+        asyncio.get_running_loop().call_later(0.02, passed.set)
+        await passed.wait()
+    assert "said no hello" not in caplog.text
+
+
 @pytest.mark.parametrize("method", ["rpc.discover", "rpc.hello2", "rpc."])
 async def test_other_methods_of_the_protocol_are_unknown(bot: commands.Bot, method: str) -> None:
     async with talking(bot) as talk:
