@@ -48,6 +48,14 @@ async def test_a_call_before_the_hello_is_refused_and_ends_the_conversation(bot:
     assert "1002" in closed.reason
 
 
+async def test_each_of_many_calls_before_the_hello_is_refused(bot: commands.Bot) -> None:
+    async with talking(bot, hello=False) as talk:
+        answers = [talk.send("/anything")[1] for _ in range(3)]
+        results = await asyncio.wait_for(asyncio.gather(*answers, return_exceptions=True), 5)
+        await talk.ended()
+    assert [getattr(result, "code", None) for result in results] == [-32600] * 3
+
+
 @pytest.mark.parametrize("params", [{}, {"client": 5}, [1], {"client": "x", "timeout": "soon"}])
 async def test_a_hello_that_is_none_ends_the_conversation(bot: commands.Bot, params: Any) -> None:
     async with talking(bot, hello=False) as talk:
