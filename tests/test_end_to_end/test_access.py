@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -70,6 +72,22 @@ async def test_only_the_right_key_from_the_right_origin_is_upgraded(
     open_server: Server[commands.Bot], headers: list[str], expected: int
 ) -> None:
     assert await status(open_server.port, *headers) == expected
+
+
+@pytest.mark.parametrize("multicast", [False, True])
+async def test_clients_that_hang_up_during_the_handshake_leave_no_error(
+    open_server: Server[commands.Bot], multicast: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    port = open_server.multicast_port if multicast else open_server.port
+    for _ in range(100):
+        # All of this has happened before the server, in the same thread, gets to see any of it.
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.sendall(f"{UPGRADE}Authorization: {KEY}\r\n\r\n".encode())
+            # Closing with a lingering of no seconds resets the connection.
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    async with ClientSession(multicast_port=open_server.multicast_port, secret_key=KEY) as session:
+        assert await session.request("whoami") == "bot"
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 async def test_a_wrong_key_is_an_error_at_the_start(open_server: Server[commands.Bot]) -> None:
