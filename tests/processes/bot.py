@@ -17,7 +17,6 @@ from loopback import TOKEN, LoopbackConnector
 from processes import SECRET_KEY
 from processes.lines import say, watch
 
-
 #: An answer that costs nothing until it is written.
 CACHED = "x" * 1_000_000
 

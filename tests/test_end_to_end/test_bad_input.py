@@ -41,7 +41,6 @@ async def raw(server: Server[commands.Bot], bystander: ClientSession) -> AsyncIt
         yield client
 
 
-@pytest.mark.parametrize("kind", [WSMsgType.TEXT, WSMsgType.BINARY])
 @pytest.mark.parametrize(
     ("data", "code", "words"),
     [
@@ -70,12 +69,13 @@ async def raw(server: Server[commands.Bot], bystander: ClientSession) -> AsyncIt
     ],
 )
 async def test_a_message_that_is_no_call_is_answered_with_an_error(
-    raw: RawClient, kind: WSMsgType, data: bytes, code: int, words: str, caplog: pytest.LogCaptureFixture
+    raw: RawClient, data: bytes, code: int, words: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    await raw.socket.send_frame(data, kind)
-    error = (await raw.receive())["error"]
-    assert error["code"] == code
-    assert words in json.dumps(error)
+    for kind in (WSMsgType.TEXT, WSMsgType.BINARY):
+        await raw.socket.send_frame(data, kind)
+        error = (await raw.receive())["error"]
+        assert error["code"] == code
+        assert words in json.dumps(error)
     await raw.call("next", "echo", number=1)
     assert (await raw.receive())["result"] == 1
     if code != -32602:
