@@ -244,10 +244,23 @@ def saying(data: bytes) -> Conversation:
     return conversation
 
 
-def free_port() -> int:
-    """A port on which nobody listens. Nobody else is given it as long as others are free."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return taken.getsockname()[1]
+class Vacant:
+    """A port on which nobody listens: it is held, so that nobody else on this machine is given it meanwhile."""
+
+    def __init__(self) -> None:
+        self._held = socket.socket()
+        self._held.bind(("127.0.0.1", 0))
+        self.port: int = self._held.getsockname()[1]
+
+    def __enter__(self) -> int:
+        return self.port
+
+    def __exit__(self, *_: object) -> None:
+        self.leave()
+
+    def leave(self) -> None:
+        """Lets a bot of this test have the port."""
+        self._held.close()
 
 
 def session(port: int, **options: Any) -> ClientSession:

@@ -22,7 +22,7 @@ from discord_tools.ipc import (
 )
 from discord_tools.ipc.dial import Dialer
 from discord_tools.ipc.supervisor import Supervisor
-from test_client.scripts import KEY, QUICK, Bot, Talk, echoing, free_port, listening, silence, until
+from test_client.scripts import KEY, QUICK, Bot, Talk, Vacant, echoing, listening, silence, until
 
 LOG = "discord_tools.ipc.supervisor"
 
@@ -52,15 +52,15 @@ async def test_a_connection_is_made_once_for_all_who_wait() -> None:
         assert len(bot.requests) == 1
 
 
-async def test_the_first_attempt_ends_with_the_first_failure() -> None:
-    async with supervising(free_port()) as one:
+async def test_the_first_attempt_ends_with_the_first_failure(vacant: Vacant) -> None:
+    async with supervising(vacant.port) as one:
         async with asyncio.timeout(5):
             await one.first_attempt()
         assert one.connection is None
 
 
-async def test_without_a_bot_the_last_reason_and_the_time_are_told() -> None:
-    port = free_port()
+async def test_without_a_bot_the_last_reason_and_the_time_are_told(vacant: Vacant) -> None:
+    port = vacant.port
     async with supervising(port) as one:
         with pytest.raises(ConnectError, match=r"(?i)connect.*\(tried for 0\.2 s\)") as caught:
             await one.connected(0.2)
@@ -68,8 +68,8 @@ async def test_without_a_bot_the_last_reason_and_the_time_are_told() -> None:
         assert isinstance(caught.value.__cause__, ConnectError)
 
 
-async def test_without_a_multicast_port_the_error_is_a_resolution_error() -> None:
-    port = free_port()
+async def test_without_a_multicast_port_the_error_is_a_resolution_error(vacant: Vacant) -> None:
+    port = vacant.port
     async with supervising(None, multicast_port=port) as one:
         with pytest.raises(ResolutionError, match="tried for") as caught:
             await one.connected(0.2)
@@ -82,11 +82,12 @@ async def test_before_the_first_attempt_has_ended_the_error_says_so() -> None:
             await one.connected(0.05)
 
 
-async def test_attempts_go_on_until_the_bot_is_there() -> None:
-    port = free_port()
+async def test_attempts_go_on_until_the_bot_is_there(vacant: Vacant) -> None:
+    port = vacant.port
     async with supervising(port) as one:
         with pytest.raises(ConnectError):
             await one.connected(0.1)
+        vacant.leave()
         async with Bot(port=port):
             await echoed(one)
 
@@ -206,9 +207,11 @@ async def test_a_fault_of_ours_is_logged_and_does_not_end_it(caplog: pytest.LogC
         await one.close()
 
 
-async def test_a_bot_that_is_down_is_one_warning_and_then_silence(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_bot_that_is_down_is_one_warning_and_then_silence(
+    caplog: pytest.LogCaptureFixture, vacant: Vacant
+) -> None:
     caplog.set_level(logging.INFO, LOG)
-    async with supervising(free_port()) as one:
+    async with supervising(vacant.port) as one:
         with pytest.raises(ConnectError):
             await one.connected(0.3)
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
@@ -257,8 +260,8 @@ async def test_while_the_bot_takes_its_leave_open_calls_are_answered_and_new_one
 # -- closing
 
 
-async def test_closing_tells_whoever_waits() -> None:
-    async with supervising(free_port()) as one:
+async def test_closing_tells_whoever_waits(vacant: Vacant) -> None:
+    async with supervising(vacant.port) as one:
         waiting = [asyncio.create_task(one.connected(5.0)) for _ in range(3)]
         await one.first_attempt()
         await one.close()
@@ -266,8 +269,8 @@ async def test_closing_tells_whoever_waits() -> None:
         assert [type(task.exception()) for task in waiting] == [SessionClosed] * 3
 
 
-async def test_closing_before_the_first_step_tells_whoever_waits() -> None:
-    async with supervising(free_port()) as one:
+async def test_closing_before_the_first_step_tells_whoever_waits(vacant: Vacant) -> None:
+    async with supervising(vacant.port) as one:
         waiting = asyncio.create_task(one.first_attempt())
         closing = asyncio.create_task(one.close())
         async with asyncio.timeout(5):
@@ -277,7 +280,7 @@ async def test_closing_before_the_first_step_tells_whoever_waits() -> None:
 
 
 @pytest.mark.parametrize("where", ["dialling", "hello", "pause"])
-async def test_closing_ends_an_attempt_at_any_point(where: str) -> None:
+async def test_closing_ends_an_attempt_at_any_point(where: str, vacant: Vacant) -> None:
     limits = ClientLimits(backoff=60.0, backoff_max=60.0, close=0.1)
     arrived = asyncio.Event()
 
@@ -291,7 +294,7 @@ async def test_closing_ends_an_attempt_at_any_point(where: str) -> None:
         await talk.ended()
 
     async with listening(stall) as silent, Bot(stall_hello) as bot:
-        port = {"dialling": silent, "hello": bot.port, "pause": free_port()}[where]
+        port = {"dialling": silent, "hello": bot.port, "pause": vacant.port}[where]
         async with supervising(port, limits) as one:
             waiting = asyncio.create_task(one.connected(5.0))
             if where == "pause":
