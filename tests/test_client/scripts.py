@@ -159,11 +159,15 @@ class Bot:
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
 
-    async def stop(self) -> None:
-        """Hangs up on everybody, without a leave, and frees the port."""
+    def break_off(self) -> None:
+        """Hangs up on everybody, without a leave."""
         for request in self.requests:
             if request.transport is not None:
                 request.transport.abort()
+
+    async def stop(self) -> None:
+        """Hangs up on everybody, without a leave, and frees the port."""
+        self.break_off()
         if self._runner is not None:
             await self._runner.cleanup()
             await asyncio.sleep(0)
@@ -205,7 +209,7 @@ async def listening(conversation: Conversation) -> AsyncIterator[int]:
         tasks.add(task)
         try:
             await conversation(reader, writer)
-        except (ConnectionError, asyncio.CancelledError):
+        except (ConnectionError, EOFError, asyncio.CancelledError):
             pass
         finally:
             writer.transport.abort()
@@ -240,10 +244,23 @@ def saying(data: bytes) -> Conversation:
     return conversation
 
 
-def free_port() -> int:
-    """A port on which nobody listens. Nobody else is given it as long as others are free."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return taken.getsockname()[1]
+class Vacant:
+    """A port on which nobody listens: it is held, so that nobody else on this machine is given it meanwhile."""
+
+    def __init__(self) -> None:
+        self._held = socket.socket()
+        self._held.bind(("127.0.0.1", 0))
+        self.port: int = self._held.getsockname()[1]
+
+    def __enter__(self) -> int:
+        return self.port
+
+    def __exit__(self, *_: object) -> None:
+        self.leave()
+
+    def leave(self) -> None:
+        """Lets a bot of this test have the port."""
+        self._held.close()
 
 
 def session(port: int, **options: Any) -> ClientSession:

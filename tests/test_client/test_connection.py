@@ -424,15 +424,30 @@ async def test_cancelling_the_connection_ends_open_calls() -> None:
     assert line.running.cancelled()
 
 
-async def test_a_call_that_was_cancelled_as_the_connection_ended_stays_cancelled() -> None:
-    line = Line()
-    await line.open()
+async def test_a_call_that_is_cancelled_in_any_turn_of_the_end_stays_cancelled() -> None:
+    for turns in range(12):
+        line = Line()
+        await line.open()
+        call = line.start()
+        await line.talk.call("stats")
+        await line.talk.transport.close(1006)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        cancelled = call.cancel()
+        await asyncio.wait((call, line.running))
+        assert call.cancelled() or isinstance(call.exception(), ConnectionLost)
+        assert call.cancelled() or turns
+        assert cancelled or turns
+
+
+async def test_a_bot_that_cancels_a_call_of_its_own_is_passed_over(
+    line: Line, caplog: pytest.LogCaptureFixture
+) -> None:
+    await line.talk.say({"method": "rpc.cancel", "params": {"id": 1}})
     call = line.start()
-    await line.talk.call("stats")
-    await line.talk.transport.close(1006)
-    call.cancel()
-    await asyncio.wait((call, line.running))
-    assert call.cancelled()
+    await line.talk.answer(await line.talk.call("stats"), 1)
+    assert await call == Raw(b"1")
+    assert caplog.text == ""
 
 
 async def test_a_bot_that_sends_100_000_violations_is_left_after_few_log_lines(

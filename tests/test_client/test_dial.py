@@ -16,7 +16,7 @@ from test_client.scripts import (
     QUICK,
     Bot,
     Talk,
-    free_port,
+    Vacant,
     listening,
     multicasting,
     saying,
@@ -80,7 +80,8 @@ async def bot_with(**options: Any) -> AsyncIterator[int]:
 
 @asynccontextmanager
 async def nobody() -> AsyncIterator[int]:
-    yield free_port()
+    with Vacant() as port:
+        yield port
 
 
 Place = AbstractAsyncContextManager[int]
@@ -232,10 +233,10 @@ async def test_a_port_is_asked_for_once_and_remembered() -> None:
         assert len(multicast.requests) == 1
 
 
-async def test_a_port_is_asked_for_again_after_a_connect_that_failed() -> None:
+async def test_a_port_is_asked_for_again_after_a_connect_that_failed(vacant: Vacant) -> None:
     async with (
         Bot(Talk.ended) as bot,
-        Bot(multicasting(told(free_port()), told(bot.port)), protocols=()) as multicast,
+        Bot(multicasting(told(vacant.port), told(bot.port)), protocols=()) as multicast,
     ):
         one = dialer(None, multicast.port)
         with pytest.raises(ConnectError):
@@ -245,8 +246,8 @@ async def test_a_port_is_asked_for_again_after_a_connect_that_failed() -> None:
         assert one.port == bot.port
 
 
-async def test_a_given_port_is_never_asked_for() -> None:
-    port = free_port()
+async def test_a_given_port_is_never_asked_for(vacant: Vacant) -> None:
+    port = vacant.port
     async with Bot(multicasting(told(1)), protocols=()) as multicast:
         one = dialer(port, multicast.port)
         for _ in range(2):

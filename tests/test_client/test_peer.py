@@ -209,6 +209,15 @@ def test_a_reply_over_the_limit_leaves_the_call_open_for_an_error() -> None:
     assert [frame["error"]["code"] for frame in sent(peer)] == [TooLarge.code]
 
 
+def test_an_error_over_the_limit_leaves_the_call_open_for_another_one() -> None:
+    peer = make(message_bytes=100)
+    fed(peer, {"id": 1, "method": "stats"})
+    with pytest.raises(TooLarge, match="the caller takes 100"):
+        peer.fail(1, ErrorObject(1, "x" * 100))
+    peer.fail(1, ErrorObject(TooLarge.code, "too large"))
+    assert [frame["error"]["code"] for frame in sent(peer)] == [TooLarge.code]
+
+
 def test_calls_over_the_limit_are_answered_as_overload() -> None:
     peer = make(calls=2)
     events = fed(peer, *({"id": number, "method": "stats"} for number in (1, 2, 3)))
@@ -284,6 +293,7 @@ def test_an_unknown_notification_is_passed_over_without_an_answer(method: str) -
         (b'{"id":7,"method":"stats"}', -32600, 7),
         (b'{"method":"stats"}', -32600, None),
         (b'{"jsonrpc":"2.0"}', -32600, None),
+        (b'{"jsonrpc":"2.0","id":7}', -32600, 7),
         (b'{"jsonrpc":"2.0","id":7,"result":1}', -32600, None),
     ],
 )

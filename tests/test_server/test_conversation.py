@@ -48,6 +48,14 @@ async def test_a_call_before_the_hello_is_refused_and_ends_the_conversation(bot:
     assert "1002" in closed.reason
 
 
+async def test_each_of_many_calls_before_the_hello_is_refused(bot: commands.Bot) -> None:
+    async with talking(bot, hello=False) as talk:
+        answers = [talk.send("/anything")[1] for _ in range(3)]
+        results = await asyncio.wait_for(asyncio.gather(*answers, return_exceptions=True), 5)
+        await talk.ended()
+    assert [getattr(result, "code", None) for result in results] == [-32600] * 3
+
+
 @pytest.mark.parametrize("params", [{}, {"client": 5}, [1], {"client": "x", "timeout": "soon"}])
 async def test_a_hello_that_is_none_ends_the_conversation(bot: commands.Bot, params: Any) -> None:
     async with talking(bot, hello=False) as talk:
@@ -70,6 +78,19 @@ async def test_a_client_that_said_hello_in_time_stays(bot: commands.Bot) -> None
         asyncio.get_running_loop().call_later(0.02, passed.set)
         await passed.wait()
         assert (await talk.hello())["ready"] is True
+
+
+async def test_a_client_that_left_before_its_hello_is_forgotten(
+    bot: commands.Bot, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    passed = asyncio.Event()
+    async with talking(bot, ServerLimits(handshake=0.01), hello=False) as talk:
+        await talk.transport.close()
+        await talk.ended()
+        asyncio.get_running_loop().call_later(0.02, passed.set)
+        await passed.wait()
+    assert "said no hello" not in caplog.text
 
 
 @pytest.mark.parametrize("method", ["rpc.discover", "rpc.hello2", "rpc."])
@@ -284,6 +305,22 @@ async def test_a_lost_connection_cancels_the_handlers(bot: commands.Bot) -> None
     assert cancelled.is_set()
 
 
+async def test_a_lost_connection_ends_handlers_that_go_on_after_their_answer(bot: commands.Bot) -> None:
+    started, cancelled = asyncio.Event(), asyncio.Event()
+
+    async def answer_early(request: Request) -> None:
+        await request.respond(1)
+        await forever(started, cancelled)
+
+    async with talking(bot) as talk:
+        talk.route(answer_early)
+        assert await talk.call("answer_early") == 1
+        await started.wait()
+        await talk.transport.close(1006)
+        await talk.ended()
+    assert cancelled.is_set()
+
+
 async def test_a_handler_that_ignores_a_lost_connection_is_waited_for_only_so_long(
     bot: commands.Bot, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -407,7 +444,7 @@ async def test_data_that_is_no_object_is_bad_data(bot: commands.Bot, params: str
 # -- the end
 
 
-async def test_draining_takes_leave_waits_and_closes(bot: commands.Bot) -> None:
+async def test_draining_takes_leave_and_waits_for_calls_in_progress(bot: commands.Bot) -> None:
     started, go = asyncio.Event(), asyncio.Event()
 
     async def slow(request: Request) -> str:
@@ -427,14 +464,11 @@ async def test_draining_takes_leave_waits_and_closes(bot: commands.Bot) -> None:
         go.set()
         assert await answer == "done"
         await draining
-        closed = await talk.ended()
     assert caught.value.code == -32003
-    assert closed.clean
-    assert "1001" in closed.reason
 
 
-async def test_draining_cancels_what_takes_longer_than_the_grace_and_tells_the_caller(
-    bot: commands.Bot,
+async def test_draining_waits_no_longer_than_the_grace(
+    bot: commands.Bot, caplog: pytest.LogCaptureFixture
 ) -> None:
     started, cancelled = asyncio.Event(), asyncio.Event()
 
@@ -443,38 +477,34 @@ async def test_draining_cancels_what_takes_longer_than_the_grace_and_tells_the_c
 
     async with talking(bot, ServerLimits(grace=0.01)) as talk:
         talk.route(wait)
-        _, answer = talk.send("wait")
+        talk.send("wait")
         await started.wait()
-        await talk.conversation.drain(())
-        with pytest.raises(Failed) as caught:
-            await answer
-        await talk.ended()
-    assert caught.value.code == -32006
-    assert cancelled.is_set()
+        await asyncio.wait_for(talk.conversation.drain(()), 5)
+        assert not cancelled.is_set()
+    assert "Still running after 0.01 s: wait" in caplog.text
 
 
-async def test_draining_that_is_cancelled_ends_the_calls_and_the_connection_at_once(
-    bot: commands.Bot,
-) -> None:
+async def test_closing_cancels_the_calls_and_tells_their_callers(bot: commands.Bot) -> None:
     started, cancelled = asyncio.Event(), asyncio.Event()
 
     async def wait(request: Request) -> None:
         await forever(started, cancelled)
 
-    async with talking(bot, ServerLimits(grace=60)) as talk:
+    async with talking(bot) as talk:
         talk.route(wait)
-        talk.send("wait")
+        _, answer = talk.send("wait")
         await started.wait()
-        draining = asyncio.create_task(talk.conversation.drain(()))
-        await until(lambda: any(isinstance(event, ByeReceived) for event in talk.events))
-        draining.cancel()
-        await talk.ended()
-        await asyncio.wait((draining,))
-    assert draining.cancelled()
+        await talk.conversation.close(())
+        with pytest.raises(Failed) as caught:
+            await answer
+        closed = await talk.ended()
+    assert caught.value.code == -32006
     assert cancelled.is_set()
+    assert closed.clean
+    assert "1001" in closed.reason
 
 
-async def test_draining_neither_waits_for_nor_cancels_the_calls_it_is_to_spare(bot: commands.Bot) -> None:
+async def test_the_end_neither_waits_for_nor_cancels_the_calls_it_is_to_spare(bot: commands.Bot) -> None:
     tasks: list[asyncio.Task[Any]] = []
     go, finished = asyncio.Event(), asyncio.Event()
 
@@ -490,6 +520,7 @@ async def test_draining_neither_waits_for_nor_cancels_the_calls_it_is_to_spare(b
         talk.send("spared")
         await until(lambda: tasks)
         await talk.conversation.drain(tasks)
+        await talk.conversation.close(tasks)
         await talk.ended()
         assert not tasks[0].cancelled()
         go.set()

@@ -136,6 +136,17 @@ async def test_channels_are_written_as_discord_does() -> None:
         assert text["topic"] is None
 
 
+async def test_a_private_channel_is_written_without_a_guild(loopback_bot: commands.Bot) -> None:
+    ours = written(loopback_bot.get_partial_messageable(5))
+    assert ours == {"id": "5"}
+    private = discord.DMChannel(
+        me=loopback_bot.user,  # pyright: ignore[reportArgumentType]
+        state=loopback_bot._connection,  # pyright: ignore[reportPrivateUsage] (Discord alone makes them)
+        data={"id": "6", "type": 1, "recipients": [], "last_message_id": None},
+    )
+    assert written(private) == {"id": "6", "type": 1}
+
+
 async def test_a_message_is_written_as_discord_does(
     loopback_discord: LoopbackDiscord, loopback_bot: commands.Bot
 ) -> None:

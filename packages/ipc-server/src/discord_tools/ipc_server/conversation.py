@@ -254,10 +254,9 @@ class Conversation:
                 self._sweeper.cancel()
 
     async def drain(self, spared: Collection[asyncio.Task[Any]]) -> None:
-        """Takes no more calls, waits for those in progress as long as the limits allow, cancels the rest and closes.
+        """Takes no more calls and waits for those in progress, as long as the limits allow.
 
-        Tasks in ``spared`` are neither waited for nor cancelled: they are the routes that asked for all this.
-        Cancelling it ends the waiting; the rest is done all the same.
+        Tasks in ``spared`` are not waited for: they are the routes that asked for all this.
         """
         self._draining = True
         self._spared = spared
@@ -266,14 +265,17 @@ class Conversation:
         for call in tuple(self._calls):
             if call.streams:
                 call.abort(Cancelled("the bot is shutting down"))  # it could go on for ever
-        try:
-            await self.settle()
-        finally:
-            self.end("the bot is shutting down")
-            link = self._link
-            if link is not None:
-                await link.close(GOING_AWAY, "the bot is shutting down")
-            await self.settle()
+        await self.settle()
+
+    async def close(self, spared: Collection[asyncio.Task[Any]]) -> None:
+        """Cancels what is in progress, but for the tasks in ``spared``, tells the callers so, and closes."""
+        self._draining = True
+        self._spared = spared
+        self.end("the bot is shutting down")
+        link = self._link
+        if link is not None:
+            await link.close(GOING_AWAY, "the bot is shutting down")
+        await self.settle()
 
     async def settle(self) -> None:
         """Waits for the handlers in progress, as long as the limits allow."""

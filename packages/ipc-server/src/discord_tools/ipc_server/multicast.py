@@ -51,8 +51,8 @@ class PortResolver:
         socket = web.WebSocketResponse(timeout=1.0, compress=False, max_msg_size=QUESTION_BYTES)
         if not socket.can_prepare(request).ok:
             return web.Response(status=426, text="connect with a WebSocket", headers={"Upgrade": "websocket"})
-        await socket.prepare(request)
         try:
+            await socket.prepare(request)
             while (message := await socket.receive(timeout=self._seconds)).type in (
                 WSMsgType.TEXT,
                 WSMsgType.BINARY,
@@ -60,6 +60,8 @@ class PortResolver:
                 await socket.send_str(msgspec.json.encode(self._answer(message.data)).decode())
         except (TimeoutError, ConnectionError) as error:
             log.debug("A client of the multicast port has gone: %r", error)
+            if not socket.prepared:
+                return web.Response(status=400)  # goes nowhere, and aiohttp needs one
         await socket.close()
         return socket
 

@@ -126,6 +126,7 @@ class Server(Generic[ClientT]):
         self._watching: asyncio.Task[None] | None = None
         self._lifeline = Lifeline(client, self.terminate_server)
         self._lock: asyncio.Lock | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._running: _Listening | None = None
         self._terminators: set[asyncio.Task[Any]] = set()
 
@@ -368,8 +369,8 @@ class Server(Generic[ClientT]):
                 self._forwarder.stop()
                 if self._watching is not None:
                     self._watching.cancel()
+                listening.stop_listening()
                 try:
-                    await listening.stop_listening()
                     await self._sessions.drain(self._terminators)
                 finally:
                     await listening.close()
@@ -390,9 +391,10 @@ class Server(Generic[ClientT]):
     # -- inside
 
     def _locked(self) -> asyncio.Lock:
-        # Made here and not in the constructor, which may run before there is a loop.
-        if self._lock is None:
-            self._lock = asyncio.Lock()
+        # Made here and not in the constructor, which may run before there is a loop. A lock belongs to one loop.
+        loop = asyncio.get_running_loop()
+        if self._lock is None or self._loop is not loop:
+            self._lock, self._loop = asyncio.Lock(), loop
         return self._lock
 
     async def _check_exposure(self) -> None:
@@ -456,9 +458,9 @@ class _Listening:
                     self.port,
                 )
 
-    async def stop_listening(self) -> None:
-        await self._main.stop_listening()
-        await self._multicast.stop_listening()
+    def stop_listening(self) -> None:
+        self._main.stop_listening()
+        self._multicast.stop_listening()
 
     async def close(self) -> None:
         await self._main.close()

@@ -99,14 +99,15 @@ class Sessions:
             conversation.tell_ready(ready)
 
     async def drain(self, spared: Collection[asyncio.Task[Any]]) -> None:
-        """Ends all conversations; see :meth:`Conversation.drain`."""
+        """Ends all conversations. Cancelling it ends the waiting for calls; the rest is done all the same."""
         self._draining = True
         for timer in self._away.values():
             timer.cancel()
         self._away.clear()
         try:
-            await asyncio.gather(*(one.drain(spared) for one in tuple(self._all.values())), *self._settling)
+            await asyncio.gather(*(one.drain(spared) for one in tuple(self._all.values())))
         finally:
+            await asyncio.gather(*(one.close(spared) for one in tuple(self._all.values())), *self._settling)
             self._all.clear()
             self._draining = False
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import Any, TypeAlias, get_type_hints
@@ -237,10 +236,12 @@ def _custom_type(info: Any) -> type | None:
 
 def _split(error: Exception, name: str = "") -> Violation:
     """Takes msgspec's text apart: ``Expected `int`, got `str` - at `$[3].id```."""
-    match = re.fullmatch(r"(?P<message>.*?)(?: - at `\$(?P<path>.*)`)?", str(error), re.DOTALL)
-    if match is None:
-        return Violation(path=name, message=str(error))
-    return Violation(path=name + (match["path"] or ""), message=match["message"])
+    message, found, path = str(error).rpartition(" - at `$")
+    return (
+        Violation(path=name + path.removesuffix("`"), message=message)
+        if found
+        else Violation(path=name, message=path)
+    )
 
 
 def _bad(violations: list[Violation]) -> BadData:

@@ -45,6 +45,7 @@ class WebSocketTransport:
         self._abort = abort
         self._close_seconds = close_seconds
         self._closing = False
+        self._broken = False
 
     async def send(self, message: bytes) -> None:
         try:
@@ -57,6 +58,7 @@ class WebSocketTransport:
             raise
         except (ConnectionError, ClientConnectionError, RuntimeError) as error:
             # RuntimeError: uvloop raises it for a closed transport.
+            self._broken = not self._closing
             raise Closed(str(error) or "the connection is closed") from error
 
     async def receive(self) -> bytes | str:
@@ -69,6 +71,9 @@ class WebSocketTransport:
             return message.data
         if message.type is WSMsgType.ERROR:
             raise Closed(f"broken WebSocket: {message.data or self._socket.exception()}")
+        if message.type is WSMsgType.CLOSED and (self._broken or not self._closing):
+            # The end without a close frame, as of a process that was killed. aiohttp gives it the code 1000.
+            raise Closed("the connection broke")
         code = self._socket.close_code
         said = f" ({message.extra})" if message.type is WSMsgType.CLOSE and message.extra else ""
         raise Closed(f"closed with code {code}{said}", code=code)

@@ -418,8 +418,9 @@ class Peer:
         if context is not UNSET:
             result = NO_RESULT if frame.result is UNSET else frame.result
             self._events.append(Answered(context, result, frame.error))
-        elif frame.id is UNSET and frame.error is UNSET:
-            self._violate("a frame needs a method, a result or an error")
+        elif frame.error is UNSET and (frame.id is UNSET or frame.result is UNSET):
+            # With its id, so that a caller who forgot the method learns it.
+            self._violate("a frame needs a method, or an id with a result or an error", about=frame.id)
         elif frame.id is None or frame.id is UNSET:
             # An error that names no call is the other side's complaint about us. Answering it could go on for ever.
             reason = "unknown" if frame.error is UNSET else frame.error.message

@@ -67,7 +67,8 @@ class WebSocketListener:
             await self._serve(WebSocketTransport(socket, None if transport is None else transport.abort))
         except ConnectionError as error:
             log.debug("A client hung up during the handshake: %s", error)
-            return web.Response(status=HTTPStatus.BAD_REQUEST)  # aiohttp wants something to write, to nobody
+            # aiohttp raises when it is to end a WebSocket that never began. This response goes nowhere.
+            return socket if socket.prepared else web.Response(status=HTTPStatus.BAD_REQUEST)
         finally:
             self._connections -= 1
         return socket
