@@ -14,7 +14,7 @@ from aiohttp import web
 from discord_tools import ipc
 
 from .browsers import Browsers
-from .feed import updates
+from .feed import changes, states
 from .models import Guild, GuildCard, Message, Status
 from .safety import add_headers, errors_in_words, same_site_only
 
@@ -27,18 +27,18 @@ routes = web.RouteTableDef()
 
 
 async def bot_connection(app: web.Application) -> AsyncIterator[None]:
-    """One session and one feed for the whole application, from its start to its end."""
+    """One session and one subscription for the whole application, from its start to its end."""
     async with ipc.ClientSession(
         multicast_port=int(os.environ.get("IPC_MULTICAST_PORT", "20000")),
         secret_key=os.environ["IPC_SECRET_KEY"],
         connect_timeout=2.0,  # somebody is looking at the page: rather say soon that the bot is away
     ) as session:
         app[SESSION] = session
-        relay = asyncio.create_task(app[BROWSERS].relay(updates(session)))
+        relays = [asyncio.create_task(app[BROWSERS].relay(feed(session))) for feed in (states, changes)]
         yield
-        relay.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await relay
+        for relay in relays:
+            relay.cancel()
+        await asyncio.wait(relays)
 
 
 @routes.get("/")

@@ -12,14 +12,12 @@ LAG = 200  # updates that a page may lag behind; then it is cut off, comes back 
 class Browsers:
     def __init__(self) -> None:
         self._queues: set[asyncio.Queue[Update | None]] = set()
-        self._bot: Update = {"type": "down", "data": "Looking for the bot."}
+        self._state: Update = {"type": "state", "data": "connecting"}
 
     async def relay(self, updates: AsyncIterable[Update]) -> None:
         async for update in updates:
-            if update["type"] != "change":
-                if update["type"] == "down" and update == self._bot:
-                    continue  # still the same
-                self._bot = update
+            if update["type"] == "state":
+                self._state = update
             for queue in tuple(self._queues):
                 try:
                     queue.put_nowait(update)
@@ -28,9 +26,9 @@ class Browsers:
 
     @contextmanager
     def listening(self) -> Generator[asyncio.Queue[Update | None]]:
-        """A queue that begins with how the bot is now; ``None`` is its end."""
+        """A queue that begins with how the connection with the bot is now; ``None`` is its end."""
         queue: asyncio.Queue[Update | None] = asyncio.Queue(LAG)
-        queue.put_nowait(self._bot)
+        queue.put_nowait(self._state)
         self._queues.add(queue)
         try:
             yield queue

@@ -47,22 +47,15 @@ class Message(TypedDict):
 
 
 class Change(TypedDict):
-    kind: Literal["join", "leave", "message"]
+    kind: str  # the name of the event
     at: str
     guild: GuildCard
     member: NotRequired[Person]
     message: NotRequired[Message]
 
 
-class Changes(TypedDict):
-    run: str
-    count: int
-    complete: bool
-    changes: list[Change]
-
-
 class Update(TypedDict):
-    """What the page is told: the bot is there (load everything), it is not (and why), or one change."""
+    """What the page is told: how the connection with the bot is, one change, or that it has missed some."""
 
-    type: Literal["up", "down", "change"]
+    type: Literal["state", "change", "missed"]
     data: Any

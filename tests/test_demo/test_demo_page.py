@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import aiohttp
 import pytest
 from children import Child
 from demo import Demo
 from life import command
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, Route, expect
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -82,6 +84,41 @@ async def test_messages_arrive_in_their_channel_and_are_marked_in_others(page: P
     await page.locator("#channels a").nth(1).click()
     await expect(page.locator("#messages li").last).to_contain_text("Said there")
     await expect(page.locator("#channels .unread")).to_have_count(0)
+
+
+async def test_a_guild_that_the_bot_joins_or_leaves_comes_and_goes(page: Page, demo: Demo) -> None:
+    added = await command(discord(demo), "add_guild", name="Aardvarks", members=3)
+    link = page.get_by_role("link", name="Aardvarks")
+    await expect(link).to_contain_text("3 members")
+    await expect(page.locator("#activity li").first).to_contain_text("Aardvarks has the bot now")
+    await link.click()
+    await expect(page.get_by_role("heading", name="Aardvarks")).to_be_visible()
+    await command(discord(demo), "remove_guild", guild=added["guild"])
+    await expect(link).to_have_count(0)
+    await expect(page.get_by_role("heading", name="Aardvarks")).to_have_count(0)
+    await expect(page.locator("#banner")).to_be_hidden()
+
+
+async def test_a_page_that_missed_something_asks_anew(browser: Browser, demo: Demo) -> None:
+    context = await browser.new_context()
+    page = await context.new_page()
+    told = asyncio.Event()
+
+    async def events(route: Route) -> None:
+        if told.is_set():
+            await route.continue_()
+        else:  # one answer only: the page has lost the server afterwards, and loads nothing before it is back
+            body = (
+                'data: {"type": "state", "data": "connecting"}\n\ndata: {"type": "missed", "data": null}\n\n'
+            )
+            await route.fulfill(body=body, content_type="text/event-stream")
+
+    await page.route("**/api/events", events)
+    await page.goto(demo.url)
+    await expect(page.locator("#guilds b")).to_have_count(4)
+    told.set()
+    await expect(page.locator("#bot-state")).to_have_text("online")
+    await context.close()
 
 
 async def test_a_dead_bot_is_announced_until_it_is_back_and_the_page_catches_up(

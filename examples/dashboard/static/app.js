@@ -9,6 +9,7 @@ const STATUS_EVERY = 10_000; // milliseconds
 
 const state = {
   trouble: null, // {title, text, since} while the bot or the dashboard's server is away, or something did not load
+  connection: "connecting", // the session's state with the bot, or "no server"
   up: false,
   status: null,
   guilds: new Map(),
@@ -60,6 +61,22 @@ async function load() {
   view.draw(state);
 }
 
+// Several reasons to load come together after a restart of the bot; one load does for them.
+let soon = 0;
+function reload() {
+  clearTimeout(soon);
+  soon = setTimeout(load, 50);
+}
+
+const AWAY = "The bot is not answering.";
+const CATCH_UP = "This page catches up when it is back.";
+const TROUBLE = {
+  connecting: { title: AWAY, text: `Looking for the bot. ${CATCH_UP}` },
+  lost: { title: AWAY, text: `The connection with the bot was lost. ${CATCH_UP}` },
+  closed: { title: AWAY, text: "The dashboard is ending." },
+  "bot not ready": { title: "The bot is starting.", text: "Discord has not told it about its guilds yet." },
+};
+
 function setTrouble(trouble) {
   // A new sentence about the same trouble does not start its clock anew.
   const since = trouble && state.trouble?.title === trouble.title ? state.trouble.since : Date.now();
@@ -68,12 +85,18 @@ function setTrouble(trouble) {
 
 // Applying a change twice does no harm, so it does not matter whether a load already had it.
 function apply(change) {
-  const { guild, member, message } = change;
-  state.guilds.set(guild.id, guild);
+  const { kind, guild, member, message } = change;
   const here = guild.id === state.guild?.id;
-  if (here) state.guild.member_count = guild.member_count;
-  if (here && change.kind === "join") state.members.set(member.id, { ...member, fresh: true });
-  if (here && change.kind === "leave") state.members.delete(member.id);
+  if (kind === "guild_remove") {
+    state.guilds.delete(guild.id);
+    if (here) reload(); // what is looked at is gone
+  } else {
+    state.guilds.set(guild.id, guild);
+    if (here) Object.assign(state.guild, guild);
+    if (!state.guild) reload(); // the first one
+  }
+  if (here && kind === "member_join") state.members.set(member.id, { ...member, fresh: true });
+  if (here && kind === "member_remove") state.members.delete(member.id);
   if (message && message.channel_id === state.channel?.id) state.messages.set(message.id, message);
   else if (message) state.unread.add(message.channel_id);
   state.activity = [change, ...state.activity].slice(0, ACTIVITY);
@@ -83,20 +106,21 @@ function heard(update) {
   if (update.type === "change") {
     if (loading) return void early.push(update.data);
     apply(update.data);
-  } else if (update.type === "up") {
-    state.up = true;
-    setTrouble(null);
-    load();
+  } else if (update.type === "missed") {
+    reload();
   } else {
-    state.up = false;
-    setTrouble({ title: "The bot is not answering.", text: `${update.data} This page catches up when it is back.` });
+    state.connection = update.data;
+    state.up = update.data === "ready";
+    setTrouble(TROUBLE[update.data] ?? null);
+    if (state.up) reload();
   }
   view.draw(state);
 }
 
 function lost() {
+  state.connection = "no server";
   state.up = false;
-  setTrouble({ title: "The dashboard's server is not answering.", text: "This page catches up when it is back." });
+  setTrouble({ title: "The dashboard's server is not answering.", text: CATCH_UP });
   view.draw(state);
 }
 

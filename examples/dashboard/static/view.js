@@ -13,11 +13,13 @@ export function draw(state) {
   clocks(state);
 }
 
-function drawHead({ up, status, guilds, trouble }) {
+const STATE = { connecting: "connecting", ready: "online", "bot not ready": "starting" };
+
+function drawHead({ connection, up, status, guilds, trouble }) {
   const ready = up && status?.ready;
   $("bot").dataset.state = ready ? "up" : up || (!trouble && !status) ? "unknown" : "down";
   $("bot-name").textContent = status?.user?.name ?? "Bot";
-  $("bot-state").textContent = ready ? "online" : up ? "starting" : trouble ? "not answering" : "connecting";
+  $("bot-state").textContent = up && status && !ready ? "starting" : STATE[connection] ?? "not answering";
   const latency = up ? status?.latency_ms : null;
   $("latency").textContent = latency == null ? "–" : `${latency < 10 ? latency : Math.round(latency)} ms`;
   $("guild-total").textContent = status ? guilds.size.toLocaleString() : "–";
@@ -129,14 +131,19 @@ function drawMembers({ members, guild }) {
   if (!guild) $("members").nextElementSibling.hidden = true;
 }
 
-const HAPPENED = { join: "joined", leave: "left", message: "wrote in" };
+const HAPPENED = { member_join: "joined", member_remove: "left", message: "wrote in" };
+const HAPPENED_TO_GUILD = {
+  guild_join: "has the bot now", guild_update: "was changed", guild_remove: "has the bot no more",
+};
 
 function drawActivity({ activity }) {
   const items = activity.map((change) => ({ ...change, id: `${change.kind} ${change.at}` }));
   const make = ({ kind, at, guild, member, message }) => {
-    const who = member ?? message.author;
+    const who = member ?? message?.author;
+    const where = el("b", { textContent: guild.name });
+    const words = who ? [el("b", { textContent: who.name }), ` ${HAPPENED[kind]} `, where] : [where, ` ${HAPPENED_TO_GUILD[kind]}`];
     return el("li", { className: kind },
-      el("p", {}, el("b", { textContent: who.name }), ` ${HAPPENED[kind]} `, el("b", { textContent: guild.name }), " ", time(at)),
+      el("p", {}, ...words, " ", time(at)),
       message ? el("p", { className: "said", textContent: message.text }) : null);
   };
   sync($("activity"), items, make);

@@ -210,7 +210,14 @@ class Conversation:
 
     def hello(self) -> bytes:
         """The first message on a connection."""
-        hello = Hello(AGENT, self._token, self._peer.received, self._timeout, self._headers)
+        hello = Hello(
+            AGENT,
+            self._token,
+            self._peer.received,
+            self._timeout,
+            self._limits.message_bytes,
+            self._headers,
+        )
         return encode(Frame("2.0", 0, HELLO, Raw(encode(hello))))
 
     def welcomed(self, message: bytes | str) -> None:
@@ -263,9 +270,11 @@ class Conversation:
     def end(self, error: IPCError) -> None:
         """Ends everything that waits."""
         unsent, maybe = self._peer.abandon()
+        self._token = None  # what is answered to these calls from now on would belong to nobody
         for pending in (*unsent, *maybe):
             pending.lost(error)
         self._slots.end(error)
+        self.ready.set()  # whoever waits for it looks at the state again
 
     def _new_peer(self, message_bytes: int) -> Peer:
         return Peer(calls=0, message_bytes=message_bytes, retain_bytes=self._limits.retain_bytes)
@@ -306,6 +315,8 @@ class Conversation:
             self._leaving = True
         elif isinstance(event, Violated):
             log.warning("The bot broke the protocol: %s", event.reason)
+            if event.fatal:
+                self._token = None  # this peer reads nothing any more
         elif isinstance(event, CallReceived):
             self._peer.fail(event.id, _NO_ROUTES)
 

@@ -15,6 +15,7 @@ __all__ = ("Link",)
 EVENTS_PER_TURN: Final = 64
 
 STUCK: Final = Closed("it does not read what it is sent")
+_REPLACED: Final = Closed("another connection took over")
 
 
 class Link:
@@ -80,6 +81,8 @@ class Link:
 
         Cancelling stops both directions and leaves the transport open for :meth:`close`.
         """
+        if self._stopped:
+            return _REPLACED
         self._writer = writer = asyncio.create_task(self._write(), name="ipc link writer")
         # Nobody must wait for what is not sent any more.
         writer.add_done_callback(lambda _: self._sent.set())
@@ -130,7 +133,7 @@ class Link:
             except Closed as closed:
                 return closed
             if self._stopped:
-                return Closed("another connection took over")
+                return _REPLACED
             peer.feed(message)
 
     async def _caught_up(self) -> bool:

@@ -362,7 +362,7 @@ class ClientSession:
         TypeError
             No name was given, or ``after`` is one number for several events.
         EncodeError
-            The filter cannot be written as JSON.
+            A name or the filter cannot be written as JSON.
 
         Returns
         -------
@@ -375,8 +375,8 @@ class ClientSession:
             if len(events) > 1:
                 raise TypeError("after must be a mapping where there are several events")
             after = dict.fromkeys(events, after)
-        _encode(filter)
         subscribe = Subscribe(list(events), dict(after or {}), None, filter, overflow == "drop")
+        _encode(subscribe)
         return Subscription(self._connected, subscribe, self._limits.stream_items, self.timeout)
 
     async def _call(self, endpoint: str, params: Raw) -> Raw:
@@ -422,7 +422,7 @@ def _name(route: Any) -> str:
     return name
 
 
-def _encode(data: dict[str, Any]) -> Raw:
+def _encode(data: dict[str, Any] | Subscribe) -> Raw:
     try:
         return Raw(msgspec.json.encode(data))
     except (TypeError, ValueError, RecursionError) as error:

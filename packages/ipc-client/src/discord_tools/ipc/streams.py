@@ -56,8 +56,9 @@ class Feed(Pending, Generic[ItemT]):
         """Calls the bot unless that has been done."""
         if self.conversation is None and not self._ended:
             conversation = await connect()
-            conversation.open(self, self._params, self._credit)
-            self.conversation = conversation
+            if self.conversation is None and not self._ended:  # it may have been ended meanwhile
+                conversation.open(self, self._params, self._credit)
+                self.conversation = conversation
 
     async def begun(self) -> None:
         """Waits for the first sign of the other side. Raises what ended it instead."""
@@ -73,11 +74,15 @@ class Feed(Pending, Generic[ItemT]):
                 error, self._error = self._error, None
                 raise StopAsyncIteration if error is None else error
             await self._wait()
+        self.took()
+        return self._items.popleft()
+
+    def took(self) -> None:
+        """One item is out of the way. The other side is told now and then."""
         self._taken += 1
         if self._taken * 2 >= self._credit and self.conversation is not None and not self._ended:
             self.conversation.more(self, self._taken)
             self._taken = 0
-        return self._items.popleft()
 
     def drop(self) -> None:
         """Ends it from this side. Queues a notification at the most."""

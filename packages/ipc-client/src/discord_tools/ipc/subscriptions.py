@@ -86,7 +86,7 @@ class _EventFeed(Feed[Raw]):
             if not self._confirmed:
                 first, items = _first.decode(items[0]), items[1:]
                 self._confirmed = True
-                self._taken += 1
+                self.took()
                 self._subscribe.epoch = first.epoch
                 self._subscribe.after = first.seq
             for item in items:

@@ -143,7 +143,6 @@ class Supervisor:
             # Also where closing is cancelled: nobody else would end it.
             if conversation is not None:
                 conversation.end(SessionClosed())
-                conversation.ready.set()  # whoever waits for it looks at the state again
             if task is not None:
                 task.cancel()
                 await asyncio.wait((task,))

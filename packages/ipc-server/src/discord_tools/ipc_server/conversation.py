@@ -6,7 +6,7 @@ import asyncio
 import logging
 import sys
 from collections.abc import Collection, Coroutine, Mapping
-from typing import Any
+from typing import Any, Final
 
 from msgspec import UNSET, Raw
 
@@ -49,10 +49,15 @@ __all__ = ("Conversation", "error_object")
 log = logging.getLogger(__name__)
 
 
+#: After so many items of one stream the loop gets a turn.
+ITEMS_PER_TURN: Final = 64
+
+
 class _Call:
     """A call in progress."""
 
     __slots__ = (
+        "_burst",
         "_more",
         "credit",
         "deadline",
@@ -84,6 +89,7 @@ class _Call:
         self.task: asyncio.Task[None] | None = None
         self.timer: asyncio.TimerHandle | None = None
         self._more: asyncio.Event | None = None
+        self._burst = 0
 
     async def send_json(self, data: Any, /) -> None:
         if self.talk.is_crowded():
@@ -100,8 +106,29 @@ class _Call:
         while self.credit <= 0 and not self.settled:
             self._more = asyncio.Event()
             await self._more.wait()
+            self._burst = 0
+        self._burst += 1
+        if self._burst > ITEMS_PER_TURN:
+            # A generator that never waits and a reader that takes a million items would leave no turn to the bot.
+            self._burst = 0
+            await asyncio.sleep(0)
         await self.talk.room()
         self.push(item)
+
+    @property
+    def takes(self) -> bool:
+        """Whether the reader of a subscription takes an item now. If it does not, it is told to once it does."""
+        if self.credit <= 0:
+            return False
+        if self.talk.is_crowded():
+            self.talk.pump_later()
+            return False
+        return True
+
+    @property
+    def largest(self) -> int:
+        """How many bytes an item may have."""
+        return self.talk.peer.item_bytes
 
     def push(self, item: bytes) -> None:
         """Sends an encoded item, on credit."""
@@ -116,6 +143,13 @@ class _Call:
             self._more.set()
         if self.subscriber is not None:
             self.subscriber.pump()
+
+    def leave(self) -> None:
+        """Ends a subscription without an answer: its reader goes on with it in another conversation."""
+        if self.subscriber is not None:
+            self.subscriber.close()
+        self.settled = True
+        self.talk.forget(self)
 
     def fail(self, error: RemoteError) -> None:
         if not self.settled:
@@ -154,7 +188,9 @@ class Conversation:
         self.token: str = token
         self.client: str = hello.client
         self.peer: Peer = Peer(
-            calls=limits.calls, message_bytes=limits.message_bytes, retain_bytes=limits.retain_bytes
+            calls=limits.calls,
+            message_bytes=min(limits.message_bytes, hello.message_bytes or limits.message_bytes),
+            retain_bytes=limits.retain_bytes,
         )
         #: Whether it is over: the client took its leave, or was away for too long.
         self.over: bool = False
@@ -173,20 +209,13 @@ class Conversation:
         self._sweeper: asyncio.TimerHandle | None = None
         self._open: dict[Id, _Call] = {}
         self._draining = False
+        self._pumping: asyncio.Task[None] | None = None
         self._closings: set[asyncio.Task[None]] = set()
 
     # -- connections
 
     def attach(self, transport: Transport) -> Link:
-        """Takes the conversation over to another connection. An older one is told and closed."""
-        older = self._link
-        if older is not None:
-            older.stop()
-            closing = self._loop.create_task(
-                older.close(REPLACED, "another connection took this conversation over")
-            )
-            self._closings.add(closing)
-            closing.add_done_callback(self._closings.discard)
+        """Goes on over this connection."""
         self._link = Link(
             self.peer,
             transport,
@@ -199,27 +228,25 @@ class Conversation:
     def take_up(self, received: int) -> bool:
         """Goes on after a cut, unless what the client has not received is not kept any more.
 
-        From here on, nothing comes in over an older connection: the count of what was received must stand still.
+        From here on, nothing comes in over an older connection: the count of what was received must stand still. It
+        is told and closed.
         """
-        if self._link is not None:
-            self._link.stop()
+        older, self._link = self._link, None
+        if older is not None:
+            older.stop()
+            closing = self._loop.create_task(
+                older.close(REPLACED, "another connection took this conversation over")
+            )
+            self._closings.add(closing)
+            closing.add_done_callback(self._closings.discard)
         return self.peer.resume(received)
 
-    def is_carried_by(self, link: Link | None) -> bool:
-        """:class:`bool`: Whether this is the connection of the conversation; ``None`` for no connection."""
-        return self._link is link
-
-    async def carry(self, link: Link) -> Closed:
-        """Runs over one connection until that ends."""
-        try:
-            return await link.run()
-        finally:
-            self.detach(link)
-
-    def detach(self, link: Link) -> None:
-        """The connection is gone, unless another one has taken its place."""
-        if self._link is link:
-            self._link = None
+    def detach(self, link: Link) -> bool:
+        """The connection is gone. Returns ``False`` where another one has taken its place before."""
+        if self._link is not link:
+            return False
+        self._link = None
+        return True
 
     def wake(self) -> None:
         """Sends what is queued, if there is a connection."""
@@ -236,6 +263,18 @@ class Conversation:
         """Waits until less is to be sent than the backlog may hold. While the client is away, nothing is."""
         if self._link is not None:
             await self._link.room()
+
+    def pump_later(self) -> None:
+        """Sends what waits for subscriptions as soon as there is room for it."""
+        if self._pumping is None:
+            self._pumping = self._loop.create_task(self._pump())
+
+    async def _pump(self) -> None:
+        await self.room()
+        self._pumping = None
+        for call in tuple(self._calls):
+            if call.subscriber is not None:
+                call.subscriber.pump()
 
     def tell_ready(self, ready: bool) -> None:
         """Tells the client whether the bot is ready."""
@@ -263,7 +302,7 @@ class Conversation:
         self.peer.bye("the bot is shutting down")
         self.wake()
         for call in tuple(self._calls):
-            if call.streams:
+            if call.streams and call.subscriber is None:
                 call.abort(Cancelled("the bot is shutting down"))  # it could go on for ever
         await self.settle()
 
@@ -281,6 +320,8 @@ class Conversation:
         """Waits for the handlers in progress, as long as the limits allow."""
         tasks = {call.task for call in self._calls if call.task is not None} - set(self._spared)
         tasks |= self._closings
+        if self._pumping is not None:
+            tasks.add(self._pumping)
         if not tasks:
             return
         _, left = await asyncio.wait(tasks, timeout=self._limits.grace)
@@ -290,7 +331,9 @@ class Conversation:
 
     def _abort_all(self, reason: str) -> None:
         for call in tuple(self._calls):
-            if call.task not in self._spared or call.task is None:
+            if call.subscriber is not None:
+                call.leave()
+            elif call.task not in self._spared or call.task is None:
                 call.abort(Cancelled(reason))
 
     # -- calls
@@ -306,12 +349,14 @@ class Conversation:
                 call.grant(event.n)
         elif isinstance(event, Violated):
             log.warning("%s broke the protocol: %s", self.client, event.reason)
+            if event.fatal:
+                self.end("the client broke the protocol too often")  # the peer reads nothing any more
         elif isinstance(event, ByeReceived):
             self.end("the client took its leave")
 
     def _start(self, event: CallReceived) -> None:
-        if self._draining:
-            self._refuse(event, NotReady("the bot is shutting down"))
+        if self._draining or self.over:
+            self._refuse(event, NotReady("this conversation is over"))
             return
         if len(self._calls) >= self._limits.calls:
             # Answered calls whose handlers go on count, too: a client must not pile them up by cancelling.

@@ -26,8 +26,11 @@ class Reader(Protocol):
     """The call that reads a subscription."""
 
     params: bytes
-    credit: int
 
+    @property
+    def takes(self) -> bool: ...
+    @property
+    def largest(self) -> int: ...
     def push(self, item: bytes) -> None: ...
     def abort(self, error: RemoteError) -> None: ...
 
@@ -141,7 +144,13 @@ class Hub:
         if not wish.events or len(wish.events) > MAX_EVENTS:
             raise BadData(f"a subscription names 1 to {MAX_EVENTS} events")
         topics = {name: self._topics.setdefault(name, Topic(self._limits)) for name in wish.events}
-        return Subscriber(call, topics, wish, self._limits, self.epoch)
+        return Subscriber(call, topics, wish, self._limits, self.epoch, self._release)
+
+    def _release(self, name: str) -> None:
+        """Forgets a name that nothing was published under: clients make up as many as they like."""
+        topic = self._topics.get(name)
+        if topic is not None and not topic.seq and not topic.subscribers:
+            del self._topics[name]
 
 
 #: More names than a bot has events.
@@ -152,14 +161,23 @@ class Subscriber:
     """One subscription. What its reader does not take yet waits in a bounded queue."""
 
     def __init__(
-        self, call: Reader, topics: Mapping[str, Topic], wish: Subscribe, limits: ServerLimits, epoch: str
+        self,
+        call: Reader,
+        topics: Mapping[str, Topic],
+        wish: Subscribe,
+        limits: ServerLimits,
+        epoch: str,
+        release: Callable[[str], None],
     ) -> None:
         self._call = call
         self._topics = topics
         self._wish = wish
         self._limits = limits
         self._epoch = epoch
+        self._release = release
         self._matches = matcher(wish.filter)
+        # What there was at the beginning. It is shared by all who read it, and no sign of a slow reader.
+        self._first: deque[bytes] = deque()
         self._queue: deque[bytes] = deque()
         self._queue_bytes = 0
         self._missed: dict[str, tuple[int, int]] = {}
@@ -176,11 +194,10 @@ class Subscriber:
             if missed != 0:
                 lost.append(_encode(EventItem(name, after, time.time(), missed=missed)))
             replay.extend(event for event in topic.kept if event.seq > after)
-        self._put(_encode(Subscribed(self._epoch, positions)))
-        for item in lost:
-            self._put(item)
-        for event in sorted(replay, key=lambda event: event.order):
-            self.offer(event)
+        replay.sort(key=lambda event: event.order)
+        self._first.append(_encode(Subscribed(self._epoch, positions)))
+        self._first.extend(lost)
+        self._first.extend(self._item(event) for event in replay if self._wants(event))
         self.pump()
 
     def _position(self, name: str, topic: Topic) -> tuple[int, int | None]:
@@ -189,30 +206,34 @@ class Subscriber:
             # Its numbers are of an earlier run. All that this run has kept is new to the reader.
             return topic.dropped, None
         after = max(0, self._wish.after.get(name, topic.seq))
+        if after > topic.seq:
+            return topic.dropped, None  # so is a number that this run has not come to
         if after < topic.dropped:
             return topic.dropped, topic.dropped - after
-        return min(after, topic.seq), 0
+        return after, 0
 
     def offer(self, event: Published) -> None:
         """Takes an event, if the filter lets it through and there is room."""
-        if self._matches is not None and not self._matches(event.data):
+        if not self._wants(event):
             return
-        call = self._call
-        if call.credit > 0 and not self._queue:
-            call.push(event.item)
-        elif self._missed or not self._has_room(len(event.item)):
+        call, item = self._call, self._item(event)
+        if not self._first and not self._queue and call.takes:
+            call.push(item)
+        elif self._missed or not self._has_room(len(item)):
             if self._wish.drop:
                 call.abort(FellBehind("the reader of this subscription is too slow"))
                 return
             count, _ = self._missed.get(event.name, (0, 0))
             self._missed[event.name] = (count + 1, event.seq)
         else:
-            self._put(event.item)
+            self._put(item)
 
     def pump(self) -> None:
         """Sends what waits, as far as the reader takes it."""
         call = self._call
-        while self._queue and call.credit > 0:
+        while self._first and call.takes:
+            call.push(self._first.popleft())
+        while self._queue and call.takes:
             item = self._queue.popleft()
             self._queue_bytes -= len(item)
             call.push(item)
@@ -225,9 +246,20 @@ class Subscriber:
 
     def close(self) -> None:
         """Ends the subscription."""
-        for topic in self._topics.values():
+        for name, topic in self._topics.items():
             topic.leave(self)
+            self._release(name)
+        self._first.clear()
         self._queue.clear()
+
+    def _wants(self, event: Published) -> bool:
+        return self._matches is None or self._matches(event.data)
+
+    def _item(self, event: Published) -> bytes:
+        """What the reader gets of an event: one that is larger than what it takes is missing there."""
+        if len(event.item) <= self._call.largest:
+            return event.item
+        return _encode(EventItem(event.name, event.seq, time.time(), missed=1))
 
     def _has_room(self, size: int) -> bool:
         limits = self._limits

@@ -88,9 +88,11 @@ class Forwarder:
         handler: Listener | None = getattr(self._client, attribute, None)
 
         async def both(*args: Any) -> None:
-            await listener(*args)
-            if handler is not None:
-                await handler(*args)
+            try:
+                await listener(*args)
+            finally:  # an event that cannot be written as JSON is no reason to keep it from the user's handler
+                if handler is not None:
+                    await handler(*args)
 
         setattr(self._client, attribute, both)
 

@@ -55,23 +55,27 @@ class Sessions:
         self._away: dict[str, asyncio.TimerHandle] = {}
         self._settling: set[asyncio.Task[None]] = set()
         self._draining = False
+        self._drains = 0
 
     async def serve(self, transport: Transport) -> None:
         """Talks to one client over one connection, until that ends."""
+        drains = self._drains
         greeting = await self._greeting(transport)
         if greeting is None:
+            return
+        if drains != self._drains:  # it began before all ended, and said hello too late to be among them
+            await transport.close(GOING_AWAY, "the bot is shutting down")
             return
         number, hello = greeting
         conversation, resumed = self._find(hello)
         link = conversation.attach(transport)
         try:
             await transport.send(self._welcome(number, conversation, resumed))
-            closed = await conversation.carry(link)
+            closed = await link.run()
         except Closed as error:
             closed = error
         finally:
-            conversation.detach(link)
-            if conversation.is_carried_by(None):
+            if conversation.detach(link):
                 self._step_away(conversation)
             await transport.close(GOING_AWAY, "the connection is given up")
         (log.debug if closed.clean else log.info)("%s has gone: %s", conversation.client, closed.reason)
@@ -101,6 +105,7 @@ class Sessions:
     async def drain(self, spared: Collection[asyncio.Task[Any]]) -> None:
         """Ends all conversations. Cancelling it ends the waiting for calls; the rest is done all the same."""
         self._draining = True
+        self._drains += 1
         for timer in self._away.values():
             timer.cancel()
         self._away.clear()
@@ -128,13 +133,13 @@ class Sessions:
         if conversation.over or self._draining:
             self._end(conversation, "the client has gone")
             return
-        if len(self._away) >= self._limits.resume_sessions:
-            self._end(self._all[next(iter(self._away))], "too many clients are away")
         loop = asyncio.get_running_loop()
         timer = loop.call_later(
             self._limits.resume_seconds, self._end, conversation, "the client stayed away"
         )
         self._away[conversation.token] = timer
+        if len(self._away) > self._limits.resume_sessions:
+            self._end(self._all[next(iter(self._away))], "too many clients are away")
 
     def _end(self, conversation: Conversation, reason: str) -> None:
         if timer := self._away.pop(conversation.token, None):

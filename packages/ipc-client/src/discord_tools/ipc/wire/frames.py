@@ -76,14 +76,15 @@ class Hello(Struct, omit_defaults=True):
     """Parameters of the first call on a connection.
 
     ``session`` is the token of a conversation that is to go on, and ``received`` how many messages of it have come
-    in. ``timeout`` is how many seconds the client waits for an answer, and ``headers`` what its calls carry; said
-    once, neither weighs on every call.
+    in. ``timeout`` is how many seconds the client waits for an answer, ``message_bytes`` the largest message it takes,
+    and ``headers`` what its calls carry; said once, they do not weigh on every call.
     """
 
     client: str
     session: str | None = None
     received: int = 0
     timeout: float | None = None
+    message_bytes: int | None = None
     headers: dict[str, Any] = {}
 
 

@@ -243,6 +243,7 @@ class Peer:
         sent = self.sent_calls()
         unsent = [self._waiting[number] for number in self._fresh]
         self._waiting.clear()
+        self._fresh.clear()
         return unsent, sent
 
     def bye(self, reason: str = "") -> None:
@@ -255,6 +256,11 @@ class Peer:
 
     # -- calls of the other side
 
+    @property
+    def item_bytes(self) -> int:
+        """:class:`int`: How many bytes an item of a stream may have."""
+        return self.message_bytes - _ITEM_OVERHEAD
+
     def item(self, number: Id, item: bytes) -> None:
         """Queues an item of a stream that the other side reads. Items of one turn travel together.
 
@@ -264,7 +270,7 @@ class Peer:
             The item does not fit into one message.
         """
         if number in self._open:
-            if len(item) + _ITEM_OVERHEAD > self.message_bytes:
+            if len(item) > self.item_bytes:
                 raise TooLarge(f"an item has {len(item)} bytes, the reader takes {self.message_bytes}")
             self._items.setdefault(number, []).append(Raw(item))
             self.pending_bytes += len(item)
@@ -391,7 +397,7 @@ class Peer:
         self.pending_bytes += len(frame)
 
     def _flush_items(self, number: Id, items: list[Raw]) -> None:
-        limit = min(PACK_BYTES, self.message_bytes - _ITEM_OVERHEAD)
+        limit = min(PACK_BYTES, self.item_bytes)
         start = size = 0
         for end, item in enumerate(items):
             length = len(memoryview(item))
