@@ -21,7 +21,7 @@ from discord_tools.ipc.errors import (
 )
 from discord_tools.ipc.limits import ServerLimits
 from discord_tools.ipc.link import Link
-from discord_tools.ipc.transports.base import GOING_AWAY, REPLACED, Closed, Transport
+from discord_tools.ipc.transports.base import GOING_AWAY, REPLACED, Transport
 from discord_tools.ipc.wire.frames import (
     READY as READY_METHOD,
     RESERVED,
