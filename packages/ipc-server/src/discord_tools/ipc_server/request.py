@@ -193,7 +193,7 @@ class Request(Mapping[str, Any]):
             await asyncio.shield(self._waiter)
         return True
 
-    async def respond(self, data: Any = None, /) -> None:
+    async def respond(self, data: Any = None) -> None:
         """|coro|
 
         Answers the request. The route may go on working after it.
