@@ -17,7 +17,7 @@ def stats(guild: int, top: int = 10) -> dict[str, Any]:
     """A small answer, as for one guild on a dashboard: 150 bytes of JSON. It is made anew for each call."""
     return {
         "guild": str(guild),
-        "name": "The Tea House of the Seventh Sky",
+        "name": "The Seventh Teapot",
         "members": 1234,
         "online": 321,
         "owner": "80351110224678912",
@@ -32,14 +32,14 @@ def _member(number: int) -> dict[str, Any]:
     joined = f"2024-{number % 12 + 1:02}-{number % 28 + 1:02}T12:00:00.000000+00:00"
     user = {
         "id": str(100_000_000_000_000_000 + number * 7_919),
-        "username": f"member_{number:05}",
+        "username": f"tea_member_{number:05}",
         "discriminator": "0",
         "global_name": f"Member number {number:05} of the Tea House",
         "avatar": f"{number:032x}",
         "bot": False,
         "public_flags": 64,
     }
-    roles = [str(900_000_000_000_000_000 + number % 50 + step) for step in range(6)]
+    roles = [str(900_000_000_000_000_000 + number % 50 + step) for step in range(8)]
     return {
         "user": user,
         "nick": f"Tea drinker {number:05}",
@@ -57,7 +57,7 @@ def _member(number: int) -> dict[str, Any]:
 
 # Made once: what is measured is how answers travel, not how a bot finds them.
 _PAGE: Final = [_member(number) for number in range(100)]
-_GUILD: Final = [_member(number) for number in range(1_775)]
+_GUILD: Final = [_member(number) for number in range(1_780)]
 
 
 def members() -> list[dict[str, Any]]:

@@ -45,6 +45,7 @@ class _Link(asyncio.Protocol):
         self._rest = b""
         self._out: list[Any] = []
         self._transport: asyncio.Transport | None = None
+        self._closed: asyncio.Future[None] = self._loop.create_future()
 
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
@@ -73,20 +74,28 @@ class _Link(asyncio.Protocol):
         if self._transport is not None:
             self._transport.write(len(body).to_bytes(HEAD) + body)
 
-    def close(self) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._closed.set_result(None)
+
+    async def close(self) -> None:
         if self._transport is not None:
             self._transport.close()
+            await self._closed
 
     def received(self, body: bytes) -> None:
         raise NotImplementedError
 
 
 class _Bot(_Link):
-    def __init__(self, listeners: set[_Bot]) -> None:
+    def __init__(self, all_: set[_Bot], listeners: set[_Bot]) -> None:
         super().__init__()
+        self._all = all_
         self._listeners = listeners
+        all_.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._all.discard(self)
         self._listeners.discard(self)
 
     def received(self, body: bytes) -> None:
@@ -146,10 +155,15 @@ class Limit:
 
     @asynccontextmanager
     async def serve(self, discord_port: int) -> AsyncGenerator[str]:
+        all_: set[_Bot] = set()
         listeners: set[_Bot] = set()
-        server = await asyncio.get_running_loop().create_server(lambda: _Bot(listeners), "127.0.0.1", 0)
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(lambda: _Bot(all_, listeners), "127.0.0.1", 0, backlog=1024)
         async with server:
             yield str(server.sockets[0].getsockname()[1])
+            # From Python 3.12 on, leaving this waits for all of them.
+            for bot in tuple(all_):
+                await bot.close()
 
     @asynccontextmanager
     async def connect(self, address: str) -> AsyncGenerator[Caller]:
@@ -158,4 +172,4 @@ class Limit:
         try:
             yield client  # pyright: ignore[reportReturnType] (a future can be awaited as well as a coroutine)
         finally:
-            client.close()
+            await client.close()
