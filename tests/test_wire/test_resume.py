@@ -1,0 +1,540 @@
+"""Exactly once, whatever becomes of the connections: cuts anywhere, takeovers, and bots that forgot everything."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+import pytest
+from discord.ext import commands
+
+from discord_tools.ipc import (
+    ClientLimits,
+    ClientSession,
+    ConnectionLost,
+    RouteError,
+    Server,
+    SessionClosed,
+    TooLarge,
+    Unauthorized,
+)
+from discord_tools.ipc.transports.base import REPLACED
+from discord_tools.ipc.transports.memory import MemoryTransport, memory_pair
+from test_wire.parts import KEY, QUICK, Routes, Wire, connecting, serving, until, wired
+from test_wire.proxy import Proxy
+
+
+@pytest.fixture
+def routes(server: Server[commands.Bot]) -> Routes:
+    return Routes(server)
+
+
+# ---------------------------------------------------------------- cuts
+
+
+async def test_a_call_in_progress_outlives_its_connection(
+    server: Server[commands.Bot], routes: Routes
+) -> None:
+    async with Proxy(server.port) as proxy, connecting(proxy.port) as session:
+        waiting = asyncio.create_task(session.request("wait", value=1))
+        await asyncio.wait_for(routes.entered.wait(), 5)
+        proxy.cut()
+        await until(lambda: session.state == "lost")
+        routes.gate.set()  # it is answered while nobody is there
+        assert await waiting == 1
+        assert routes.ran == [1]
+        assert len(proxy.accepted) == 2
+
+
+async def test_a_call_that_was_cut_off_on_its_way_is_sent_again(
+    server: Server[commands.Bot], routes: Routes
+) -> None:
+    async with Proxy(server.port) as proxy, connecting(proxy.port) as session:
+        proxy.cut_after("up", 20)
+        assert await session.request("echo", value="x" * 1000) == "x" * 1000
+        assert proxy.cuts == 1
+        assert len(routes.ran) == 1
+
+
+async def test_an_answer_that_was_cut_off_on_its_way_is_sent_again(
+    server: Server[commands.Bot], routes: Routes
+) -> None:
+    async with Proxy(server.port) as proxy, connecting(proxy.port) as session:
+        proxy.cut_after("down", 20)
+        assert await session.request("echo", value="x" * 1000) == "x" * 1000
+        assert proxy.cuts == 1
+        assert len(routes.ran) == 1
+
+
+@pytest.mark.parametrize("direction", ["up", "down"])
+@pytest.mark.parametrize("size", [0, 1, 50, 150, 250, 350, 450, 600])
+async def test_a_cut_anywhere_in_the_handshake_of_a_reconnection_loses_nothing(
+    server: Server[commands.Bot], routes: Routes, direction: str, size: int
+) -> None:
+    async with Proxy(server.port) as proxy, connecting(proxy.port) as session:
+        waiting = [asyncio.create_task(session.request("wait", value=n)) for n in range(5)]
+        await until(lambda: len(routes.ran) == 5)
+        proxy.cut_after(direction, size)
+        proxy.cut()
+        routes.gate.set()
+        assert await asyncio.gather(*waiting) == list(range(5))
+        assert await session.request("echo", value="more") == "more"
+        assert routes.ran == [*range(5), "more"]
+
+
+async def test_both_ends_reconnecting_again_and_again_answer_every_call_once(
+    server: Server[commands.Bot], routes: Routes
+) -> None:
+    async with Proxy(server.port, rough=True) as proxy, connecting(proxy.port) as session:
+
+        async def calls(first: int) -> list[int]:
+            return [await session.request("echo", value=first + n) for n in range(50)]
+
+        callers = [asyncio.create_task(calls(n * 50)) for n in range(10)]
+        while not all(caller.done() for caller in callers):
+            proxy.cut()
+            await asyncio.wait(callers, timeout=0.03)
+        answers = [answer for caller in callers for answer in caller.result()]
+        assert answers == list(range(500))
+        assert sorted(routes.ran) == answers
+        assert proxy.cuts >= 5
+
+
+# ---------------------------------------------------------------- takeovers
+
+
+async def test_the_newer_of_two_connections_with_one_token_wins_and_the_older_is_told(
+    server: Server[commands.Bot], routes: Routes
+) -> None:
+    async with wired(server) as older, wired(server) as newer:
+        token = (await older.hello())["session"]
+        await older.call(1, "/wait", {"value": 1})
+        await asyncio.wait_for(routes.entered.wait(), 5)
+        welcome = await newer.hello(session=token, received=0)
+        assert (welcome["resumed"], welcome["session"], welcome["received"]) == (True, token, 1)
+        assert (await older.ended()).code == REPLACED
+        routes.gate.set()
+        assert (await newer.answer_to(1))["result"] == 1
+        assert routes.ran == [1]
+
+
+async def test_the_older_is_told_also_where_the_newer_cannot_go_on(server: Server[commands.Bot]) -> None:
+    async with wired(server) as older, wired(server) as newer:
+        token = (await older.hello())["session"]
+        welcome = await newer.hello(session=token, received=1000)
+        assert not welcome["resumed"]
+        assert welcome["session"] != token
+        assert (await older.ended()).code == REPLACED
+
+
+async def test_two_sessions_with_one_token_do_not_take_it_from_each_other_for_ever(
+    server: Server[commands.Bot], routes: Routes
+) -> None:
+    async with Proxy(server.port) as proxy, connecting(proxy.port) as session, wired(server) as thief:
+        waiting = asyncio.create_task(session.request("wait", value=1))
+        await asyncio.wait_for(routes.entered.wait(), 5)
+        (token,) = server._sessions._all  # pyright: ignore[reportPrivateUsage]
+        await thief.hello(session=token, received=0)
+        with pytest.raises(ConnectionLost):
+            await waiting
+        assert await session.request("echo", value=2) == 2
+        assert len(proxy.accepted) == 2
+        routes.gate.set()
+        await thief.call(5, "/echo", {"value": 3})
+        assert (await thief.answer_to(5))["result"] == 3
+
+
+class Sticky(MemoryTransport):
+    """A transport whose closing, or whose sending, takes until it is let go: its other side does not answer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.closes = asyncio.Event()
+        self.sends = asyncio.Event()
+        self.sends.set()
+        self.sending = asyncio.Event()
+
+    async def close(self, code: int = 1000, reason: str = "") -> None:
+        await super().close(code, reason)
+        await self.closes.wait()
+
+    async def send(self, message: bytes) -> None:
+        await super().send(message)
+        self.sending.set()
+        await self.sends.wait()
+
+
+def sticky_pair() -> tuple[MemoryTransport, Sticky]:
+    near, far = memory_pair()[0], Sticky()
+    near._other, far._other = far, near  # pyright: ignore[reportPrivateUsage]
+    return near, far
+
+
+async def test_an_older_connection_that_ends_late_does_not_end_the_newer(loopback_bot: commands.Bot) -> None:
+    async with serving(loopback_bot, resume_seconds=0.2) as server:
+        Routes(server)
+        near, far = sticky_pair()
+        older = asyncio.create_task(server.serve(far))
+        wire = Wire(near)
+        token = (await wire.hello())["session"]
+        async with wired(server) as second:
+            await second.hello(session=token)
+        far.closes.set()  # the older one ends after the newer one has gone, too
+        await asyncio.wait_for(older, 5)
+        async with wired(server) as third:
+            assert (await third.hello(session=token))["resumed"]
+            await asyncio.sleep(0.4)  # the time itself is what this is about
+            await third.call(1, "/echo", {"value": 1})
+            assert (await third.answer_to(1)).get("result") == 1
+        async with wired(server) as fourth:
+            assert (await fourth.hello(session=token, received=1))["resumed"]
+
+
+async def test_a_connection_that_is_replaced_before_its_welcome_takes_nothing_of_the_newer(
+    server: Server[commands.Bot], routes: Routes
+) -> None:
+    async with wired(server) as first:
+        token = (await first.hello())["session"]
+    near, far = sticky_pair()
+    far.sends.clear()
+    far.closes.set()
+    stuck = asyncio.create_task(server.serve(far))
+    hello = {"client": "test", "session": token}
+    await Wire(near).call(0, "rpc.hello", hello)
+    await asyncio.wait_for(far.sending.wait(), 5)
+    async with wired(server) as newer:
+        assert (await newer.hello(session=token))["resumed"]
+        for n in range(20):
+            await newer.call(n, "/echo", {"value": n})
+            if n == 5:
+                far.sends.set()
+            assert (await newer.answer_to(n))["result"] == n
+    await asyncio.wait_for(stuck, 5)
+
+
+# ---------------------------------------------------------------- what is kept
+
+
+async def test_a_client_that_never_acknowledges_costs_a_bounded_amount_and_runs_nothing_twice(
+    loopback_bot: commands.Bot,
+) -> None:
+    async with serving(loopback_bot, retain_bytes=20_000) as server:
+        routes = Routes(server)
+        async with wired(server) as wire:
+            token = (await wire.hello())["session"]
+            for n in range(100):
+                await wire.call(n, "/echo", {"value": "x" * 1000})
+                await wire.answer_to(n)
+            peer = server._sessions._all[token].peer  # pyright: ignore[reportPrivateUsage]
+            assert peer._retained_bytes <= 20_000  # pyright: ignore[reportPrivateUsage]
+        async with wired(server) as again:
+            assert not (await again.hello(session=token, received=0))["resumed"]
+        assert len(routes.ran) == 100
+
+
+async def test_a_call_whose_answer_was_evicted_raises_a_typed_error_and_does_not_run_again(
+    loopback_bot: commands.Bot,
+) -> None:
+    async with serving(loopback_bot, retain_bytes=1_000) as server:
+        routes = Routes(server)
+        async with Proxy(server.port) as proxy, connecting(proxy.port) as session:
+            proxy.cut_after("down", 500)
+            with pytest.raises(ConnectionLost):
+                await session.request("echo", value="x" * 5_000)
+            assert len(routes.ran) == 1
+            assert await session.request("echo", value=2) == 2
+
+
+async def test_what_the_client_does_not_keep_any_more_is_a_typed_error(
+    server: Server[commands.Bot], routes: Routes
+) -> None:
+    limits = ClientLimits(backoff=0.01, backoff_max=0.05, retain_bytes=1_000)
+    async with Proxy(server.port) as proxy, connecting(proxy.port, limits=limits) as session:
+        proxy.cut_after("up", 500)
+        with pytest.raises(ConnectionLost):
+            await session.request("echo", value="x" * 5_000)
+        assert routes.ran == []
+        assert await session.request("echo", value=2) == 2
+
+
+async def test_who_stays_away_for_too_long_loses_its_calls(loopback_bot: commands.Bot) -> None:
+    async with serving(loopback_bot, resume_seconds=0.05) as server:
+        routes = Routes(server)
+        async with wired(server) as wire:
+            token = (await wire.hello())["session"]
+            await wire.call(1, "/wait", {"value": 1})
+            await asyncio.wait_for(routes.entered.wait(), 5)
+        await asyncio.wait_for(routes.cancelled.wait(), 5)
+        async with wired(server) as again:
+            assert not (await again.hello(session=token))["resumed"]
+
+
+@pytest.mark.parametrize("places", [0, 1, 3])
+async def test_only_so_many_clients_may_be_away(loopback_bot: commands.Bot, places: int) -> None:
+    async with serving(loopback_bot, resume_sessions=places) as server:
+        tokens: list[str] = []
+        for _ in range(5):
+            async with wired(server) as wire:
+                tokens.append((await wire.hello())["session"])
+        resumed: list[bool] = []
+        for token in tokens:
+            async with wired(server) as wire:
+                resumed.append((await wire.hello(session=token))["resumed"])
+                if resumed[-1]:
+                    await wire.say({"method": "rpc.bye", "params": {"reason": ""}})
+        assert resumed[: 5 - places] == [False] * (5 - places)
+        if places:
+            assert not resumed[0]
+
+
+async def test_what_waits_for_a_client_that_is_away_is_bounded(loopback_bot: commands.Bot) -> None:
+    async with serving(loopback_bot, retain_bytes=50_000) as server:
+        routes = Routes(server)
+        async with wired(server) as wire:
+            token = (await wire.hello())["session"]
+            for n in range(100):
+                await wire.call(n, "/wait", {"value": "x" * 1000})
+            await until(lambda: len(routes.ran) == 100)
+        routes.gate.set()
+        await until(lambda: routes.cancelled.is_set() or server._sessions._all[token].over)  # pyright: ignore[reportPrivateUsage]
+        async with wired(server) as again:
+            assert not (await again.hello(session=token))["resumed"]
+
+
+# ---------------------------------------------------------------- restarts
+
+
+async def test_an_old_token_after_a_restart_begins_a_new_conversation(
+    loopback_bot: commands.Bot, server: Server[commands.Bot]
+) -> None:
+    async with wired(server) as wire:
+        token = (await wire.hello())["session"]
+    async with serving(loopback_bot) as restarted, wired(restarted) as wire:
+        welcome = await wire.hello(session=token, received=7)
+        assert not welcome["resumed"]
+        assert welcome["session"] != token
+        assert welcome["received"] == 0
+
+
+async def test_after_a_restart_what_may_have_run_raises_and_what_is_idempotent_runs_again(
+    loopback_bot: commands.Bot,
+) -> None:
+    async with serving(loopback_bot) as first, serving(loopback_bot) as second:
+        routes, after = Routes(first), Routes(second)
+        after.gate.set()
+        async with Proxy(first.port) as proxy, connecting(proxy.port) as session:
+            risky = asyncio.create_task(session.request("wait", value="risky"))
+            safe = asyncio.create_task(session.request("twice", value="safe"))
+            await until(lambda: len(routes.ran) == 2)
+            proxy.upstream = second.port
+            proxy.cut()
+            with pytest.raises(ConnectionLost) as caught:
+                await risky
+            assert caught.value.endpoint == "wait"
+            assert await safe == "safe"
+            assert after.ran == ["safe"]
+            routes.gate.set()
+
+
+async def test_after_a_restart_what_was_never_sent_is_sent(loopback_bot: commands.Bot) -> None:
+    async with serving(loopback_bot) as first, serving(loopback_bot, calls=5) as second:
+        routes, after = Routes(first), Routes(second)
+        async with Proxy(first.port) as proxy, connecting(proxy.port) as session:
+            assert await session.request("echo", value=0) == 0
+            proxy.closed = True
+            proxy.upstream = second.port
+            # The connection is gone, and nobody knows yet: what is called now is not taken by it any more.
+            conversation: Any = session._supervisor.conversation  # pyright: ignore[reportPrivateUsage]
+            conversation._link.stop()
+            unsent = asyncio.create_task(session.request("echo", value=1))
+            await asyncio.sleep(0)
+            proxy.cut()
+            await until(lambda: session.state == "lost")
+            proxy.closed = False
+            assert await unsent == 1
+            assert (routes.ran, after.ran) == ([0], [1])
+
+
+async def test_a_call_given_up_by_a_dead_bot_ends_within_the_time_to_connect(
+    server: Server[commands.Bot], routes: Routes
+) -> None:
+    async with Proxy(server.port) as proxy:
+        async with connecting(proxy.port, timeout=None, connect_timeout=0.1) as session:
+            waiting = asyncio.create_task(session.request("wait", value=1))
+            await asyncio.wait_for(routes.entered.wait(), 5)
+            proxy.closed = True
+            proxy.cut()
+            with pytest.raises(ConnectionLost):
+                await asyncio.wait_for(waiting, 5)
+            proxy.closed = False
+            assert await session.request("echo", value=2) == 2
+        # The bot was told, once there was somebody to tell it.
+        await asyncio.wait_for(routes.cancelled.wait(), 5)
+
+
+async def test_a_bot_that_takes_its_leave_still_answers_what_is_in_progress(
+    server: Server[commands.Bot], session: ClientSession, routes: Routes
+) -> None:
+    waiting = asyncio.create_task(session.request("wait", value=1))
+    await asyncio.wait_for(routes.entered.wait(), 5)
+    ending = asyncio.create_task(server.terminate_server())
+    await until(lambda: session.state == "lost")
+    routes.gate.set()
+    assert await waiting == 1
+    await ending
+
+
+async def test_a_hello_that_comes_after_the_end_began_is_turned_away(
+    loopback_bot: commands.Bot,
+) -> None:
+    async with serving(loopback_bot) as server:
+        async with wired(server) as wire:
+            await asyncio.sleep(0)
+            await server.terminate_server()
+            await wire.call(1, "rpc.hello", {"client": "late"})
+            await wire.ended()
+        assert not server._sessions._all  # pyright: ignore[reportPrivateUsage]
+        assert not server._sessions._away  # pyright: ignore[reportPrivateUsage]
+
+
+async def test_a_key_that_was_changed_ends_the_calls_and_the_session_works_with_the_next_bot(
+    loopback_bot: commands.Bot, server: Server[commands.Bot], caplog: pytest.LogCaptureFixture
+) -> None:
+    routes = Routes(server)
+    async with (
+        Server(loopback_bot, port=0, secret_key="another", multicast=False) as other,
+        Proxy(server.port) as proxy,
+        connecting(proxy.port) as session,
+    ):
+        waiting = asyncio.create_task(session.request("wait", value=1))
+        await asyncio.wait_for(routes.entered.wait(), 5)
+        proxy.upstream = other.port
+        proxy.cut()
+        with pytest.raises(Unauthorized):
+            await waiting
+        with pytest.raises(Unauthorized):
+            await session.wait_until_ready()
+        proxy.upstream = server.port
+        proxy.cut()  # a connection of HTTP is kept for the next attempt
+        routes.gate.set()  # the old call is answered, to nobody
+        for n in range(20):
+            assert await session.request("echo", value=n) == n
+    assert not any("broke the protocol" in record.getMessage() for record in caplog.records)
+
+
+# ---------------------------------------------------------------- broken clients
+
+
+async def test_an_id_that_is_reused_while_its_call_is_open_is_refused(
+    server: Server[commands.Bot], routes: Routes
+) -> None:
+    async with wired(server) as wire:
+        await wire.hello()
+        await wire.call(1, "/wait", {"value": "first"})
+        await wire.call(1, "/wait", {"value": "second"})
+        assert (await wire.answer_to(None))["error"]["code"] == -32600
+        routes.gate.set()
+        assert (await wire.answer_to(1))["result"] == "first"
+        assert routes.ran == ["first"]
+        await wire.call(1, "/echo", {"value": "third"})  # it is free again
+        assert (await wire.answer_to(1))["result"] == "third"
+
+
+async def test_a_conversation_that_broke_the_protocol_too_often_is_over_and_a_new_one_works(
+    server: Server[commands.Bot], routes: Routes
+) -> None:
+    async with wired(server) as wire:
+        token = (await wire.hello())["session"]
+        await wire.call(1, "/wait", {"value": "first"})
+        for _ in range(20):
+            await wire.call(1, "/echo", {"value": "second"})
+        await wire.ended()
+    await asyncio.wait_for(routes.cancelled.wait(), 5)
+    async with wired(server) as wire:
+        assert not (await wire.hello(session=token, received=17))["resumed"]
+        await wire.call(1, "/echo", {"value": 3})
+        assert (await wire.answer_to(1))["result"] == 3
+
+
+async def test_nothing_runs_after_the_client_took_its_leave(
+    server: Server[commands.Bot], routes: Routes
+) -> None:
+    async with wired(server) as wire:
+        await wire.hello()
+        await wire.say(
+            {"method": "rpc.bye", "params": {"reason": "enough"}},
+            {"id": 1, "method": "/echo", "params": {"value": 1}},
+            {"id": 2, "method": "rpc.subscribe", "params": {"events": ["tick"]}, "credit": 5},
+        )
+        assert (await wire.answer_to(1))["error"]["code"] == -32003
+        assert (await wire.answer_to(2))["error"]["code"] == -32003
+    assert routes.ran == []
+
+
+async def test_an_answer_that_comes_after_its_caller_was_cancelled_harms_nobody(
+    server: Server[commands.Bot], session: ClientSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING, "discord_tools")
+    routes = Routes(server)
+    for n in range(40):  # more than a peer forgives
+        routes.gate.clear()
+        routes.entered.clear()
+        waiting = asyncio.create_task(session.request("wait", value=n))
+        await asyncio.wait_for(routes.entered.wait(), 5)
+        routes.gate.set()  # the answer and the cancellation cross
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait((waiting,))
+    assert await session.request("echo", value=1) == 1
+    assert not caplog.records
+
+
+async def test_an_answer_larger_than_the_client_takes_is_a_typed_error_and_not_an_endless_loop(
+    server: Server[commands.Bot], routes: Routes
+) -> None:
+    @server.route()
+    async def large(request: Any) -> str:
+        return "x" * 20_000
+
+    limits = ClientLimits(message_bytes=10_000)
+    async with Proxy(server.port) as proxy, connecting(proxy.port, limits=limits) as session:
+        with pytest.raises(TooLarge):
+            await session.request("large")
+        assert len(proxy.accepted) == 1
+
+
+async def test_closing_while_the_connection_is_lost_ends_every_call(
+    server: Server[commands.Bot], routes: Routes
+) -> None:
+    async with Proxy(server.port) as proxy, connecting(proxy.port) as session:
+        waiting = asyncio.create_task(session.request("wait", value=1))
+        await asyncio.wait_for(routes.entered.wait(), 5)
+        proxy.closed = True
+        proxy.cut()
+        await until(lambda: session.state == "lost")
+        await session.close()
+        with pytest.raises(SessionClosed):
+            await waiting
+        routes.gate.set()
+
+
+async def test_an_error_of_a_route_comes_once_across_a_cut(server: Server[commands.Bot]) -> None:
+    entered, gate = asyncio.Event(), asyncio.Event()
+
+    @server.route()
+    async def fails(request: Any) -> None:
+        entered.set()
+        await gate.wait()
+        raise RouteError(5, "as it should")
+
+    async with (
+        Proxy(server.port) as proxy,
+        ClientSession(port=proxy.port, secret_key=KEY, limits=QUICK) as session,
+    ):
+        waiting = asyncio.create_task(session.request("fails"))
+        await asyncio.wait_for(entered.wait(), 5)
+        proxy.cut()
+        gate.set()
+        with pytest.raises(RouteError, match="as it should"):
+            await waiting
