@@ -14,6 +14,7 @@ from msgspec import UNSET, Raw, UnsetType
 
 from discord_tools.ipc._version import __version__
 from discord_tools.ipc.errors import (
+    ConnectError,
     ConnectionLost,
     IPCError,
     ProtocolError,
@@ -42,6 +43,7 @@ __all__ = ("Conversation", "Pending")
 log = logging.getLogger(__name__)
 
 AGENT: Final = f"ipc-client/{__version__} python/{sys.version_info.major}.{sys.version_info.minor}"
+_NO_PARAMS: Final = Raw(b"{}")
 _NO_ROUTES: Final = ErrorObject(-32601, "this side has no routes")
 
 
@@ -71,9 +73,15 @@ class Pending(Protocol):
 class _Request(asyncio.Future[Answered]):
     """A request that waits for its answer."""
 
-    number: int = 0
-    endpoint: str = ""
-    params: Raw = Raw(b"{}")
+    __slots__ = ("deadline", "endpoint", "number", "params", "timer")
+
+    def __init__(self, *, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop=loop)
+        self.number: int = 0
+        self.endpoint: str = ""
+        self.params: Raw = _NO_PARAMS
+        self.deadline: float = 0.0
+        self.timer: asyncio.TimerHandle | None = None
 
     def answered(self, answer: Answered) -> None:
         if not self.done():
@@ -110,7 +118,10 @@ class Conversation:
         self._peer = self._new_peer(limits.message_bytes)
         self._token: str | None = None
         self._link: Link | None = None
+        self._loop = asyncio.get_running_loop()
         self._slots = _Slots()
+        self._timed: dict[_Request, None] = {}
+        self._sweeper: asyncio.TimerHandle | None = None
         self._leaving = False
         #: Set while the connection is there and the bot is ready.
         self.ready: asyncio.Event = asyncio.Event()
@@ -139,41 +150,57 @@ class Conversation:
         RemoteError
             The other side answered with an error.
         """
-        loop = asyncio.get_running_loop()
-        request = _Request(loop=loop)
+        if seconds is not None and seconds <= 0:
+            raise RequestTimeout(endpoint, self._timeout or seconds)  # nobody would wait for it
+        request = _Request(loop=self._loop)
         request.endpoint, request.params = endpoint, params
-        timer = (
-            None if seconds is None else loop.call_later(seconds, _expire, request, self._timeout or seconds)
-        )
+        headers = UNSET if seconds is None else self._limit(request, seconds)
         slots = self._slots
         try:
             if not slots.take():
                 await slots.wait(request)
             try:
-                answer = await self._answer(request, params, seconds)
+                self._peer.call(endpoint, params, request, headers=headers)
+                self._wake()
+                answer = await request
+            except (asyncio.CancelledError, RequestTimeout):
+                self._peer.forget(request.number)
+                self._wake()
+                raise
             finally:
                 slots.give()
         finally:
-            if timer is not None:
-                timer.cancel()
+            self._timed.pop(request, None)
+            if request.timer is not None:
+                request.timer.cancel()
         if answer.error is not UNSET:
             raise error_of(endpoint, answer.error)
         return answer.result
 
-    async def _answer(self, request: _Request, params: Raw, seconds: float | None) -> Answered:
-        headers: dict[str, Any] | UnsetType = UNSET
-        if seconds is not None and self._timeout is not None and seconds < 0.9 * self._timeout:
-            headers = {
-                "timeout": seconds
-            }  # it waited for a connection, so less is left than the hello promised
-        self._peer.call(request.endpoint, params, request, headers=headers)
-        self._wake()
-        try:
-            return await request
-        except (asyncio.CancelledError, RequestTimeout):
-            self._peer.forget(request.number)
-            self._wake()
-            raise
+    def _limit(self, request: _Request, seconds: float) -> dict[str, Any] | UnsetType:
+        """Gives a request its time. Returns what the server has to know about that beyond the hello."""
+        request.deadline = self._loop.time() + seconds
+        if seconds != self._timeout:
+            # It waited for a connection, so less is left than the hello promised.
+            request.timer = self._loop.call_at(request.deadline, _expire, request, self._timeout or seconds)
+            return {"timeout": seconds}
+        self._timed[request] = None
+        if self._sweeper is None:
+            self._sweeper = self._loop.call_at(request.deadline, self._sweep)
+        return UNSET
+
+    def _sweep(self) -> None:
+        """Ends requests whose time is over. They have the same time each, so the oldest come first and one timer
+        serves all of them: a timer each costs a tenth of a small request.
+        """
+        self._sweeper = None
+        now = self._loop.time()
+        for request in tuple(self._timed):
+            if request.deadline > now:
+                self._sweeper = self._loop.call_at(request.deadline, self._sweep)
+                return
+            del self._timed[request]
+            _expire(request, self._timeout or 0.0)
 
     def open(self, pending: Pending, params: Raw, credit: int) -> None:
         """Calls for a stream.
@@ -196,15 +223,17 @@ class Conversation:
         self._peer.forget(pending.number)
         self._wake()
 
-    def give_up(self) -> None:
-        """Ends the requests that may have been sent: the connection has been gone for too long.
+    def give_up(self, error: ConnectError) -> None:
+        """Ends the requests: the connection has been gone for too long. Those that were never sent get ``error``.
 
         Streams and subscriptions wait on, since nothing of them is lost yet.
         """
-        for pending in self._peer.sent_calls():
+        self._slots.end(error)
+        unsent, sent = self._peer.unsent_calls(), self._peer.sent_calls()
+        for pending, why in (*((one, error) for one in unsent), *((one, None) for one in sent)):
             if isinstance(pending, _Request):
                 self._peer.forget(pending.number)
-                pending.lost(ConnectionLost(pending.endpoint))
+                pending.lost(why or ConnectionLost(pending.endpoint))
 
     # -- connections
 
@@ -264,11 +293,16 @@ class Conversation:
         """Takes leave, closes the connection, and ends everything that waits."""
         self._leaving = True
         if self._link is not None:
-            self._peer.bye()
-            await self._link.close(NORMAL, "the session is closed", seconds=self._limits.close)
+            reason = "the session is closed"
+            self._peer.bye(reason)
+            await self._link.close(NORMAL, reason, seconds=self._limits.close)
 
     def end(self, error: IPCError) -> None:
         """Ends everything that waits."""
+        self._look()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            self._sweeper = None
         unsent, maybe = self._peer.abandon()
         self._token = None  # what is answered to these calls from now on would belong to nobody
         for pending in (*unsent, *maybe):
@@ -281,6 +315,7 @@ class Conversation:
 
     def _begin(self, welcome: Welcome) -> None:
         """Begins a new conversation with what the old one left: the other side has lost it."""
+        self._look()
         unsent, maybe = self._peer.abandon()
         self._peer = self._new_peer(welcome.limits.message_bytes)
         idempotent = frozenset(welcome.idempotent)
@@ -303,6 +338,11 @@ class Conversation:
     def _set_ready(self, ready: bool) -> None:
         (self.ready.set if ready else self.ready.clear)()
 
+    def _look(self) -> None:
+        """Looks at what the last connection brought and had no time for."""
+        while (event := self._peer.next_event()) is not None:
+            self._handle(event)
+
     def _handle(self, event: Event) -> None:
         if isinstance(event, Answered):
             event.context.answered(event)
@@ -313,6 +353,7 @@ class Conversation:
         elif isinstance(event, ByeReceived):
             log.info("The bot takes leave: %s", event.reason)
             self._leaving = True
+            self._slots.hold()
         elif isinstance(event, Violated):
             log.warning("The bot broke the protocol: %s", event.reason)
             if event.fatal:
@@ -327,16 +368,22 @@ class _Slots:
     def __init__(self) -> None:
         self._free = 1
         self._size = 1
+        self._held = False
         self._queue: deque[tuple[asyncio.Future[None], _Request]] = deque()
 
+    def hold(self) -> None:
+        """Gives no more places, until the next connection tells how many there are."""
+        self._held = True
+
     def resize(self, size: int) -> None:
+        self._held = False
         self._free += size - self._size
         self._size = size
         self._admit()
 
     def take(self) -> bool:
         """Takes a place if there is one."""
-        if self._free <= 0:
+        if self._free <= 0 or self._held:
             return False
         self._free -= 1
         return True
@@ -357,8 +404,9 @@ class _Slots:
 
     def end(self, error: IPCError) -> None:
         """Ends whatever waits for a place."""
-        for _, request in self._queue:
-            request.lost(error)
+        for place, request in self._queue:
+            if not place.done():  # otherwise nobody waits there any more
+                request.lost(error)
         self._queue.clear()
 
     def give(self) -> None:
@@ -367,7 +415,7 @@ class _Slots:
         self._admit()
 
     def _admit(self) -> None:
-        while self._queue and self._free > 0:
+        while self._queue and self._free > 0 and not self._held:
             place, _ = self._queue.popleft()
             if not place.done():
                 self._free -= 1

@@ -50,10 +50,12 @@ class Dialer:
         return self._port if self._port is not None else self._found
 
     def failure(self, reason: str) -> ConnectError:
-        """An error that says where the bot was looked for. The port will be asked for again: the bot may have moved."""
-        error = ConnectError(self._host, self._multicast_port if self.port is None else self.port, reason)
+        """An error that says where the bot was looked for."""
+        return ConnectError(self._host, self._multicast_port if self.port is None else self.port, reason)
+
+    def forget(self) -> None:
+        """Asks for the port again next time: the bot may have moved."""
         self._found = None
-        return error
 
     async def dial(self, http: aiohttp.ClientSession) -> WebSocketTransport:
         """Makes one attempt to connect.

@@ -155,7 +155,7 @@ class Link:
                 for message in messages:
                     await send(message)
                     self._sending -= len(message)
-                self._sent.set()
+                    self._sent.set()
                 if self._ending and not peer.pending_bytes:
                     return
         except Closed:

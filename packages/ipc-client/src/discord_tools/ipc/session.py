@@ -379,13 +379,16 @@ class ClientSession:
         _encode(subscribe)
         return Subscription(self._connected, subscribe, self._limits.stream_items, self.timeout)
 
-    async def _call(self, endpoint: str, params: Raw) -> Raw:
+    def _call(self, endpoint: str, params: Raw) -> Coroutine[Any, Any, Raw]:
+        conversation = self._supervisor.conversation
+        if conversation is None or self._closed:
+            return self._call_once_connected(endpoint, params)
+        return conversation.call(endpoint, params, None if self.timeout == math.inf else self.timeout)
+
+    async def _call_once_connected(self, endpoint: str, params: Raw) -> Raw:
         if self._closed:
             raise SessionClosed
         timeout = None if self.timeout == math.inf else self.timeout
-        conversation = self._supervisor.conversation
-        if conversation is not None:
-            return await conversation.call(endpoint, params, timeout)
         loop = asyncio.get_running_loop()
         began = loop.time()
         wait = self.connect_timeout if timeout is None else min(self.connect_timeout, timeout)
@@ -415,6 +418,8 @@ class ClientSession:
 
 def _name(route: Any) -> str:
     name = str(route)
+    if name.isascii():
+        return name
     try:
         name.encode()
     except UnicodeEncodeError as error:

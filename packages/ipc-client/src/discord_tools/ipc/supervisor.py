@@ -117,7 +117,7 @@ class Supervisor:
             left = None if end is None else end - loop.time()
             done, _ = await asyncio.wait((self.start(),), timeout=left)
             if not done:
-                raise self._unreachable(seconds or 0)
+                raise self._unreachable(seconds or 0) from self._failure
             done.pop().result()
         return conversation
 
@@ -160,7 +160,7 @@ class Supervisor:
                 (log.debug if self._closed else log.info if closed.clean else log.warning)(
                     "Lost the bot at port %s: %s", self._dialer.port, closed.reason
                 )
-                self._giving_up = loop.call_later(self._patience, conversation.give_up)
+                self._giving_up = loop.call_later(self._patience, self._give_up, conversation)
                 # A server that accepts and hangs up at once deserves the same pauses as one that refuses.
                 attempt = 0 if conversation.received > received else attempt + 1
             except ConnectError as error:
@@ -197,7 +197,9 @@ class Supervisor:
                 await transport.send(conversation.hello())
                 conversation.welcomed(await transport.receive())
         except (Closed, TimeoutError) as error:
-            raise self._dialer.failure("the connection ended before the server said hello") from error
+            failure = self._dialer.failure("the connection ended before the server said hello")
+            self._dialer.forget()
+            raise failure from error
 
     def _succeed(self) -> None:
         self._failure = None
@@ -209,6 +211,9 @@ class Supervisor:
         if self._connected is not None and not self._connected.done():
             self._connected.set_result(None)
         self._connected = asyncio.get_running_loop().create_future()
+
+    def _give_up(self, conversation: Conversation) -> None:
+        conversation.give_up(self._unreachable(self._patience))
 
     def _fail(self, error: IPCError) -> None:
         connected = self._connected

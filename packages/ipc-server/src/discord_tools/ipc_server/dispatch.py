@@ -22,7 +22,7 @@ from discord_tools.ipc.errors import (
     UnknownEndpoint,
 )
 from discord_tools.ipc_server.request import Call, Request
-from discord_tools.ipc_server.routes import Route, RouteTable
+from discord_tools.ipc_server.routes import Route, RouteTable, normal
 
 __all__ = ("Dispatcher", "IncomingCall")
 
@@ -60,7 +60,7 @@ class Dispatcher:
         """Dispatches an event of discord.py. Does nothing before the client has a loop and after it was closed."""
         # Before log-in and after close the attribute is a sentinel of discord.py, and dispatching would raise.
         loop: Any = self._client.loop
-        if self._is_heard(event) and isinstance(loop, asyncio.AbstractEventLoop):
+        if isinstance(loop, asyncio.AbstractEventLoop):
             try:
                 self._client.dispatch(event, *args)
             except Exception:
@@ -70,65 +70,58 @@ class Dispatcher:
     def _is_heard(self, event: str) -> bool:
         """Whether anybody may listen. Dispatching to nobody would cost as much as all the rest of a small call."""
         client: Any = self._client
+        name = "on_" + event
         # What wait_for() waits for is known to discord.py alone; without its table, or with a dispatch of the user's
         # own, everything is dispatched.
-        if not self._plain or "dispatch" in vars(client) or event in getattr(client, "_listeners", (event,)):
-            return True
-        return self._has_listeners(event)
-
-    def _has_listeners(self, event: str) -> bool:
-        name = "on_" + event
-        return hasattr(self._client, name) or name in getattr(self._client, "extra_events", ())
+        return (
+            not self._plain
+            or event in getattr(client, "_listeners", (event,))
+            or hasattr(client, name)
+            or name in getattr(client, "extra_events", ())
+            or "dispatch" in vars(client)
+        )
 
     async def handle(self, call: IncomingCall) -> None:
         """Runs one call to its end. It is settled afterwards, whatever happens."""
         request = Request.of(call, asyncio.get_running_loop())
-        self.emit("raw_ipc_request", request)
-        route = self._routes.find(call.endpoint)
-        if route is None:
-            log.warning("A client asked for the unknown endpoint %.200r", call.endpoint)
-            call.fail(UnknownEndpoint("there is no such endpoint"))
-            request.finish()
-            return
-        try:
-            await self._run(route, request, call)
-        finally:
-            request.finish()
-
-    async def _run(self, route: Route[Any], request: Request, call: IncomingCall) -> None:
         called = False
         try:
-            if route.streams != call.streams:
-                raise InvalidRequest(_WRONG_KIND[route.streams])
-            if self._has_listeners("raw_ipc_request"):
+            if self._is_heard("raw_ipc_request"):
+                self.emit("raw_ipc_request", request)
                 # Listeners begin in the next turn of the loop, and they come before the route.
                 await asyncio.sleep(0)
+            route = self._routes.find(call.endpoint)
+            if route is None:
+                log.warning("A client asked for the unknown endpoint %.200r", call.endpoint)
+                raise UnknownEndpoint("there is no such endpoint")
+            if route.streams != call.streams:
+                raise InvalidRequest(_WRONG_KIND[route.streams])
             arguments = self._arguments(route, request, call)
             called = True
             if route.streams:
                 value = await self._stream(route(request, **arguments), call)
             else:
                 value = await route(request, **arguments)
-            if not request.is_done():
-                if not call.settled:  # otherwise nobody waits any more: the caller, or the deadline, ended it
-                    await request.respond(value)
-            elif value is not None:
-                raise AlreadyResponded(call.endpoint)
+            if request.is_done():
+                if value is not None:
+                    raise AlreadyResponded(call.endpoint)
+            elif not call.settled:  # otherwise nobody waits any more: the caller, or the deadline, ended it
+                await call.send_json(value)
         except asyncio.CancelledError:
             if not call.settled:
                 call.fail(Cancelled("the route was cancelled"))
         except RemoteError as error:
             # One with an endpoint came from another bot, whose caller this route is: not meant for ours.
             if error.endpoint is None and not call.settled:
-                log.debug("Route %s answered with an error: %.500s", route.name, error)
-                self._answer(route, request, call, error)
+                log.debug("Route %.200s is answered with an error: %.500s", call.endpoint, error)
+                self._answer(request, call, error)
             else:
-                self._failed(route, request, call, error)
+                self._failed(request, call, error)
         except Exception as error:
-            self._failed(route, request, call, error)
+            self._failed(request, call, error)
         finally:
-            if called:
-                request.finish()
+            request.finish()
+            if called and self._is_heard("ipc_request_completion"):
                 self.emit("ipc_request_completion", request)
 
     async def _stream(self, items: AsyncGenerator[Any, None], call: IncomingCall) -> None:
@@ -145,18 +138,18 @@ class Dispatcher:
             return {}
         return route.signature.bind(call.params, self._client)
 
-    def _answer(self, route: Route[Any], request: Request, call: IncomingCall, error: RemoteError) -> None:
+    def _answer(self, request: Request, call: IncomingCall, error: RemoteError) -> None:
         try:
             call.fail(error)
         except TooLarge as problem:
             call.fail(problem)
         except Exception as problem:
             # Its data, or its text, cannot be written as JSON.
-            self._failed(route, request, call, problem)
+            self._failed(request, call, problem)
 
-    def _failed(self, route: Route[Any], request: Request, call: IncomingCall, error: Exception) -> None:
+    def _failed(self, request: Request, call: IncomingCall, error: Exception) -> None:
         number = secrets.token_hex(4)
-        log.error("Route %s failed (error id %s)", route.name, number, exc_info=error)
+        log.error("Route %.200s failed (error id %s)", normal(call.endpoint), number, exc_info=error)
         call.fail(
             RouteFailed(f"the route failed; the bot's log has more under {number}", data={"error_id": number})
         )

@@ -16,6 +16,10 @@ __all__ = ("Call", "Request")
 _data: msgspec.json.Decoder[dict[str, Any] | list[Any]] = msgspec.json.Decoder(dict[str, Any] | list[Any])
 
 
+#: Stands for data that nobody has looked at.
+_NOT_YET: Mapping[str, Any] = {}
+
+
 class Sink(Protocol):
     """Where an answer goes. A WebSocket of aiohttp is one, too."""
 
@@ -89,7 +93,7 @@ class Request(Mapping[str, Any]):
         headers: Mapping[str, Any],
         loop: asyncio.AbstractEventLoop,
     ) -> None:
-        self._data: Mapping[str, Any] | None = data
+        self._data: Mapping[str, Any] = data
         self._params: bytes = b"{}"
         self._ws: Sink | None = ws
         self._loop = loop
@@ -105,14 +109,13 @@ class Request(Mapping[str, Any]):
 
         :meta private:
         """
-        request = cls({}, call, call.endpoint, call.headers, loop)
-        request._data = None
+        request = cls(_NOT_YET, call, call.endpoint, call.headers, loop)
         request._params = call.params
         request._deadline = call.deadline
         return request
 
     def _mapping(self) -> Mapping[str, Any]:
-        if self._data is None:
+        if self._data is _NOT_YET:
             try:
                 data = _data.decode(self._params)
             except (msgspec.DecodeError, UnicodeError, RecursionError) as error:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Collection
-from typing import Any
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, Final
 
 import msgspec
 from msgspec import UNSET, Raw
 
 from discord_tools.ipc._version import __version__
-from discord_tools.ipc.errors import InvalidRequest
-from discord_tools.ipc.limits import ServerLimits
+from discord_tools.ipc.errors import ErrorCodes, InvalidRequest
+from discord_tools.ipc.limits import PACK_BYTES, ServerLimits
 from discord_tools.ipc.transports.base import GOING_AWAY, PROTOCOL_ERROR, Closed, Transport
-from discord_tools.ipc.wire.codec import Malformed, Unreadable, decode, encode
+from discord_tools.ipc.wire.codec import Malformed, Unreadable, decode, encode, pack
 from discord_tools.ipc.wire.frames import HELLO, ErrorObject, Frame, Grants, Hello, Id, Welcome
 from discord_tools.ipc_server.conversation import Conversation
 
@@ -24,6 +24,9 @@ __all__ = ("Sessions",)
 log = logging.getLogger(__name__)
 
 AGENT = f"ipc-server/{__version__}"
+
+#: So many calls in place of a hello are answered, each under its id; a message may hold 100,000 of them.
+MAX_REFUSED: Final = 16
 
 
 class Sessions:
@@ -167,9 +170,11 @@ class Sessions:
         return encode(Frame("2.0", number, result=Raw(encode(welcome))))
 
     async def _turn_away(self, transport: Transport, error: InvalidHello) -> None:
-        frame = Frame("2.0", error.number, error=ErrorObject(InvalidRequest.code, str(error)))
+        said = ErrorObject(error.code, str(error))
+        frames = [encode(Frame("2.0", number, error=said)) for number in error.numbers]
         try:
-            await transport.send(encode(frame))
+            for message in pack(frames, PACK_BYTES):
+                await transport.send(message)
         except Closed:
             return
         await transport.close(PROTOCOL_ERROR, str(error))
@@ -178,20 +183,23 @@ class Sessions:
 class InvalidHello(Exception):
     """The first message of a client is no hello."""
 
-    def __init__(self, reason: str, number: Id = None) -> None:
+    def __init__(self, reason: str, numbers: Sequence[Id] = (None,), code: int = InvalidRequest.code) -> None:
         super().__init__(reason)
-        self.number: Id = number
+        #: Whose calls are refused by this.
+        self.numbers: Sequence[Id] = numbers
+        self.code: int = code
 
 
 def _hello(message: bytes | str) -> tuple[Id, Hello]:
     try:
         frames = decode(message)
     except Unreadable as error:
-        raise InvalidHello(f"the message is not JSON: {error}") from None
+        raise InvalidHello(f"the message is not JSON: {error}", code=ErrorCodes.PARSE_ERROR) from None
     frame = frames[0] if len(frames) == 1 else None
     if frame is None or isinstance(frame, Malformed) or frame.id is UNSET or frame.method != HELLO:
-        raise InvalidHello(f"the first message must be one call of {HELLO}")
+        calls = [one.id for one in frames if isinstance(one, Frame) and one.id is not UNSET]
+        raise InvalidHello(f"the first message must be one call of {HELLO}", calls[:MAX_REFUSED] or (None,))
     try:
         return frame.id, msgspec.json.decode(b"{}" if frame.params is UNSET else frame.params, type=Hello)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise InvalidHello(f"bad parameters of {HELLO}: {error}", frame.id) from None
+        raise InvalidHello(f"bad parameters of {HELLO}: {error}", (frame.id,)) from None

@@ -232,6 +232,11 @@ class Peer:
         """The contexts of our calls that have no answer and may have been received."""
         return [context for number, context in self._waiting.items() if number not in self._fresh]
 
+    def unsent_calls(self) -> list[Any]:
+        """The contexts of our calls that were never sent."""
+        # The other side may have answered such a call all the same: numbers can be guessed.
+        return [self._waiting[number] for number in self._fresh if number in self._waiting]
+
     def abandon(self) -> tuple[list[Any], list[Any]]:
         """Gives up all of our calls because the other side has lost the conversation.
 
@@ -240,8 +245,7 @@ class Peer:
         Tuple[list, list]
             The contexts of those that were never sent, and of those that may have been received.
         """
-        sent = self.sent_calls()
-        unsent = [self._waiting[number] for number in self._fresh]
+        sent, unsent = self.sent_calls(), self.unsent_calls()
         self._waiting.clear()
         self._fresh.clear()
         return unsent, sent
