@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import Any
 
 import pytest
 from discord.ext import commands
 
 from discord_tools.ipc import Request, RouteError, ServerLimits
-from discord_tools.ipc.wire.frames import CANCEL, HELLO, Cancel
+from discord_tools.ipc.transports.base import Closed
+from discord_tools.ipc.wire.frames import CANCEL, Cancel
 from discord_tools.ipc.wire.peer import ByeReceived
 from test_server.talk import Failed, talking, until
 
@@ -23,86 +23,16 @@ async def forever(started: asyncio.Event, cancelled: asyncio.Event) -> None:
         cancelled.set()
 
 
-# -- the hello
+# -- calls
 
 
-async def test_the_hello_tells_what_the_server_grants(bot: commands.Bot) -> None:
-    limits = ServerLimits(calls=7, message_bytes=12345, heartbeat=3.5)
-    async with talking(bot, limits, hello=False, ready=False) as talk:
-        welcome = await talk.hello()
-    assert welcome.pop("server").startswith("ipc-server/")
-    assert welcome == {"heartbeat": 3.5, "limits": {"calls": 7, "message_bytes": 12345}, "ready": False}
-
-
-async def test_the_hello_tells_that_the_bot_is_ready(bot: commands.Bot) -> None:
-    async with talking(bot, hello=False, ready=True) as talk:
-        assert (await talk.hello())["ready"] is True
-
-
-async def test_a_call_before_the_hello_is_refused_and_ends_the_conversation(bot: commands.Bot) -> None:
-    async with talking(bot, hello=False) as talk:
-        with pytest.raises(Failed) as caught:
-            await talk.call("/anything")
-        closed = await talk.ended()
-    assert caught.value.code == -32600
-    assert "1002" in closed.reason
-
-
-async def test_each_of_many_calls_before_the_hello_is_refused(bot: commands.Bot) -> None:
-    async with talking(bot, hello=False) as talk:
-        answers = [talk.send("/anything")[1] for _ in range(3)]
-        results = await asyncio.wait_for(asyncio.gather(*answers, return_exceptions=True), 5)
-        await talk.ended()
-    assert [getattr(result, "code", None) for result in results] == [-32600] * 3
-
-
-@pytest.mark.parametrize("params", [{}, {"client": 5}, [1], {"client": "x", "timeout": "soon"}])
-async def test_a_hello_that_is_none_ends_the_conversation(bot: commands.Bot, params: Any) -> None:
-    async with talking(bot, hello=False) as talk:
-        with pytest.raises(Failed) as caught:
-            await talk.call(HELLO, params)
-        closed = await talk.ended()
-    assert caught.value.code == -32600
-    assert "1002" in closed.reason
-
-
-async def test_a_client_that_says_no_hello_in_time_is_hung_up_on(bot: commands.Bot) -> None:
-    async with talking(bot, ServerLimits(handshake=0.01), hello=False) as talk:
-        closed = await talk.ended()
-    assert "no hello in time" in closed.reason
-
-
-async def test_a_client_that_said_hello_in_time_stays(bot: commands.Bot) -> None:
-    passed = asyncio.Event()
-    async with talking(bot, ServerLimits(handshake=0.01)) as talk:
-        asyncio.get_running_loop().call_later(0.02, passed.set)
-        await passed.wait()
-        assert (await talk.hello())["ready"] is True
-
-
-async def test_a_client_that_left_before_its_hello_is_forgotten(
-    bot: commands.Bot, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO)
-    passed = asyncio.Event()
-    async with talking(bot, ServerLimits(handshake=0.01), hello=False) as talk:
-        await talk.transport.close()
-        await talk.ended()
-        asyncio.get_running_loop().call_later(0.02, passed.set)
-        await passed.wait()
-    assert "said no hello" not in caplog.text
-
-
-@pytest.mark.parametrize("method", ["rpc.discover", "rpc.hello2", "rpc."])
+@pytest.mark.parametrize("method", ["rpc.hello", "rpc.hello2", "rpc.subscribe", "rpc."])
 async def test_other_methods_of_the_protocol_are_unknown(bot: commands.Bot, method: str) -> None:
     async with talking(bot) as talk:
         with pytest.raises(Failed) as caught:
             await talk.call(method)
-        assert (await talk.hello())["ready"] is True
+        assert await talk.goes_on()
     assert caught.value.code == -32601
-
-
-# -- calls
 
 
 async def test_a_call_gets_the_answer_of_its_route(bot: commands.Bot) -> None:
@@ -120,13 +50,9 @@ async def test_a_call_without_parameters_has_no_data(bot: commands.Bot) -> None:
 
     async with talking(bot, hello=False) as talk:
         talk.route(keys)
-        for frame in (
-            b'{"jsonrpc":"2.0","id":1,"method":"rpc.hello","params":{"client":"x"}}',
-            b'{"jsonrpc":"2.0","id":2,"method":"keys"}',
-        ):
-            await talk.transport.send(frame)
-        await until(lambda: len(talk.complaints) == 2)  # this peer knows nothing of these ids
-    assert "the id 2 belongs to no call" in talk.complaints[1]
+        await talk.greet()
+        await talk.say({"jsonrpc": "2.0", "id": 2, "method": "keys"})
+        assert await talk.hear() == [{"jsonrpc": "2.0", "id": 2, "result": []}]
 
 
 async def test_calls_run_at_the_same_time(bot: commands.Bot) -> None:
@@ -195,9 +121,9 @@ async def test_a_cancelled_call_ends_its_handler(bot: commands.Bot) -> None:
 
     async with talking(bot) as talk:
         talk.route(wait)
-        number, _ = talk.send("wait")
+        answer = talk.send("wait")
         await started.wait()
-        talk.peer.forget(number)
+        talk.peer.forget(answer.number)
         talk.link.wake()
         await asyncio.wait_for(cancelled.wait(), 5)
 
@@ -216,9 +142,9 @@ async def test_a_cancelled_call_is_answered_even_where_its_handler_goes_on(bot: 
 
     async with talking(bot) as talk:
         talk.route(stubborn)
-        number, answer = talk.send("stubborn")
+        answer = talk.send("stubborn")
         await started.wait()
-        talk.peer.notify(CANCEL, Cancel(number))
+        talk.peer.notify(CANCEL, Cancel(answer.number))
         talk.link.wake()
         with pytest.raises(Failed) as caught:
             await asyncio.wait_for(answer, 5)
@@ -239,16 +165,19 @@ async def test_calls_that_are_cancelled_in_the_message_that_makes_them_leave_not
         talk.route(wait)
         talk.route(quick)
         for _ in range(8):
-            number, _ = talk.send("wait")
-            talk.peer.forget(number)  # leaves in the same message
+            answer = talk.send("wait")
+            talk.peer.notify(CANCEL, Cancel(answer.number))  # leaves in the same message
+            with pytest.raises(Failed) as caught:
+                await asyncio.wait_for(answer, 5)
+            assert caught.value.code == -32006
             assert await talk.call("quick") == 1
 
 
 async def test_an_unknown_call_is_cancelled_without_effect(bot: commands.Bot) -> None:
     async with talking(bot) as talk:
         talk.peer.notify(CANCEL, Cancel(4711))
-        talk.link.wake()
-        assert (await talk.hello())["ready"] is True
+        assert await talk.goes_on()
+        assert talk.complaints == []
 
 
 async def test_a_call_ends_with_the_deadline_of_the_server(bot: commands.Bot) -> None:
@@ -278,19 +207,116 @@ async def test_a_call_ends_with_the_timeout_of_the_client(bot: commands.Bot, tim
     assert caught.value.code == -32005
 
 
-async def test_a_client_cannot_ask_for_more_time_than_the_server_gives(bot: commands.Bot) -> None:
+@pytest.mark.parametrize(("timeout", "seconds"), [(1000, 9), (4, 4), (None, 9)])
+async def test_a_client_cannot_ask_for_more_time_than_the_server_gives(
+    bot: commands.Bot, timeout: float | None, seconds: float
+) -> None:
     async def left(request: Request) -> float | None:
         return request.deadline
 
     async with talking(bot, ServerLimits(call_seconds=9), hello=False) as talk:
         talk.route(left)
-        await talk.hello(timeout=1000)
-        assert 8 < await talk.call("left") <= 9
-        await talk.hello(timeout=4)
-        assert 3 < await talk.call("left") <= 4
+        await talk.hello(timeout=timeout)
+        assert seconds - 1 < await talk.call("left") <= seconds
+        assert seconds - 1 < await talk.call("left", headers={"timeout": 1000}) <= seconds
 
 
-async def test_a_lost_connection_cancels_the_handlers(bot: commands.Bot) -> None:
+async def test_a_call_ends_with_the_time_that_it_names_itself_and_no_other_does(bot: commands.Bot) -> None:
+    started: list[asyncio.Event] = []
+
+    async def wait(request: Request) -> None:
+        cancelled = asyncio.Event()
+        started.append(cancelled)
+        await forever(asyncio.Event(), cancelled)
+
+    async with talking(bot) as talk:
+        talk.route(wait)
+        other = talk.send("wait")
+        await until(lambda: started)
+        with pytest.raises(Failed) as caught:
+            await talk.call("wait", headers={"timeout": 0.01})
+        assert caught.value.code == -32005
+        await asyncio.wait_for(started[1].wait(), 5)
+        assert not other.done()
+        assert not started[0].is_set()
+
+
+@pytest.mark.parametrize("timeout", [0, -5])
+async def test_a_call_whose_time_is_over_does_not_start(bot: commands.Bot, timeout: float) -> None:
+    async def never(request: Request) -> None:
+        raise AssertionError("must not run")
+
+    async with talking(bot) as talk:
+        talk.route(never)
+        with pytest.raises(Failed) as caught:
+            await talk.call("never", headers={"timeout": timeout})
+    assert caught.value.code == -32005
+
+
+async def test_one_timer_ends_each_of_many_calls_in_its_time(bot: commands.Bot) -> None:
+    started: list[float] = []
+    ended: list[float] = []
+    loop = asyncio.get_running_loop()
+
+    async def wait(request: Request) -> None:
+        started.append(loop.time())
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(loop.time())
+
+    async with talking(bot, ServerLimits(call_seconds=0.05)) as talk:
+        talk.route(wait)
+        answers: list[Any] = []
+        for n in range(1, 4):
+            answers.append(talk.send("wait"))
+            await until(lambda n=n: len(started) == n)
+            passed = asyncio.Event()
+            loop.call_later(0.02, passed.set)
+            await passed.wait()
+        results = await asyncio.wait_for(asyncio.gather(*answers, return_exceptions=True), 5)
+    assert [getattr(result, "code", None) for result in results] == [-32005] * 3
+    assert all(end - start >= 0.045 for start, end in zip(started, ended, strict=True))
+
+
+# -- lost connections
+
+
+async def test_a_client_that_stays_away_loses_its_handlers(bot: commands.Bot) -> None:
+    started, cancelled = asyncio.Event(), asyncio.Event()
+
+    async def wait(request: Request) -> None:
+        await forever(started, cancelled)
+
+    async with talking(bot, ServerLimits(resume_seconds=0.01)) as talk:
+        talk.route(wait)
+        talk.send("wait")
+        await started.wait()
+        await talk.transport.close(1006)
+        await talk.ended()
+        assert not cancelled.is_set()
+        await asyncio.wait_for(cancelled.wait(), 5)
+
+
+async def test_a_handler_goes_on_while_its_client_is_away(bot: commands.Bot) -> None:
+    started, go, finished = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def wait(request: Request) -> None:
+        started.set()
+        await go.wait()
+        finished.set()
+
+    async with talking(bot) as talk:
+        talk.route(wait)
+        talk.send("wait")
+        await started.wait()
+        await talk.transport.close(1006)
+        await talk.ended()
+        go.set()
+        await asyncio.wait_for(finished.wait(), 5)
+
+
+async def test_a_client_that_takes_its_leave_loses_its_handlers_at_once(bot: commands.Bot) -> None:
     started, cancelled = asyncio.Event(), asyncio.Event()
 
     async def wait(request: Request) -> None:
@@ -300,28 +326,32 @@ async def test_a_lost_connection_cancels_the_handlers(bot: commands.Bot) -> None
         talk.route(wait)
         talk.send("wait")
         await started.wait()
-        await talk.transport.close(1006)
+        talk.peer.bye()
+        await talk.link.close(1000, "done")
         await talk.ended()
-    assert cancelled.is_set()
+        await asyncio.wait_for(cancelled.wait(), 5)
+    assert talk.conversation.over
 
 
-async def test_a_lost_connection_ends_handlers_that_go_on_after_their_answer(bot: commands.Bot) -> None:
+async def test_a_client_that_stays_away_ends_handlers_that_go_on_after_their_answer(
+    bot: commands.Bot,
+) -> None:
     started, cancelled = asyncio.Event(), asyncio.Event()
 
     async def answer_early(request: Request) -> None:
         await request.respond(1)
         await forever(started, cancelled)
 
-    async with talking(bot) as talk:
+    async with talking(bot, ServerLimits(resume_seconds=0)) as talk:
         talk.route(answer_early)
         assert await talk.call("answer_early") == 1
         await started.wait()
         await talk.transport.close(1006)
         await talk.ended()
-    assert cancelled.is_set()
+        await asyncio.wait_for(cancelled.wait(), 5)
 
 
-async def test_a_handler_that_ignores_a_lost_connection_is_waited_for_only_so_long(
+async def test_a_handler_that_ignores_the_end_is_waited_for_only_so_long(
     bot: commands.Bot, caplog: pytest.LogCaptureFixture
 ) -> None:
     started, go = asyncio.Event(), asyncio.Event()
@@ -334,12 +364,13 @@ async def test_a_handler_that_ignores_a_lost_connection_is_waited_for_only_so_lo
             except asyncio.CancelledError:
                 continue
 
-    async with talking(bot, ServerLimits(grace=0.01)) as talk:
+    async with talking(bot, ServerLimits(grace=0.01, resume_seconds=0)) as talk:
         talk.route(stubborn)
         talk.send("stubborn")
         await started.wait()
         await talk.transport.close(1006)
         await talk.ended()
+        await until(lambda: "Still running" in caplog.text)
         go.set()
     assert "Still running after 0.01 s: stubborn" in caplog.text
 
@@ -395,6 +426,9 @@ async def test_an_answer_larger_than_a_message_is_an_error_to_its_caller_only(bo
 
 # -- bad input
 
+BAD_DATA = (9, -32602)
+UNREADABLE = (None, -32700)
+
 
 @pytest.mark.parametrize(
     "message",
@@ -417,28 +451,49 @@ async def test_what_is_no_call_is_complained_about_and_the_conversation_goes_on(
     async with talking(bot) as talk:
         await talk.transport.send(message)
         await until(lambda: talk.complaints)
-        assert (await talk.hello())["ready"] is True
+        assert await talk.goes_on()
     assert "test broke the protocol" in caplog.text
 
 
 async def test_a_client_that_sends_only_rubbish_is_hung_up_on(bot: commands.Bot) -> None:
     async with talking(bot, hello=False) as talk:
-        for _ in range(16):
-            await talk.transport.send(b"rubbish")
+        await talk.greet()
+        await talk.say(*[b"rubbish"] * 16)
+        answers: list[Any] = []
+        while len(answers) < 16:
+            answers += await talk.hear()
+        assert {answer["error"]["code"] for answer in answers} == {-32700}
+        with pytest.raises(Closed) as caught:
+            await talk.hear()
         await asyncio.wait_for(talk.serving, 5)
+    assert caught.value.code == 1002
+    assert talk.conversation.over
 
 
-@pytest.mark.parametrize("params", ["17", '"text"', "null", "{", '{"a":\ud800}', "[" * 5000 + "]" * 5000])
-async def test_data_that_is_no_object_is_bad_data(bot: commands.Bot, params: str) -> None:
+@pytest.mark.parametrize(
+    ("params", "answers"),
+    [
+        ("17", [BAD_DATA]),
+        ('"text"', [BAD_DATA]),
+        ("null", [BAD_DATA]),
+        ("{", [UNREADABLE]),
+        ('{"a":\ud800}', [UNREADABLE]),
+        ("[" * 5000 + "]" * 5000, [BAD_DATA, UNREADABLE]),  # how deep is too deep is the interpreter's matter
+    ],
+)
+async def test_data_that_is_no_object_is_bad_data(
+    bot: commands.Bot, params: str, answers: list[tuple[int | None, int]]
+) -> None:
     async def anything(request: Request) -> None:
         raise AssertionError("must not run")
 
-    async with talking(bot) as talk:
+    async with talking(bot, hello=False) as talk:
         talk.route(anything)
+        await talk.greet()
         raw = params.encode(errors="surrogatepass")
-        await talk.transport.send(b'{"jsonrpc":"2.0","id":9,"method":"anything","params":' + raw + b"}")
-        await until(lambda: talk.complaints)  # an answer to id 9, which this peer did not ask
-    assert "object" in talk.complaints[0] or "id 9" in talk.complaints[0] or "reports" in talk.complaints[0]
+        await talk.say(b'{"jsonrpc":"2.0","id":9,"method":"anything","params":' + raw + b"}")
+        (answer,) = await talk.hear()
+    assert (answer["id"], answer["error"]["code"]) in answers
 
 
 # -- the end
@@ -454,7 +509,7 @@ async def test_draining_takes_leave_and_waits_for_calls_in_progress(bot: command
 
     async with talking(bot) as talk:
         talk.route(slow)
-        _, answer = talk.send("slow")
+        answer = talk.send("slow")
         await started.wait()
         draining = asyncio.create_task(talk.conversation.drain(()))
         await until(lambda: any(isinstance(event, ByeReceived) for event in talk.events))
@@ -492,7 +547,7 @@ async def test_closing_cancels_the_calls_and_tells_their_callers(bot: commands.B
 
     async with talking(bot) as talk:
         talk.route(wait)
-        _, answer = talk.send("wait")
+        answer = talk.send("wait")
         await started.wait()
         await talk.conversation.close(())
         with pytest.raises(Failed) as caught:
@@ -525,14 +580,3 @@ async def test_the_end_neither_waits_for_nor_cancels_the_calls_it_is_to_spare(bo
         assert not tasks[0].cancelled()
         go.set()
         await asyncio.wait_for(finished.wait(), 5)
-
-
-@pytest.mark.parametrize(("code", "level"), [(1000, logging.DEBUG), (1006, logging.INFO)])
-async def test_the_log_tells_a_leave_from_a_loss(
-    bot: commands.Bot, caplog: pytest.LogCaptureFixture, code: int, level: int
-) -> None:
-    caplog.set_level(logging.DEBUG)
-    async with talking(bot) as talk:
-        await talk.transport.close(code)
-        await talk.ended()
-    assert [r.levelno for r in caplog.records if "test has gone" in r.getMessage()] == [level]

@@ -177,7 +177,7 @@ async def test_a_call_that_is_cancelled_before_its_route_begins_does_not_begin_i
 
     async def cancel(request: Request) -> None:
         for task in asyncio.all_tasks():
-            if getattr(task.get_coro(), "__name__", "") == "_run_call":
+            if getattr(task.get_coro(), "__qualname__", "") == "Conversation._run":
                 task.cancel()
 
     bot.add_listener(cancel, "on_raw_ipc_request")
@@ -230,7 +230,7 @@ async def test_somebody_else_may_answer_while_the_route_waits(bot: commands.Bot)
 
     async with talking(bot) as talk:
         talk.route(delegate)
-        _, answer = talk.send("delegate")
+        answer = talk.send("delegate")
         await until(lambda: requests)
         await requests[0].respond("from elsewhere")
         assert await asyncio.wait_for(answer, 5) == "from elsewhere"
@@ -267,9 +267,9 @@ async def test_an_answer_after_the_caller_gave_up_is_an_error_of_the_route(bot: 
 
     async with talking(bot) as talk:
         talk.route(late)
-        number, _ = talk.send("late")
+        answer = talk.send("late")
         await started.wait()
-        talk.peer.forget(number)
+        talk.peer.forget(answer.number)
         talk.link.wake()
         assert await asyncio.wait_for(outcome, 5) is False
         await until(lambda: "ipc_request_completion" in heard.names)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from typing import Any
 
@@ -9,10 +10,11 @@ import discord
 import pytest
 from discord.ext import commands
 
-from discord_tools.ipc import Server
-from discord_tools.ipc_server.lifeline import lifeline
+from discord_tools.ipc import ClientSession, Request, Server, route
+from discord_tools.ipc_server.lifeline import Lifeline
 from loopback import TOKEN, LoopbackDiscord
 from loopback.bots import make_bot, running_bot
+from test_server.talk import until
 
 CLIENTS: list[type[discord.Client]] = [
     discord.Client,
@@ -128,16 +130,20 @@ async def test_ending_one_of_two_servers_leaves_the_other_tied(cls: type[discord
     assert not servers[1 - first].is_running()
 
 
-async def test_a_plain_client_has_its_own_close_back_when_the_server_ended() -> None:
-    async with make(discord.Client) as client:
+@every_client
+async def test_a_client_has_its_own_close_back_when_the_server_ended(cls: type[discord.Client]) -> None:
+    async with make(cls) as client:
         async with serve(client):
             assert "close" in vars(client)
         assert "close" not in vars(client)
 
 
-async def test_a_close_that_somebody_put_on_the_client_stays_and_is_called_once() -> None:
+@every_client
+async def test_a_close_that_somebody_put_on_the_client_stays_and_is_called_once(
+    cls: type[discord.Client],
+) -> None:
     called: list[str] = []
-    async with make(discord.Client) as client:
+    async with make(cls) as client:
         original = client.close
 
         async def own() -> None:
@@ -152,17 +158,18 @@ async def test_a_close_that_somebody_put_on_the_client_stays_and_is_called_once(
     assert called == ["own"]
 
 
-async def test_the_client_is_closed_even_where_the_end_of_the_server_fails() -> None:
+@every_client
+async def test_the_client_is_closed_even_where_the_end_of_the_server_fails(cls: type[discord.Client]) -> None:
     async def end() -> None:
         raise RuntimeError("the end failed")
 
-    async with make(discord.Client) as client:
-        line = lifeline(client, end)
-        await line.tie()
+    async with make(cls) as client:
+        line = Lifeline(client, end)
+        line.tie()
         with pytest.raises(RuntimeError, match="the end failed"):
             await client.close()
         assert client.is_closed()
-        await line.cut()
+        line.cut()
 
 
 @every_client
@@ -171,18 +178,40 @@ async def test_a_lifeline_that_was_never_tied_can_be_cut(cls: type[discord.Clien
         raise AssertionError("must not be called")
 
     async with make(cls) as client:
-        await lifeline(client, end).cut()
+        Lifeline(client, end).cut()
 
 
-async def test_removing_the_cog_of_the_server_ends_it(bot: commands.Bot) -> None:
-    server = serve(bot)
-    await server.start()
-    (name,) = bot.cogs
-    await bot.remove_cog(name)
-    assert not server.is_running()
+class Slow(commands.Cog):
+    """Works with something until it is taken away."""
+
+    def __init__(self) -> None:
+        self.started, self.go = asyncio.Event(), asyncio.Event()
+        self.has_it = True
+
+    async def cog_unload(self) -> None:
+        self.has_it = False
+
+    @route()
+    async def work(self, request: Request) -> bool:
+        self.started.set()
+        await self.go.wait()
+        return self.has_it
 
 
-async def test_the_cog_of_the_server_goes_with_it(bot: commands.Bot) -> None:
+async def test_a_call_in_progress_keeps_its_cog_until_it_is_answered(bot: commands.Bot) -> None:
+    cog = Slow()
+    await bot.add_cog(cog)
+    async with serve(bot) as server, ClientSession("127.0.0.1", server.port) as session:
+        request = asyncio.create_task(session.request("work"))
+        await cog.started.wait()
+        closing = asyncio.create_task(bot.close())
+        await until(lambda: not server.is_running())
+        cog.go.set()
+        assert await request is True
+        await closing
+    assert not cog.has_it
+
+
+async def test_a_bot_has_no_cog_of_the_servers(bot: commands.Bot) -> None:
     async with serve(bot):
-        assert len(bot.cogs) == 1
-    assert len(bot.cogs) == 0
+        assert dict(bot.cogs) == {}

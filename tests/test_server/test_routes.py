@@ -56,7 +56,8 @@ def test_the_parameters_of_route_are_those_of_the_reference() -> None:
     for decorator in (route, Server.route):
         parameters = [p for p in inspect.signature(decorator).parameters.values() if p.name != "self"]
         assert [(p.name, p.kind, repr(p.default)) for p in parameters] == [
-            ("name", inspect.Parameter.POSITIONAL_OR_KEYWORD, "...")
+            ("name", inspect.Parameter.POSITIONAL_OR_KEYWORD, "..."),
+            ("idempotent", inspect.Parameter.KEYWORD_ONLY, "False"),  # beyond the reference
         ]
 
 
@@ -188,8 +189,9 @@ def test_functions_and_routes_can_be_added(bot: commands.Bot) -> None:
 
 
 def test_a_route_that_has_a_name_gets_no_other(bot: commands.Bot) -> None:
-    with pytest.raises(TypeError, match="has its name already"):
-        Server(bot).add_route(route()(ping), "other")
+    for more in ({"name": "other"}, {"idempotent": True}):
+        with pytest.raises(TypeError, match="has its name and its properties already"):
+            Server(bot).add_route(route()(ping), **more)
 
 
 def test_methods_are_not_added_without_their_object(bot: commands.Bot) -> None:

@@ -422,7 +422,7 @@ async def test_a_route_that_terminates_the_server_leaves_its_caller_without_an_a
         return "too late"
 
     await server.start()
-    async with session_of(server) as session:
+    async with session_of(server, connect_timeout=0.1) as session:
         with pytest.raises(ConnectionLost):
             await session.request("stop")
     await until(lambda: not server.is_running())

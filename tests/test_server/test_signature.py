@@ -6,6 +6,7 @@ import dataclasses
 import datetime
 import functools
 import json
+from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional, TypedDict
 
 import discord
@@ -42,7 +43,7 @@ def errors(callback: Any, data: Any) -> dict[str, str]:
 def plain(request: Request) -> None: ...
 
 
-async def yields(request: Request) -> Any:
+def yields(request: Request) -> Any:
     yield 1
 
 
@@ -104,7 +105,7 @@ async def impossible_union(request: Request, x: str | datetime.datetime) -> None
     ("callback", "text"),
     [
         (plain, "must be a coroutine function"),
-        (yields, "yields; a route returns one answer"),
+        (yields, "must be a coroutine function"),
         (nothing, r"must take \(request, ...\)"),
         (only_keywords, r"must take \(request, ...\)"),
         (only_stars, r"must take \(request, ...\)"),
@@ -129,6 +130,17 @@ async def impossible_union(request: Request, x: str | datetime.datetime) -> None
 def test_a_wrong_signature_is_a_type_error_that_names_what_is_wrong(callback: Any, text: str) -> None:
     with pytest.raises(TypeError, match=text):
         signature(callback)
+
+
+def test_only_an_asynchronous_generator_streams() -> None:
+    async def items(request: Request, n: int) -> AsyncGenerator[int, None]:
+        yield n
+
+    async def answer(request: Request, n: int) -> int:
+        return n
+
+    assert signature(items).streams
+    assert not signature(answer).streams
 
 
 def test_the_error_names_the_function() -> None:
