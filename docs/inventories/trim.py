@@ -9,7 +9,16 @@ from pathlib import Path
 import sphobjinv
 
 KEEP = {
-    "python": ("asyncio.", "collections.abc.", "contextlib.", "logging.", "os.environ", "typing.", "types."),
+    "python": (
+        "asyncio.",
+        "collections.abc.",
+        "contextlib.",
+        "datetime.datetime",
+        "logging.",
+        "os.environ",
+        "typing.",
+        "types.",
+    ),
     "discord": ("discord.",),
     "aiohttp": ("aiohttp.",),
 }

@@ -63,7 +63,8 @@ async def test_a_gap_tells_the_page_that_it_missed_something(narrow: Server[comm
             await narrow.publish("message", {"guild": CARD, "message": {"id": "2"}})
         assert (await asyncio.wait_for(coming, PATIENCE))["type"] == "change"
         async with asyncio.timeout(PATIENCE):
-            assert "missed" in [(await anext(feed))["type"] for _ in range(2)]
+            while (await anext(feed))["type"] != "missed":
+                pass
 
 
 async def test_the_state_is_told_once_for_each_time_it_changes(narrow: Server[commands.Bot]) -> None:
@@ -76,5 +77,6 @@ async def test_the_state_is_told_once_for_each_time_it_changes(narrow: Server[co
 
 async def subscribed(session: ClientSession) -> None:
     """Waits until the bot knows of the feed's subscription: it takes calls in their order."""
-    async with session.subscribe(*EVENTS):
-        pass
+    for _ in range(2):  # the first time, the feed has not begun yet
+        async with session.subscribe(*EVENTS):
+            pass

@@ -90,7 +90,7 @@ async def test_a_guild_that_the_bot_joins_or_leaves_comes_and_goes(page: Page, d
     added = await command(discord(demo), "add_guild", name="Aardvarks", members=3)
     link = page.get_by_role("link", name="Aardvarks")
     await expect(link).to_contain_text("3 members")
-    await expect(page.locator("#activity li").first).to_contain_text("Aardvarks has the bot now")
+    await expect(page.locator("#activity li").first).to_contain_text("The bot joined Aardvarks")
     await link.click()
     await expect(page.get_by_role("heading", name="Aardvarks")).to_be_visible()
     await command(discord(demo), "remove_guild", guild=added["guild"])

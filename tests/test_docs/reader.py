@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import inspect
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from test_docs.blocks import Block
+
+PATIENCE = 10.0
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Waits for something that tells nobody when it happens."""
+    async with asyncio.timeout(PATIENCE):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
 
 
 class Reader:
@@ -54,6 +64,10 @@ class Reader:
             await types.FunctionType(code, self.names)()
         else:
             exec(code, self.names)
+
+    def output(self) -> str:
+        """What was printed since the last time."""
+        return self._capsys.readouterr().out
 
     def sees(self, name: str) -> None:
         """Fails unless exactly what the block shows was printed since the last time."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import re
 import runpy
 from typing import Any
@@ -9,24 +11,25 @@ from typing import Any
 import discord
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
+from discord.ext import commands
 
 from discord_tools import ipc
 from loopback import TOKEN, LoopbackDiscord
 from loopback.bots import running_bot
+from test_docs import shell
 from test_docs.blocks import MARKDOWN, checks
 from test_docs.programs import defaults, point_at, running_program
-from test_docs.reader import Reader
-from test_docs.shell import check_command, commands
+from test_docs.reader import PATIENCE, Reader, until
 
-SHELL = ("README-1", "README-2", "README-3", "README-4", "README-7")
+SHELL = ("README-1", "README-2", "README-3", "README-4", "README-9")
 
 
 @checks(*SHELL)
 def test_every_command_of_the_readme_exists(reader: Reader) -> None:
     for name in SHELL:
         assert reader.block(name).language == "sh"
-        for words in commands(reader.text(name)):
-            check_command(words)
+        for words in shell.commands(reader.text(name)):
+            shell.check_command(words)
 
 
 @checks("README-5", "README-6")
@@ -45,6 +48,44 @@ async def test_bot_and_dashboard_of_the_readme_talk_to_each_other(
             async with client.get("/guilds/1") as response:
                 assert response.status == 502
                 assert "error" in await response.json()
+
+
+@checks("README-7", "README-8")
+async def test_the_live_part_of_the_readme_streams_and_hears_who_joins(
+    reader: Reader,
+    loopback: LoopbackDiscord,
+    key: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("IPC_SECRET_KEY", key)
+    monkeypatch.setattr(
+        ipc.Server.__init__, "__defaults__", defaults(ipc.Server.__init__, port=0, multicast_port=0)
+    )
+    guild = loopback.guilds[1]
+    reader.names |= {name: getattr(ipc, name) for name in ipc.__all__}
+    reader.names |= {"commands": commands, "discord": discord, "os": os, "guild_id": guild.id}
+    await reader.run("README-7")
+    async with running_bot(loopback, cls=reader.names["Bot"]) as bot:
+        point_at(monkeypatch, bot.ipc.multicast_port)
+        reading = asyncio.create_task(reader.run("README-8"))
+        shown = ""
+
+        def says(text: str) -> bool:
+            nonlocal shown
+            shown += reader.output()
+            return shown.endswith(text)
+
+        await until(lambda: says("loopback-bot\n"))
+        # Whoever joins before the reader has come to its second loop is not heard of.
+        async with asyncio.timeout(PATIENCE):
+            while not says("Ada joined\n"):
+                member = await loopback.join(guild, name="ada")
+                await asyncio.sleep(0.05)
+                await loopback.leave(guild, member)
+        reading.cancel()
+        await asyncio.wait((reading,))
+        assert reading.cancelled()
+    assert shown.startswith("Grace2\nAlan2\nloopback-bot\nAda joined\n")
 
 
 @checks("README-client-1")

@@ -132,16 +132,14 @@ function drawMembers({ members, guild }) {
 }
 
 const HAPPENED = { member_join: "joined", member_remove: "left", message: "wrote in" };
-const HAPPENED_TO_GUILD = {
-  guild_join: "has the bot now", guild_update: "was changed", guild_remove: "has the bot no more",
-};
+const BOT_DID = { guild_join: "The bot joined ", guild_update: "Something changed about ", guild_remove: "The bot left " };
 
 function drawActivity({ activity }) {
   const items = activity.map((change) => ({ ...change, id: `${change.kind} ${change.at}` }));
   const make = ({ kind, at, guild, member, message }) => {
     const who = member ?? message?.author;
     const where = el("b", { textContent: guild.name });
-    const words = who ? [el("b", { textContent: who.name }), ` ${HAPPENED[kind]} `, where] : [where, ` ${HAPPENED_TO_GUILD[kind]}`];
+    const words = who ? [el("b", { textContent: who.name }), ` ${HAPPENED[kind]} `, where] : [BOT_DID[kind], where];
     return el("li", { className: kind },
       el("p", {}, ...words, " ", time(at)),
       message ? el("p", { className: "said", textContent: message.text }) : null);

@@ -1,0 +1,265 @@
+"""The session on the protocol page, replayed: every byte that it shows goes over a real socket, or comes from one."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+import os
+import re
+import struct
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import discord
+import pytest
+
+from discord_tools import ipc
+from discord_tools.ipc import errors
+from discord_tools.ipc.transports import base
+from discord_tools.ipc.wire import frames, peer
+from discord_tools.ipc_server.events import MAX_EVENTS
+from test_docs.blocks import ROOT, Block, checks
+from test_docs.programs import port_of
+from test_docs.reader import PATIENCE, Reader, until
+
+PAGE = (ROOT / "docs/protocol.rst").read_text("utf-8")
+BINARY, TEXT, CLOSE = 0x2, 0x1, 0x8
+
+#: What is different each time, and what replaces it in a comparison.
+ASIDE = [
+    (re.compile(rb'"session":"[^"]+"'), b'"session":"..."'),
+    (re.compile(rb'"epoch":"[^"]+"'), b'"epoch":"..."'),
+    (re.compile(rb'"time":[0-9.]+'), b'"time":0.0'),
+    (re.compile(rb"ipc-server/[0-9.]+"), b"ipc-server/0"),
+    (re.compile(rb'"port":[0-9]+'), b'"port":0'),
+]
+
+
+class Wire:
+    """A WebSocket by hand (RFC 6455), so that nothing stands between the test and the bytes."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self.answer: list[str] = []
+
+    @classmethod
+    async def open(cls, url: str, request: str) -> Wire:
+        wire = cls(*await asyncio.open_connection("127.0.0.1", port_of(url)))
+        wire._writer.write(request.replace("\n", "\r\n").encode() + b"\r\n\r\n")
+        head = await asyncio.wait_for(wire._reader.readuntil(b"\r\n\r\n"), PATIENCE)
+        wire.answer = head.decode().strip().split("\r\n")
+        return wire
+
+    def send(self, payload: bytes, opcode: int = BINARY) -> None:
+        size = len(payload)
+        length = bytes([0x80 | size]) if size < 126 else b"\xfe" + struct.pack("!H", size)
+        mask = os.urandom(4)
+        masked = bytes(byte ^ mask[i % 4] for i, byte in enumerate(payload))
+        self._writer.write(bytes([0x80 | opcode]) + length + mask + masked)
+
+    async def receive(self) -> tuple[int, bytes]:
+        """The opcode and the payload of the next frame."""
+        async with asyncio.timeout(PATIENCE):
+            first, size = await self._reader.readexactly(2)
+            if size == 126:
+                (size,) = struct.unpack("!H", await self._reader.readexactly(2))
+            return first & 0x0F, await self._reader.readexactly(size)
+
+    def cut(self) -> None:
+        self._writer.transport.abort()
+
+    async def close(self) -> None:
+        self._writer.close()
+        await self._writer.wait_closed()
+
+
+def same(page: bytes, wire: bytes) -> None:
+    for pattern, replacement in ASIDE:
+        page, wire = pattern.sub(replacement, page), pattern.sub(replacement, wire)
+    assert wire == page
+
+
+class Client:
+    """Does what a block shows: sends the lines after ``>``, and expects those after ``<``."""
+
+    def __init__(self, reader: Reader, url: str, key: str) -> None:
+        self._reader = reader
+        self._url = url
+        self._key = key
+        self._token = b""
+        self.wire: Wire | None = None
+
+    async def connect(self) -> Wire:
+        request = self._reader.text("protocol-handshake").replace("change me", self._key)
+        self.wire = await Wire.open(self._url, request)
+        return self.wire
+
+    async def talk(self, name: str) -> None:
+        """Does one block."""
+        assert self.wire is not None
+        for line in self._reader.text(name).splitlines():
+            direction, shown = line[:2], line[2:].encode()
+            if direction == "> ":
+                self.wire.send(re.sub(rb'"session":"[^"]+"', b'"session":"%b"' % self._token, shown))
+            else:
+                assert direction == "< ", line
+                opcode, came = await self.wire.receive()
+                assert opcode == BINARY
+                same(shown, came)
+                if token := re.search(rb'"session":"([^"]+)"', came):
+                    self._token = token[1]
+
+
+class Kettle:
+    """The bot's route ``brew`` waits for it."""
+
+    def __init__(self) -> None:
+        self.begun: asyncio.Queue[None] = asyncio.Queue()
+        self.boiled = asyncio.Event()
+
+
+@pytest.fixture
+async def kettle(bot: Any) -> AsyncIterator[Kettle]:
+    """The kettle of a bot that has the routes of the session."""
+    kettle = Kettle()
+
+    async def guild_stats(request: ipc.Request, guild: discord.Guild):
+        return {"name": guild.name, "members": guild.member_count}
+
+    async def member_names(request: ipc.Request, guild: discord.Guild):
+        for member in guild.members:
+            yield member.display_name
+
+    async def brew(request: ipc.Request):
+        kettle.begun.put_nowait(None)
+        await kettle.boiled.wait()
+        return "tea"
+
+    for route in (guild_stats, member_names, brew):
+        bot.ipc.add_route(route)
+    yield kettle
+    kettle.boiled.set()
+
+
+SESSION = (
+    *("protocol-hello", "protocol-call", "protocol-error", "protocol-pack", "protocol-cancel"),
+    *("protocol-stream", "protocol-subscribe", "protocol-event", "protocol-lost", "protocol-resume"),
+    "protocol-bye",
+)
+
+
+@checks("protocol-handshake", "protocol-handshake-answer", *SESSION)
+async def test_the_session_of_the_page_is_what_goes_over_the_wire(
+    reader: Reader, bot: Any, kettle: Kettle, key: str
+) -> None:
+    lines = [reader.block(name).line for name in SESSION]
+    assert lines == sorted(lines), "the page has another order"
+    client = Client(reader, bot.ipc.ws_url, key)
+    first = await client.connect()
+    assert set(reader.text("protocol-handshake-answer").splitlines()) <= set(first.answer)
+
+    async def order(item: str, cups: int) -> None:
+        await bot.ipc.publish("order", {"item": item, "cups": cups})
+
+    for name in SESSION:
+        if name == "protocol-event":
+            await order("coffee", 1)
+            await order("tea", 2)
+        elif name == "protocol-resume":
+            await asyncio.wait_for(kettle.begun.get(), PATIENCE)
+            first.cut()
+            await nobody_is_connected()
+            await order("tea", 3)
+            kettle.boiled.set()
+            await client.connect()
+        elif name == "protocol-lost" and not kettle.begun.empty():
+            kettle.begun.get_nowait()  # the one that was cancelled, which may not have begun at all
+        await client.talk(name)
+    last = client.wire
+    assert last is not None
+    last.send(struct.pack("!H", base.NORMAL), CLOSE)
+    assert await last.receive() == (CLOSE, struct.pack("!H", base.NORMAL))
+    await last.close()
+
+
+async def nobody_is_connected() -> None:
+    """Waits until the bot has noticed that the connection is gone, and stopped writing to it."""
+    await until(lambda: all(task.get_name() != "ipc link writer" for task in asyncio.all_tasks()))
+
+
+@checks("protocol-multicast")
+async def test_the_multicast_port_answers_as_on_the_page(reader: Reader, bot: Any, key: str) -> None:
+    asked, answered = (line[2:] for line in reader.text("protocol-multicast").splitlines())
+    request = "GET / HTTP/1.1\nHost: localhost\nUpgrade: websocket\nConnection: Upgrade\n"
+    request += "Sec-WebSocket-Version: 13\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
+    wire = await Wire.open(bot.ipc.multicast_ws_url, request)
+    for question, code in ((asked.replace("change me", key), 200), (asked, 403)):
+        wire.send(question.encode(), TEXT)
+        opcode, came = await wire.receive()
+        assert opcode == TEXT
+        assert json.loads(came)["code"] == code
+        if code == 200:
+            same(answered.encode(), came)
+            assert json.loads(came)["port"] == bot.ipc.port
+        else:
+            assert "port" not in json.loads(came)
+    await wire.close()
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        (("Authorization: change me", "Authorization: wrong"), 401),
+        (("Authorization: ", "Authorization: Bearer "), 101),
+        (("Authorization: ", "Origin: https://example.org\nAuthorization: "), 403),
+        (("Sec-WebSocket-Protocol: discord-tools.ipc.1", "Sec-WebSocket-Protocol: other"), 426),
+    ],
+)
+async def test_the_handshake_is_answered_as_the_page_says(
+    every_block: dict[str, Block], bot: Any, key: str, change: tuple[str, str], status: int
+) -> None:
+    request = every_block["protocol-handshake"].text.replace(*change).replace("change me", key)
+    wire = await Wire.open(bot.ipc.ws_url, request)
+    assert wire.answer[0].split()[1] == str(status)
+    assert status == 101 or f"* - {status}\n" in PAGE
+    await wire.close()
+
+
+def test_every_method_and_code_of_the_protocol_is_on_the_page() -> None:
+    methods = {
+        value for name, value in vars(frames).items() if name.isupper() and str(value).startswith("rpc.")
+    }
+    assert set(re.findall(r"``(rpc\.\w*)``", PAGE)) == methods
+    shown = {
+        int(code): name
+        for code, name in re.findall(r"\* - (-32\d+)\n     -(?: :exc:`~[\w.]+\.(\w+)`)?\n", PAGE)
+    }
+    classes = {
+        cls.code: cls.__name__
+        for name in ipc.__all__
+        if inspect.isclass(cls := getattr(ipc, name)) and issubclass(cls, ipc.RemoteError)
+        if cls not in (ipc.RemoteError, ipc.RouteError)
+    }
+    codes = errors.ErrorCodes
+    assert shown == {**classes, codes.PARSE_ERROR: "", codes.UNAUTHORIZED: ""}
+    closes = {int(code) for code in re.findall(r"\* - ([14]00\d)\n", PAGE)}
+    ours = {value for name, value in vars(base).items() if name.isupper() and isinstance(value, int)}
+    assert closes == ours | {aiohttp.WSCloseCode.MESSAGE_TOO_BIG}
+
+
+def test_the_figures_of_the_page_are_those_of_the_code() -> None:
+    limits = ipc.ServerLimits()
+    mib = 1024 * 1024
+    assert (peer.ACK_MESSAGES, peer.ACK_BYTES, peer.MAX_VIOLATIONS) == (32, 256 * 1024, 16)
+    assert (limits.message_bytes, limits.calls, limits.call_seconds) == (4 * mib, 1024, 60)
+    assert (limits.event_queue, limits.event_queue_bytes) == (1024, 4 * mib)
+    assert (limits.event_replay, limits.event_replay_bytes, limits.event_replay_seconds) == (
+        1024,
+        4 * mib,
+        300,
+    )
+    assert (limits.retain_bytes, limits.resume_seconds, limits.handshake) == (8 * mib, 10, 5)
+    assert MAX_EVENTS == 256
