@@ -12,8 +12,9 @@ from typing import Any
 import aiohttp
 
 from discord_tools.ipc.connection import Connection
-from discord_tools.ipc.dial import Dialer
+from discord_tools.ipc.dial import Dialer, OlderServer
 from discord_tools.ipc.errors import ConnectError, IPCError, ProtocolError, SessionClosed
+from discord_tools.ipc.legacy import LegacyConnection
 from discord_tools.ipc.limits import ClientLimits
 
 __all__ = ("Supervisor",)
@@ -45,12 +46,12 @@ class Supervisor:
         self._timeout = timeout
         self._headers = headers
         self._task: asyncio.Task[None] | None = None
-        self._ready: asyncio.Future[Connection] | None = None
+        self._ready: asyncio.Future[Connection | LegacyConnection] | None = None
         self._tried: asyncio.Event = asyncio.Event()
         self._failure: ConnectError | None = None
-        self.connection: Connection | None = None
+        self.connection: Connection | LegacyConnection | None = None
 
-    def start(self) -> asyncio.Future[Connection]:
+    def start(self) -> asyncio.Future[Connection | LegacyConnection]:
         """Starts connecting unless it runs already. The future has the next usable connection, or what ended it."""
         if self._ready is None or (self._ready.done() and (self._task is None or self._task.done())):
             self._ready = asyncio.get_running_loop().create_future()
@@ -72,7 +73,7 @@ class Supervisor:
         if ready.done():
             ready.result()
 
-    async def connected(self, seconds: float) -> Connection:
+    async def connected(self, seconds: float) -> Connection | LegacyConnection:
         """Waits for a usable connection.
 
         Raises
@@ -133,10 +134,15 @@ class Supervisor:
             await asyncio.sleep(self._pause(attempt))
 
     @asynccontextmanager
-    async def _connect(self) -> AsyncGenerator[Connection]:
+    async def _connect(self) -> AsyncGenerator[Connection | LegacyConnection]:
         """A connection that said hello, carried by a task that ends with it."""
-        transport = await self._dialer.dial(self._http())
-        connection = Connection(transport, self._limits)
+        reached = await self._dialer.dial(self._http())
+        if isinstance(reached, OlderServer):
+            connection = LegacyConnection(
+                reached.dial, self._host, reached.port, self._dialer.secret_key, self._limits
+            )
+        else:
+            connection = Connection(reached, self._limits)
         carrier = asyncio.create_task(connection.run(), name="ipc connection")
         try:
             await connection.hello(self._host, self._dialer.port or 0, self._timeout, self._headers)
@@ -145,13 +151,16 @@ class Supervisor:
             # Calls in progress may still be answered while the bot takes its leave.
             closed = await asyncio.shield(carrier)
             if self._task is not None:  # otherwise it is this session that closes
-                (log.info if closed.clean else log.warning)("Lost the bot at %s: %s", self._host, closed.reason)
+                (log.info if closed.clean else log.warning)(
+                    "Lost the bot at %s: %s", self._host, closed.reason
+                )
         finally:
             carrier.cancel()
             await asyncio.wait((carrier,))
-            await transport.close()
+            if not isinstance(reached, OlderServer):
+                await reached.close()
 
-    def _succeed(self, connection: Connection) -> None:
+    def _succeed(self, connection: Connection | LegacyConnection) -> None:
         self._failure = None
         self.connection = connection
         if self._ready is not None and not self._ready.done():

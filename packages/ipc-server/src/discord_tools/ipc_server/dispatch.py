@@ -96,7 +96,9 @@ class Dispatcher:
     def _failed(self, route: Route[Any], request: Request, call: IncomingCall, error: Exception) -> None:
         number = secrets.token_hex(4)
         log.error("Route %s failed (error id %s)", route.name, number, exc_info=error)
-        call.fail(
-            RouteFailed(f"the route failed; the bot's log has more under {number}", data={"error_id": number})
+        failure = RouteFailed(
+            f"the route failed; the bot's log has more under {number}", data={"error_id": number}
         )
+        failure.__cause__ = error  # older clients are told its class
+        call.fail(failure)
         self.emit("ipc_error", request, error)

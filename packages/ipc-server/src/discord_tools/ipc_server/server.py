@@ -21,10 +21,9 @@ from discord_tools.ipc_server.access import Gate
 from discord_tools.ipc_server.conversation import Conversation
 from discord_tools.ipc_server.dispatch import Dispatcher
 from discord_tools.ipc_server.lifeline import lifeline
-from discord_tools.ipc_server.listeners.http import HTTPListener
 from discord_tools.ipc_server.listeners.sockets import addresses_of, is_loopback
-from discord_tools.ipc_server.listeners.websocket import WebSocketListener
-from discord_tools.ipc_server.multicast import PortResolver
+from discord_tools.ipc_server.plain import DIALECTS, Dialect, checked_dialects
+from discord_tools.ipc_server.ports import Ports
 from discord_tools.ipc_server.routes import Route, RouteTable, make_route
 
 if TYPE_CHECKING:
@@ -72,13 +71,19 @@ class Server(Generic[ClientT]):
     origins: Collection[:class:`str`]
         The origins, such as ``https://example.org``, whose pages may connect from a browser. Defaults to none,
         since a page could otherwise call the bot of whoever visits it.
+    dialects: Collection[:class:`str`]
+        What is understood besides the protocol of :class:`ClientSession`: ``jsonrpc`` (JSON-RPC 2.0 over any
+        WebSocket), ``http`` (JSON-RPC 2.0 by ``POST /``, and ``GET /health``), ``discord-ext-ipc`` (with its forks)
+        and ``better-ipc``. Defaults to all of them.
+
+        .. versionadded:: 1.1
     limits: :class:`ServerLimits`
         Sizes and times that seldom need a change.
 
     Raises
     ------
     ValueError
-        The secret key is empty or has characters that no HTTP header can hold.
+        The secret key is empty or has characters that no HTTP header can hold, or a dialect is not known.
 
     Attributes
     ----------
@@ -102,6 +107,7 @@ class Server(Generic[ClientT]):
         multicast_port: int = 20000,
         *,
         origins: Collection[str] = (),
+        dialects: Collection[Dialect] = DIALECTS,
         limits: ServerLimits = ServerLimits(),  # noqa: B008 (it is frozen)
     ) -> None:
         if isinstance(origins, str):
@@ -116,10 +122,11 @@ class Server(Generic[ClientT]):
         self._gate = Gate(self._secret_key, origins)
         self._table = RouteTable(client)
         self._dispatcher = Dispatcher(client, self._table)
+        self._dialects = checked_dialects(dialects)
         self._conversations: set[Conversation] = set()
         self._lifeline = lifeline(client, self.terminate_server)
         self._lock: asyncio.Lock | None = None
-        self._running: _Listening | None = None
+        self._running: Ports | None = None
         self._terminators: set[asyncio.Task[Any]] = set()
 
     # -- what it is
@@ -272,9 +279,9 @@ class Server(Generic[ClientT]):
             self._table.check()
             await self._check_exposure()
             # Clients may come in from the moment the port is open, before the rest of this is done.
-            self._running = listening = _Listening(self)
+            self._running = listening = self._ports()
             try:
-                await listening.start(self._port, self._multicast_port)
+                await listening.start(self.host, self._port, self._multicast_port if self.multicast else None)
                 await self._lifeline.tie()
             except BaseException:
                 self._running = None
@@ -305,7 +312,10 @@ class Server(Generic[ClientT]):
                 if listening is None:
                     return
                 await listening.stop_listening()
-                await asyncio.gather(*(one.drain(self._terminators) for one in tuple(self._conversations)))
+                await asyncio.gather(
+                    listening.drain(self._terminators),
+                    *(one.drain(self._terminators) for one in tuple(self._conversations)),
+                )
                 await listening.close()
                 await self._lifeline.cut()
                 log.info("Terminated")
@@ -328,6 +338,12 @@ class Server(Generic[ClientT]):
         if self._lock is None:
             self._lock = asyncio.Lock()
         return self._lock
+
+    def _ports(self) -> Ports:
+        ready = self.client.is_ready
+        return Ports(
+            self._gate, self._dispatcher, self.limits, self._dialects, self.serve, ready, self._table.view
+        )
 
     async def _check_exposure(self) -> None:
         if self._secret_key is not None:
@@ -356,39 +372,6 @@ class Server(Generic[ClientT]):
             await conversation.run()
         finally:
             self._conversations.discard(conversation)
-
-
-class _Listening:
-    """The ports of a running server."""
-
-    def __init__(self, server: Server[Any]) -> None:
-        gate, limits = server._gate, server.limits  # pyright: ignore[reportPrivateUsage]
-        self._server = server
-        self._main = HTTPListener(WebSocketListener(gate, limits, server.serve).handle)
-        self._multicast = HTTPListener(PortResolver(gate, lambda: self.port, limits.handshake).handle)
-        self.port: int = 0
-        self.multicast_port: int | None = None
-
-    async def start(self, port: int, multicast_port: int) -> None:
-        self.port = await self._main.start(self._server.host, port)
-        if self._server.multicast:
-            try:
-                self.multicast_port = await self._multicast.start(self._server.host, multicast_port)
-            except ListenError as error:
-                log.warning(
-                    "No multicasting: %s. Another bot may hold the multicast port; give this server another "
-                    "multicast_port or multicast=False, and its clients the port %d",
-                    error,
-                    self.port,
-                )
-
-    async def stop_listening(self) -> None:
-        await self._main.stop_listening()
-        await self._multicast.stop_listening()
-
-    async def close(self) -> None:
-        await self._main.close()
-        await self._multicast.close()
 
 
 def _caller() -> FrameType:

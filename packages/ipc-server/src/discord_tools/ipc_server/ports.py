@@ -1,0 +1,87 @@
+"""The ports of a running server, and everything that listens on them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import Any
+
+from discord_tools.ipc.errors import ListenError
+from discord_tools.ipc.limits import ServerLimits
+from discord_tools.ipc.transports.base import Transport
+from discord_tools.ipc_server.access import Gate
+from discord_tools.ipc_server.discover import discovery
+from discord_tools.ipc_server.dispatch import Dispatcher
+from discord_tools.ipc_server.listeners.http import HTTPListener
+from discord_tools.ipc_server.listeners.plain import PlainListener
+from discord_tools.ipc_server.listeners.web import WebListener
+from discord_tools.ipc_server.listeners.websocket import WebSocketListener
+from discord_tools.ipc_server.multicast import PortResolver
+from discord_tools.ipc_server.plain import PlainService
+from discord_tools.ipc_server.routes import Route
+
+__all__ = ("Ports",)
+
+log = logging.getLogger(__name__)
+
+
+class Ports:
+    """The main port and the multicast port.
+
+    Parameters
+    ----------
+    serve: Callable[[Transport], Awaitable[None]]
+        Talks to one client of our own protocol until the end.
+    ready: Callable[[], bool]
+        Tells whether the bot is ready.
+    routes: Callable[[], Mapping[:class:`str`, :class:`Route`]]
+        Tells the routes of the moment.
+    """
+
+    def __init__(
+        self,
+        gate: Gate,
+        dispatcher: Dispatcher,
+        limits: ServerLimits,
+        dialects: frozenset[str],
+        serve: Callable[[Transport], Awaitable[None]],
+        ready: Callable[[], bool],
+        routes: Callable[[], Mapping[str, Route[Any]]],
+    ) -> None:
+        self._plain = plain = PlainService(
+            gate, dispatcher, limits, dialects, lambda: self.port, lambda: discovery(routes())
+        )
+        main = WebSocketListener(gate, limits, serve, PlainListener(plain))
+        self._main = HTTPListener(main.handle, WebListener(plain, ready).routes())
+        self._multicast = HTTPListener(PortResolver(plain).handle)
+        self.port: int = 0
+        self.multicast_port: int | None = None
+
+    async def start(self, host: str, port: int, multicast_port: int | None) -> None:
+        """Listens. A multicast port that cannot be had is only logged."""
+        self.port = await self._main.start(host, port)
+        if multicast_port is not None:
+            try:
+                self.multicast_port = await self._multicast.start(host, multicast_port)
+            except ListenError as error:
+                log.warning(
+                    "No multicasting: %s. Another bot may hold the multicast port; give this server another "
+                    "multicast_port or multicast=False, and its clients the port %d",
+                    error,
+                    self.port,
+                )
+
+    async def stop_listening(self) -> None:
+        """Frees both ports. Connections stay."""
+        await self._main.stop_listening()
+        await self._multicast.stop_listening()
+
+    async def drain(self, spared: Collection[asyncio.Task[Any]]) -> None:
+        """Ends the calls of all clients without our own protocol, and their connections."""
+        await self._plain.drain(spared)
+
+    async def close(self) -> None:
+        """Frees both ports and ends all connections."""
+        await self._main.close()
+        await self._multicast.close()
