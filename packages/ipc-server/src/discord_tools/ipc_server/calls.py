@@ -121,7 +121,7 @@ class Pool:
         self._dispatcher = dispatcher
         self._limits = limits
         self._calls: set[PlainCall] = set()
-        self.draining = False
+        self.draining: bool = False
 
     def start(self, call: PlainCall, ended: Callable[[PlainCall], object]) -> None:
         """Runs a call. ``ended`` is called when its handler has ended, which may be after its answer."""
@@ -142,12 +142,16 @@ class Pool:
             # One that was cancelled before its first step has no answer yet.
             call.fail(Cancelled("the call was cancelled"))
 
+    def stop(self) -> None:
+        """Takes no more calls."""
+        self.draining = True
+
     async def drain(self, spared: Collection[asyncio.Task[Any]]) -> None:
         """Takes no more calls, waits for those in progress as long as the limits allow, and cancels the rest.
 
         Tasks in ``spared`` are neither waited for nor cancelled: they are the routes that asked for all this.
         """
-        self.draining = True
+        self.stop()
         await self._settle(spared)
         for call in tuple(self._calls):
             if call.task not in spared:

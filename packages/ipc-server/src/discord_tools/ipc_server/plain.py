@@ -111,6 +111,10 @@ class PlainService:
                 dialect.label,
             )
 
+    def stop(self) -> None:
+        """Takes no more calls."""
+        self._pool.stop()
+
     async def drain(self, spared: Collection[asyncio.Task[Any]]) -> None:
         """Ends all calls as :meth:`Pool.drain` does, and closes the sockets."""
         await self._pool.drain(spared)

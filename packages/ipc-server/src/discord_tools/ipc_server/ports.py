@@ -74,6 +74,7 @@ class Ports:
 
     async def stop_listening(self) -> None:
         """Frees both ports. Connections stay."""
+        self._plain.stop()
         await self._main.stop_listening()
         await self._multicast.stop_listening()
 

@@ -36,7 +36,10 @@ class HTTPListener:
         app.router.add_get("/", handler)
         app.router.add_routes(more)
         # Conversations are ended by the server before this; whatever is still there has had its time.
-        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
+        # A body that was refused is read on for a moment only, which its sender needs to see the refusal.
+        self._runner = web.AppRunner(
+            app, access_log=None, handle_signals=False, shutdown_timeout=1.0, lingering_time=0.5
+        )
         self._sites: list[web.SockSite] = []
 
     async def start(self, host: str, port: int) -> int:
