@@ -142,4 +142,4 @@ async def test_the_dashboard_of_the_guide_reads_the_user(
     user = loopback.guilds[1].members[0].user
     page.names["user_id"] = user.id
     await page.run("migration-better-dashboard-after")
-    assert capsys.readouterr().out == f"{user.username}\n"
+    assert capsys.readouterr().out == f"{user.name}\n"
