@@ -26,11 +26,8 @@ class Gate:
         self.entered = asyncio.Event()
         self.cancelled = asyncio.Event()
         self.opened = asyncio.Event()
+        self.marked = asyncio.Event()
         self.runs = 0
-
-
-class Ended(Exception):
-    """Something that no client may read about."""
 
 
 def add_routes(server: Server[Any], gate: Gate) -> None:
@@ -80,6 +77,11 @@ def add_routes(server: Server[Any], gate: Gate) -> None:
             gate.cancelled.set()
             raise
         return answer
+
+    @server.route()
+    async def marks(request: Request) -> str:
+        gate.marked.set()
+        return "marked"
 
     @server.route()
     async def guild_name(request: Request, guild: discord.Guild) -> str:

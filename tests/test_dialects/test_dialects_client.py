@@ -212,6 +212,14 @@ class Recorded:
         return socket
 
 
+async def until_kept(recorded: Recorded, session: ClientSession) -> None:
+    """Asks until it is known that the server keeps its sockets: then no new one is needed."""
+    sockets = 0
+    while recorded.sockets != sockets:
+        sockets = recorded.sockets
+        await session.request("text")
+
+
 def canonical(text: str) -> str:
     return json.dumps(json.loads(text), sort_keys=True)
 
@@ -248,17 +256,32 @@ async def test_a_server_that_keeps_its_sockets_is_asked_on_the_same_one_and_neve
         listening(recorded.handle) as port,
         ClientSession("127.0.0.1", port, secret_key=KEY, limits=limits) as session,
     ):
-        await session.request("text")
-        sockets = 0
-        while recorded.sockets != sockets:  # until it is known that they are kept
-            sockets = recorded.sockets
-            await session.request("text")
+        await until_kept(recorded, session)
         before = recorded.sockets
         for _ in range(5):
             assert await session.request("text") == "text"
         assert recorded.sockets == before
         await asyncio.sleep(0.3)  # six heartbeats
         assert set(recorded.frames) == {WSMsgType.TEXT}
+
+
+async def test_a_late_answer_on_a_kept_socket_is_never_that_of_the_next_request(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(legacy, "PROBATION", 0.01)
+    recorded = Recorded()
+    async with (
+        listening(recorded.handle) as port,
+        ClientSession("127.0.0.1", port, secret_key=KEY) as session,
+    ):
+        await until_kept(recorded, session)
+        recorded.hold = asyncio.Event()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await session.request("get_member_count")
+        asking = asyncio.create_task(session.request("text"))
+        asyncio.get_running_loop().call_later(0.1, recorded.hold.set)
+        assert await asking == "text"
 
 
 async def test_only_one_request_is_in_flight_on_a_socket() -> None:

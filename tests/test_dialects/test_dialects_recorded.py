@@ -107,11 +107,15 @@ async def test_overlapping_requests_on_a_socket_are_answered_in_order(
         await gate.entered.wait()
         for number in range(20):
             await socket.send_str(write("echo", {"n": number}))
+        await socket.send_str(write("marks"))
+        await gate.marked.wait()  # all the others have run by now, and wait for the first
         gate.opened.set()
-        answers = [await socket.receive_json() for _ in range(21)]
+        answers = [await socket.receive_json() for _ in range(22)]
     if write is better:
-        answers = [json.loads(answer["response"]) for answer in answers]
-    assert answers == [5, *({"data": {"n": number}} for number in range(20))]
+        answers = [
+            json.loads(answer["response"]) if answer["decoding"] else answer["response"] for answer in answers
+        ]
+    assert answers == [5, *({"data": {"n": number}} for number in range(20)), "marked"]
 
 
 async def test_a_socket_of_discord_ext_ipc_stays_open_and_silent_while_a_route_is_slow(
@@ -317,6 +321,21 @@ async def test_strangers_are_few_and_those_who_showed_the_key_do_not_count(
     sockets.append(await http.ws_connect(server.ws_url))
     for socket in sockets:
         await socket.close()
+
+
+async def test_no_more_connections_than_allowed_are_open_on_either_port(
+    serving: Serving, http: aiohttp.ClientSession
+) -> None:
+    async with serving(limits=ServerLimits(connections=2)) as server:
+        for url in (server.ws_url, server.multicast_ws_url):
+            sockets = [await http.ws_connect(url) for _ in range(2)]
+            for socket in sockets:
+                await socket.send_str(better("text"))
+                assert (await socket.receive_json())["response"] == "text"
+            with pytest.raises(aiohttp.WSServerHandshakeError, match="503"):
+                await http.ws_connect(url)
+            for socket in sockets:
+                await socket.close()
 
 
 async def test_a_known_client_may_send_as_much_as_the_limits_say(

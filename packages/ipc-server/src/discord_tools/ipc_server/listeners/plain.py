@@ -82,6 +82,9 @@ def open_socket(
     if not known and service.strangers >= MAX_STRANGERS:
         log.warning("Refused a connection from %s: too many have shown no key yet", request.remote)
         return web.Response(status=HTTPStatus.SERVICE_UNAVAILABLE, text="too many connections")
+    if len(service.sockets) >= service.limits.connections:
+        log.warning("Refused a connection from %s: %d are open", request.remote, len(service.sockets))
+        return web.Response(status=HTTPStatus.SERVICE_UNAVAILABLE, text="too many connections")
     socket = web.WebSocketResponse(timeout=1.0, heartbeat=heartbeat, compress=False, max_msg_size=size)
     if not socket.can_prepare(request).ok:
         return upgrade_required("connect with a WebSocket")
