@@ -14,14 +14,14 @@ import secrets
 import signal
 import socket
 import sys
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+from children import Child, ChildFailed
 from life import live
-from processes import Child, ChildFailed
 
 HERE = Path(__file__).resolve().parent
 PORT = 8080
@@ -34,6 +34,7 @@ class Demo:
     discord: Child | None  # None when the bot is on the real one
     bot: Child
     dashboard: Child
+    environment: Mapping[str, str]  # what the bot and the dashboard share
 
 
 @contextlib.asynccontextmanager
@@ -53,7 +54,7 @@ async def running_demo(port: int = 0, token: str | None = None) -> AsyncGenerato
             bot_env = {"DISCORD_TOKEN": token}
         else:
             tests = {"PYTHONPATH": str(HERE.parent / "tests")}
-            world = ("--guilds", "5", "--members", "12", "--text-channels", "4")
+            world = ("--guilds", "4", "--members", "12", "--text-channels", "3")
             discord = Child("Discord", *python, "-m", "loopback", *world, env=base | tests)
             await started.enter_async_context(discord)
             bot_env = tests | {"LOOPBACK_PORT": str(json.loads(discord.ready_line)["port"])}
@@ -61,7 +62,7 @@ async def running_demo(port: int = 0, token: str | None = None) -> AsyncGenerato
         await started.enter_async_context(bot)
         dashboard = Child("dashboard", *child, *alone, "dashboard", "--port", str(port), env=base | ipc)
         await started.enter_async_context(dashboard)
-        yield Demo(dashboard.ready_line, discord, bot, dashboard)
+        yield Demo(dashboard.ready_line, discord, bot, dashboard, ipc)
 
 
 def free_port(*wanted: int) -> int:

@@ -6,7 +6,7 @@ import json
 import random
 from typing import Any
 
-from processes import Child
+from children import Child
 
 NAMES = ("Ines", "Jonas", "Mei", "Omar", "Priya", "Quinn", "Rosa", "Sven", "Tala", "Uma", "Wren", "Zoe")
 TALK = (
@@ -35,7 +35,7 @@ async def command(discord: Child, op: str, **fields: Any) -> dict[str, Any]:
 async def live(discord: Child) -> None:
     names = itertools.cycle(random.sample(NAMES, len(NAMES)))
     while True:
-        await asyncio.sleep(random.uniform(1.5, 4.5))
+        await asyncio.sleep(random.uniform(1, 3))
         state = await command(discord, "state")
         guild = (await command(discord, "guild", guild=random.choice(state["guilds"])))["guild"]
         people = [member["user"]["id"] for member in guild["members"] if not member["user"].get("bot")]
@@ -45,6 +45,7 @@ async def live(discord: Child) -> None:
         elif what == "leave" and len(people) > FEWEST:
             await command(discord, "leave", guild=guild["id"], member=random.choice(people))
         else:
-            channel = random.choice([channel["id"] for channel in guild["channels"] if channel["type"] == 0])
+            channels = [channel["id"] for channel in guild["channels"] if channel["type"] == 0]
+            channel = random.choice([*channels[:1] * 4, *channels])  # mostly the first, where a visitor looks
             member, text = random.choice(people), random.choice(TALK)
             await command(discord, "say", channel=channel, member=member, text=text)

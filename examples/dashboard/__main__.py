@@ -13,8 +13,8 @@ from .app import make_app
 from .words import explain
 
 
-async def serve(host: str, port: int) -> None:
-    runner = web.AppRunner(make_app({host, "127.0.0.1", "localhost", "::1"}), access_log=None)
+async def serve(host: str, port: int, names: list[str]) -> None:
+    runner = web.AppRunner(make_app({host, "127.0.0.1", "localhost", "::1", *names}), access_log=None)
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port).start()
@@ -31,10 +31,11 @@ def main() -> int | str:
     # Whoever reaches the page can speak as the bot. Put a log-in in front before you open it to others.
     parser.add_argument("--host", default="127.0.0.1", help="default: %(default)s, this machine only")
     parser.add_argument("--port", type=int, default=8080, help="0 takes a free one; default: %(default)s")
+    parser.add_argument("--name", action="append", default=[], help="a host name it has, such as a proxy's")
     options = parser.parse_args()
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
     try:
-        asyncio.run(serve(options.host, options.port))
+        asyncio.run(serve(options.host, options.port, options.name))
     except KeyboardInterrupt:
         return 0
     except IPCError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import weakref
 from collections import deque
 from collections.abc import Callable, Mapping
 from enum import IntEnum
@@ -18,6 +19,7 @@ from .model import Guild, Member, World
 HEARTBEAT_INTERVAL = 41_250
 REPLAY_LIMIT = 1_000
 CHUNK_SIZE = 1_000
+CLOSE_TIMEOUT = 1.0
 
 GUILD_MEMBERS, GUILD_MESSAGES = 1 << 1, 1 << 9
 INTENT_OF = {
@@ -44,8 +46,9 @@ class Op(IntEnum):
 
 
 class CloseCode(IntEnum):
-    """The gateway's close codes that a bot can provoke here."""
+    """The gateway's close codes that are used here."""
 
+    UNKNOWN_ERROR = 4000
     UNKNOWN_OPCODE = 4001
     NOT_AUTHENTICATED = 4003
     AUTHENTICATION_FAILED = 4004
@@ -114,13 +117,16 @@ class Connection:
     def __init__(self, gateway: Gateway, request: web.Request) -> None:
         self._gateway = gateway
         self._request = request
-        self._socket = web.WebSocketResponse()
+        self._socket = web.WebSocketResponse(timeout=CLOSE_TIMEOUT)
         self._session: Session | None = None
         self._pump: asyncio.Task[None] | None = None
 
+    async def open(self) -> None:
+        """Makes the HTTP request a WebSocket."""
+        await self._socket.prepare(self._request)
+
     async def serve(self) -> web.WebSocketResponse:
         """Talks to the bot until either side ends it."""
-        await self._socket.prepare(self._request)
         try:
             await self._send(Op.HELLO, {"heartbeat_interval": HEARTBEAT_INTERVAL})
             async for message in self._socket:
@@ -132,13 +138,18 @@ class Connection:
             session = self._session
             self._detach()
             # A bot that closes with 1000 or 1001 will not come back; after any other end it may RESUME.
-            # Client.close() of discord.py ends up sending 4000, so most sessions are only forgotten when stale.
+            # Client.close() of discord.py ends up sending 4000, so most sessions stay until they are stale.
             if session is not None and self._socket.close_code in (1000, 1001):
                 self._gateway.forget(session)
         return self._socket
 
-    def cut(self) -> None:
-        """Ends the socket without a goodbye, as a network that fails does."""
+    async def close(self) -> None:
+        """Ends the socket with a close frame from which discord.py comes back."""
+        self._detach()
+        await self._socket.close(code=CloseCode.UNKNOWN_ERROR)
+
+    def abort(self) -> None:
+        """Ends the socket without a close frame."""
         self._detach()
         if self._request.transport is not None:
             self._request.transport.abort()
@@ -180,9 +191,10 @@ class Connection:
     def _attach(self, session: Session) -> None:
         if session.connection is not None:
             # The bot gave up on a socket that this side still believes in.
-            session.connection.cut()
+            session.connection.abort()
         self._session, session.connection = session, self
         self._pump = asyncio.create_task(session.pump(self._socket), name=f"loopback gateway {session.id}")
+        self._gateway.tasks.add(self._pump)
 
     def _detach(self) -> None:
         if self._pump is not None:
@@ -199,6 +211,7 @@ class Gateway:
         self.token = token
         self.identifies = 0
         self.resumes = 0
+        self.tasks: weakref.WeakSet[asyncio.Task[None]] = weakref.WeakSet()
         self._world = world
         self._changed = changed
         self._numbers = itertools.count(1)
@@ -208,6 +221,7 @@ class Gateway:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """The route ``GET /``, which is all that a gateway URL has."""
         connection = Connection(self, request)
+        await connection.open()
         self._connections.add(connection)
         try:
             return await connection.serve()
@@ -222,12 +236,11 @@ class Gateway:
             if session.is_stale():
                 self.forget(session)
 
-    def cut(self, *, resumable: bool) -> None:
-        """Cuts every socket; sessions that are not resumable are gone too."""
+    async def close(self, *, resumable: bool) -> None:
+        """Closes every socket; sessions that are not resumable are gone too."""
         if not resumable:
             self._sessions.clear()
-        for connection in tuple(self._connections):
-            connection.cut()
+        await asyncio.gather(*(connection.close() for connection in self._connections))
 
     def identify(self, intents: int, shard: tuple[int, int] | None) -> Session:
         """A new session with READY and its guilds queued."""

@@ -80,7 +80,7 @@ class LoopbackDiscord:
             )
 
     async def __aenter__(self) -> Self:
-        app = web.Application(middlewares=[self._remember_task])
+        app = web.Application(middlewares=[self._remember_tasks])
         app.add_routes([web.get("/", self.gateway.handle), *self._rest.routes()])
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await runner.setup()
@@ -97,7 +97,7 @@ class LoopbackDiscord:
         """Cuts all connections and frees the port. Doing it twice does no harm."""
         runner, self._runner = self._runner, None
         if runner is not None:
-            self.gateway.cut(resumable=False)
+            await self.gateway.close(resumable=False)
             await runner.cleanup()
 
     # --- What tests look at
@@ -138,7 +138,7 @@ class LoopbackDiscord:
 
     def serves(self, task: asyncio.Task[Any]) -> bool:
         """Whether a task of this event loop is the loopback's own, answering a bot's connection."""
-        return task in self._tasks
+        return task in self._tasks or task in self.gateway.tasks
 
     async def wait_until(self, condition: Callable[[], bool], *, timeout: float = 5.0) -> None:
         """Waits until a condition on :attr:`sent`, :attr:`identifies` or :attr:`resumes` holds.
@@ -247,12 +247,15 @@ class LoopbackDiscord:
         return message
 
     async def drop_gateways(self, *, resumable: bool = True) -> None:
-        """Cuts every gateway socket without a goodbye.
+        """Closes every gateway socket, as Discord does when it moves bots to another machine.
+
+        The sockets end with close frames: if TCP alone ended while the bot is busy, aiohttp 3.14 would leave
+        an unclosed connection to the garbage collector, which warns.
 
         Bots come back by themselves: with RESUME, and are sent what they missed, or with IDENTIFY if
         not ``resumable``. Use :meth:`wait_until` with the counters to wait for that.
         """
-        self.gateway.cut(resumable=resumable)
+        await self.gateway.close(resumable=resumable)
 
     # --- Inside
 
@@ -267,8 +270,7 @@ class LoopbackDiscord:
         self._changed()
 
     @web.middleware
-    async def _remember_task(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        task = asyncio.current_task()
-        if task is not None:
-            self._tasks.add(task)
+    async def _remember_tasks(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        # aiohttp has a task for the connection and, with some options, another one for the request.
+        self._tasks.update(task for task in (request.task, asyncio.current_task()) if task is not None)
         return await handler(request)

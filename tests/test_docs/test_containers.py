@@ -85,6 +85,6 @@ async def test_the_bot_does_not_start_on_all_addresses_without_a_key(
     assert keyless != text
     file.write_text(keyless, "utf-8")
     environment = {"IPC_HOST": "0.0.0.0", "IPC_PORT": "0", "DISCORD_TOKEN": TOKEN}
-    with pytest.raises(AssertionError, match="ended before it was ready"):
+    with pytest.raises(AssertionError, match="can be reached from outside"):
         async with running_program(file, environment, loopback.port):
             pass

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import runpy
 import socket
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import discord
@@ -43,11 +41,9 @@ def test_both_sides_install_from_the_checkout_and_the_dashboard_without_discord_
 
 @checks("quickstart-key")
 def test_the_line_for_a_key_makes_a_long_one_and_a_new_one_each_time(reader: Reader) -> None:
-    script = reader.text("quickstart-key") + '\nprintf %s "$IPC_SECRET_KEY"\n'
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    one, other = (
-        subprocess.check_output(["sh", "-c", script], env={"PATH": path}, text=True) for _ in range(2)
-    )
+    ((python, *arguments),) = commands(reader.text("quickstart-key"))
+    assert python == "python"
+    one, other = (subprocess.check_output([sys.executable, *arguments], text=True) for _ in range(2))
     assert len(one) >= 40
     assert one != other
 
@@ -75,11 +71,11 @@ async def test_bot_and_dashboard_of_the_quickstart_talk_to_each_other(
     assert printed == reader.text("quickstart-output") + "\n"
 
 
-@checks("quickstart-bot", "quickstart-dashboard", "quickstart-key", "quickstart-run-bot")
+@checks("quickstart-bot", "quickstart-dashboard", "quickstart-export-key", "quickstart-run-bot")
 def test_the_reader_has_set_what_the_programs_read_from_the_environment(reader: Reader) -> None:
     exported = {
         words[1].partition("=")[0]
-        for name in ("quickstart-key", "quickstart-run-bot")
+        for name in ("quickstart-export-key", "quickstart-run-bot")
         for words in commands(reader.text(name))
         if words[0] == "export"
     }

@@ -140,13 +140,40 @@ async def test_a_wrong_frame_after_identify_closes_the_socket_with_its_code(op: 
         assert await gateway.close_code() == code
 
 
+async def test_events_that_were_sent_but_not_received_are_replayed() -> None:
+    async with LoopbackDiscord(guilds=1) as discord_:
+        async with RawGateway(discord_) as gateway:
+            await gateway.send(2, {"token": TOKEN, "intents": 0})
+            _, ready = await gateway.receive()
+            for name in ("one", "two", "three"):
+                discord_.gateway.dispatch("EVENT", discord_.guilds[0], {"name": name})
+            assert [(await gateway.receive())[1]["name"] for _ in range(4)] == [
+                "Tea House",
+                "one",
+                "two",
+                "three",
+            ]
+            await gateway.close(4000)
+        discord_.gateway.dispatch("EVENT", discord_.guilds[0], {"name": "four"})
+        async with RawGateway(discord_) as gateway:
+            await gateway.send(6, {"token": TOKEN, "session_id": ready["session_id"], "seq": 3})
+            assert [(await gateway.receive())[1].get("name") for _ in range(4)] == [
+                "two",
+                "three",
+                "four",
+                None,
+            ]
+
+
 async def test_a_session_that_is_resumed_twice_belongs_to_the_newer_socket() -> None:
     async with LoopbackDiscord() as discord_, RawGateway(discord_) as old, RawGateway(discord_) as new:
         await old.send(2, {"token": TOKEN, "intents": 0})
         _, ready = await old.receive()
-        await new.send(6, {"token": TOKEN, "session_id": ready["session_id"], "seq": 1})
+        async with asyncio.TaskGroup() as group:
+            end_of_old = group.create_task(old.close_code())
+            await new.send(6, {"token": TOKEN, "session_id": ready["session_id"], "seq": 1})
+        assert end_of_old.result() == aiohttp.WSCloseCode.ABNORMAL_CLOSURE
         assert await new.receive() == (0, {})
-        assert await old.close_code() == aiohttp.WSCloseCode.ABNORMAL_CLOSURE
         discord_.add_guild(name="For The Newer One")
         assert (await new.receive())[1]["name"] == "For The Newer One"
 

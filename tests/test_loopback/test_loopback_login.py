@@ -119,6 +119,24 @@ async def test_a_task_that_outlives_its_bot_is_reported(loopback_discord: Loopba
         await stragglers[0]
 
 
+async def test_a_running_bot_has_all_guilds_even_if_discord_py_did_not_wait_for_them() -> None:
+    async with (
+        LoopbackDiscord(guilds=100, members=60) as discord_,
+        running_bot(discord_, guild_ready_timeout=0.0) as bot,
+    ):
+        assert [guild.member_count for guild in bot.guilds] == [60] * 100
+        assert not any(guild.unavailable for guild in bot.guilds)
+
+
+async def test_another_bot_that_reconnects_meanwhile_is_no_leak(
+    loopback_discord: LoopbackDiscord, loopback_bot: commands.Bot
+) -> None:
+    async with running_bot(loopback_discord):
+        await loopback_discord.drop_gateways()
+        await loopback_discord.wait_until(lambda: loopback_discord.resumes == 2)
+    assert not loopback_bot.is_closed()
+
+
 async def test_two_bots_run_side_by_side(
     loopback_discord: LoopbackDiscord, loopback_bot: commands.Bot
 ) -> None:

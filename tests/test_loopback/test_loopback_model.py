@@ -7,7 +7,7 @@ import itertools
 
 import pytest
 
-from loopback import ChannelType, Guild
+from loopback import ChannelType, Guild, payloads
 from loopback.model import World, created_at
 
 
@@ -82,3 +82,16 @@ def test_a_guild_finds_its_parts_and_nothing_else() -> None:
         ChannelType.TEXT,
         ChannelType.VOICE,
     ]
+
+
+def test_a_role_tells_its_colour_in_the_old_way_and_the_new() -> None:
+    world = World()
+    role = payloads.role(world.make_role(make_guild(world), "Painter", colour=0x123456))
+    assert role["color"] == role["colors"]["primary_color"] == 0x123456
+
+
+def test_a_nickname_is_sent_only_if_there_is_one() -> None:
+    member = make_guild(World()).members[0]
+    assert "nick" not in payloads.member(member)
+    member.nick = "Countess"
+    assert payloads.member(member).get("nick") == "Countess"

@@ -26,6 +26,7 @@ const byId = (items) => new Map(items.map((item) => [item.id, item]));
 async function fetchChosen() {
   const [, guildId, channelId] = location.hash.split("/");
   const [status, guilds] = await Promise.all([get("/api/status"), get("/api/guilds")]);
+  guilds.sort((a, b) => a.name.localeCompare(b.name));
   const chosen = guilds.find((guild) => guild.id === guildId) ?? guilds[0];
   const guild = chosen ? await get(`/api/guilds/${chosen.id}`) : null;
   const channel = guild?.channels.find((channel) => channel.id === channelId) ?? guild?.channels[0] ?? null;

@@ -16,8 +16,8 @@ from discord_tools.ipc.errors import ConnectError, ConnectionLost, ProtocolError
 from discord_tools.ipc.limits import ClientLimits
 from discord_tools.ipc.link import Link
 from discord_tools.ipc.transports.base import Closed, Transport
-from discord_tools.ipc.wire.frames import HELLO, ErrorObject, Hello, Welcome
-from discord_tools.ipc.wire.peer import Answered, ByeReceived, CallReceived, Event, Peer, Violated
+from discord_tools.ipc.wire.frames import HELLO, Hello, Welcome
+from discord_tools.ipc.wire.peer import Answered, ByeReceived, Event, Peer, Violated
 
 __all__ = ("Connection", "Stale")
 
@@ -89,17 +89,21 @@ class Connection:
         try:
             raw = await self.call(HELLO, Raw(msgspec.json.encode(params)), self._limits.handshake)
             welcome = msgspec.json.decode(raw, type=Welcome)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             raise ProtocolError(f"the server's answer to {HELLO} cannot be understood: {error}") from error
         except (ConnectionLost, Stale, RequestTimeout) as error:
             raise ConnectError(host, port, "the connection ended before the server said hello") from error
         self._peer.message_bytes = welcome.limits.message_bytes
-        for _ in range(welcome.limits.calls - 1):
-            self._slots.release()
+        # Nobody waits at the old one: other calls come after the hello.
+        self._slots = asyncio.Semaphore(max(1, welcome.limits.calls))
         return welcome
 
-    async def call(self, endpoint: str, params: Raw, timeout: float | None) -> Raw:
+    async def call(
+        self, endpoint: str, params: Raw, timeout: float | None, *, began: float | None = None
+    ) -> Raw:
         """Calls and waits for the answer. Cancelling it cancels the call on the other side, too.
+
+        The timeout counts from ``began``, a time of the loop's clock, and else from now.
 
         Raises
         ------
@@ -112,15 +116,26 @@ class Connection:
         RemoteError
             The other side answered with an error.
         """
-        async with self._slots:
+        loop = asyncio.get_running_loop()
+        if began is None:
+            began = loop.time()
+        slots = self._slots
+        if timeout is None or not slots.locked():
+            await slots.acquire()
+        else:
+            try:
+                async with asyncio.timeout_at(began + timeout):
+                    await slots.acquire()
+            except TimeoutError:
+                raise RequestTimeout(endpoint, timeout) from None
+        try:
             if self._leaving.is_set():
                 raise Stale
-            loop = asyncio.get_running_loop()
             call = _Call(loop=loop)
             call.endpoint = endpoint
             number = self._peer.call(endpoint, params, call)
             self._link.wake()
-            timer = None if timeout is None else loop.call_later(timeout, _expire, call, timeout)
+            timer = None if timeout is None else loop.call_at(began + timeout, _expire, call, timeout)
             try:
                 answer = await call
             except (asyncio.CancelledError, RequestTimeout):
@@ -130,6 +145,8 @@ class Connection:
             finally:
                 if timer is not None:
                     timer.cancel()
+        finally:
+            slots.release()
         if answer.error is not UNSET:
             error = answer.error
             raise remote_error(endpoint, error.code, error.message, _plain(error.data))
@@ -150,8 +167,6 @@ class Connection:
             self._leaving.set()
         elif isinstance(event, Violated):
             log.warning("The bot broke the protocol: %s", event.reason)
-        elif isinstance(event, CallReceived):
-            self._peer.fail(event.id, ErrorObject(-32601, "this side has no routes"))
 
 
 def _expire(call: _Call, seconds: float) -> None:
@@ -160,4 +175,11 @@ def _expire(call: _Call, seconds: float) -> None:
 
 
 def _plain(data: Raw | Any) -> Any:
-    return None if data is UNSET else msgspec.json.decode(data)
+    if data is UNSET:
+        return None
+    try:
+        return msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        # The code and the message say more than that what goes with them is broken.
+        log.warning("The data of an error cannot be read: %s", error)
+        return None

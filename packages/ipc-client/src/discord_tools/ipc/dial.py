@@ -92,13 +92,15 @@ class Dialer:
         Unauthorized
             The server does not accept the secret key.
         """
-        port = self.port
+        port, remembered = self.port, self._found is not None
         if port is None:
             port = self._found = await self._resolve(http)
         try:
             return await self._within(lambda: self._connect(http, port), port, ConnectError)
-        except IPCError:
+        except IPCError as error:
             self._found = None  # the bot may have moved
+            if remembered and isinstance(error, Unauthorized):
+                return await self.dial(http)  # and another bot, with another key, may have moved in
             raise
 
     async def _resolve(self, http: aiohttp.ClientSession) -> int:
@@ -112,7 +114,7 @@ class Dialer:
             url_of(self._host, port),
             protocols=(SUBPROTOCOL,),
             headers={} if self._secret_key is None else {"Authorization": self._secret_key},
-            max_msg_size=self._limits.message_bytes,
+            max_msg_size=self._limits.message_bytes + 1,  # aiohttp takes less than that, not as much
             heartbeat=self._limits.heartbeat,
             timeout=aiohttp.ClientWSTimeout(ws_close=self._limits.close),  # pyright: ignore[reportCallIssue] (attrs)
             compress=0,
@@ -121,7 +123,7 @@ class Dialer:
             # This socket has a heartbeat already, so requests get others.
             await socket.close()
             return OlderServer(http, self._host, port, self._limits)
-        return WebSocketTransport(socket)
+        return WebSocketTransport(socket, close_seconds=self._limits.close)
 
     async def _within(
         self, attempt: Callable[[], Awaitable[ResultT]], port: int, failure: type[ConnectError]
@@ -133,14 +135,15 @@ class Dialer:
         except TimeoutError as error:
             reason = f"no answer within {self._limits.handshake:g} s"
             raise failure(self._host, port, reason) from error
-        except aiohttp.WSServerHandshakeError as error:
+        except aiohttp.ClientResponseError as error:
+            # A given session with raise_for_status raises this one and not WSServerHandshakeError.
             if error.status == HTTPStatus.UNAUTHORIZED:
                 raise Unauthorized(self._host, port) from error
             raise failure(self._host, port, _refusal(error.status)) from error
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            # ValueError: aiohttp raises it for hosts and ports that make no URL.
-            if isinstance(error, IPCError):
-                raise
+        except IPCError:
+            raise
+        except (aiohttp.ClientError, OSError, ValueError, RuntimeError) as error:
+            # ValueError: a host and port that make no URL. RuntimeError: the given session was closed.
             raise failure(self._host, port, str(error) or type(error).__name__) from error
 
 

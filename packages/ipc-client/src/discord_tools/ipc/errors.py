@@ -63,7 +63,12 @@ class ConnectError(IPCError, ConnectionError):
     """
 
     def __init__(self, host: str, port: int, reason: str) -> None:
-        super().__init__(host, port, reason)
+        super().__init__()
+        self.args = (
+            host,
+            port,
+            reason,
+        )  # not by OSError, which would take them for errno, strerror and filename
         self.host: str = host
         self.port: int = port
         self.reason: str = reason
@@ -154,7 +159,8 @@ class RequestTimeout(IPCError, TimeoutError):
     """
 
     def __init__(self, endpoint: str, seconds: float) -> None:
-        super().__init__(endpoint, seconds)
+        super().__init__()
+        self.args = (endpoint, seconds)  # not by OSError, which would take them for errno and strerror
         self.endpoint: str = endpoint
         self.seconds: float = seconds
 
@@ -199,7 +205,12 @@ class ListenError(IPCError, OSError):
     """
 
     def __init__(self, host: str, port: int, reason: str) -> None:
-        super().__init__(host, port, reason)
+        super().__init__()
+        self.args = (
+            host,
+            port,
+            reason,
+        )  # not by OSError, which would take them for errno, strerror and filename
         self.host: str = host
         self.port: int = port
         self.reason: str = reason
@@ -437,6 +448,7 @@ class RouteError(RemoteError):
         if code < 1:
             raise ValueError(f"the code of a route's own error must be 1 or more, not {code}")
         super().__init__(message, data=data)
+        self.args = (code, message)  # what it can be made of again, by copy and pickle
         self.code = code
 
 

@@ -152,8 +152,12 @@ class LegacyConnection:
             port,
         )
 
-    async def call(self, endpoint: str, params: Raw, timeout: float | None) -> Raw:
+    async def call(
+        self, endpoint: str, params: Raw, timeout: float | None, *, began: float | None = None
+    ) -> Raw:
         """Asks and waits for the answer. Cancelling it does not cancel the route: these servers know no way.
+
+        The timeout counts from ``began``, a time of the loop's clock, and else from now.
 
         Raises
         ------
@@ -171,8 +175,11 @@ class LegacyConnection:
         question = ask(endpoint, params, self._secret_key)
         if len(question) > self._limits.message_bytes:
             raise TooLarge(f"the call has {len(question)} bytes, {self._limits.message_bytes} are the most")
+        end = None
+        if timeout is not None:
+            end = timeout + (asyncio.get_running_loop().time() if began is None else began)
         try:
-            async with asyncio.timeout(timeout), self._turns:
+            async with asyncio.timeout_at(end), self._turns:
                 reply = await self._exchange(endpoint, question)
         except TimeoutError as error:
             raise RequestTimeout(endpoint, timeout or 0.0) from error

@@ -32,8 +32,8 @@ class ClientLimits:
         The longest pause before the second attempt to connect, in seconds; it doubles with each further attempt,
         and a random part of it is waited. Defaults to 0.1.
     backoff_max: :class:`float`
-        The longest pause between two attempts, in seconds. Defaults to 2, so that a restarted bot is found within
-        about a second.
+        The longest pause between two attempts, in seconds. Defaults to 1, so that a restarted bot is found within
+        that time.
     close: :class:`float`
         How long closing may wait for the bot to agree, in seconds. Defaults to 1.
     """
@@ -42,7 +42,7 @@ class ClientLimits:
     heartbeat: float = 20.0
     handshake: float = 5.0
     backoff: float = 0.1
-    backoff_max: float = 2.0
+    backoff_max: float = 1.0
     close: float = 1.0
 
 

@@ -17,6 +17,8 @@ EVENTS_PER_TURN: Final = 64
 #: RFC 6455, 7.4.1: the other side breaks the protocol.
 PROTOCOL_ERROR: Final = 1002
 
+STUCK: Final = Closed("it does not read what it is sent")
+
 
 class Link:
     """One connection at work.
@@ -32,17 +34,28 @@ class Link:
     backlog_bytes: :class:`int`
         With more than this waiting to be sent, nothing more is read. So a client that asks and never reads costs a
         bounded amount of memory.
+    patience: Optional[:class:`float`]
+        After so many seconds with more than that waiting, the other side is given up: it does not read. ``None`` for
+        no limit. Heartbeats do not find this out, since reading is what notices their failure.
     """
 
     def __init__(
-        self, peer: Peer[Any], transport: Transport, handle: Callable[[Event], None], *, backlog_bytes: int
+        self,
+        peer: Peer[Any],
+        transport: Transport,
+        handle: Callable[[Event], None],
+        *,
+        backlog_bytes: int,
+        patience: float | None = None,
     ) -> None:
         self.peer: Peer[Any] = peer
         self._transport = transport
         self._handle = handle
         self._backlog_bytes = backlog_bytes
+        self._patience = patience
         self._wake = asyncio.Event()
-        self._flushed = asyncio.Event()
+        self._sent = asyncio.Event()
+        self._sending = 0
         self._ending = False
         self._writer: asyncio.Task[None] | None = None
 
@@ -50,12 +63,27 @@ class Link:
         """Sends what the peer has queued, together with all else that is queued in this turn of the loop."""
         self._wake.set()
 
+    async def room(self) -> None:
+        """Waits until less is to be sent than the backlog may hold, or until nothing is sent any more.
+
+        Who makes large frames waits here first, since holding back what is read does not hold back what runs.
+        """
+        while self._full():
+            self._sent.clear()
+            await self._sent.wait()
+
+    def _full(self) -> bool:
+        stopped = self._writer is None or self._writer.done()
+        return not stopped and self.peer.pending_bytes + self._sending > self._backlog_bytes
+
     async def run(self) -> Closed:
         """Carries messages both ways until the transport is closed, and returns why it was.
 
         Cancelling stops both directions and leaves the transport open for :meth:`close`.
         """
         self._writer = writer = asyncio.create_task(self._write(), name="ipc link writer")
+        # Nobody must wait for what is not sent any more.
+        writer.add_done_callback(lambda _: self._sent.set())
         try:
             return await self._read()
         finally:
@@ -79,20 +107,31 @@ class Link:
             except Closed as closed:
                 return closed
             peer.feed(message)
-            events = peer.take_events()
-            for event in events:
+            for event in peer.take_events():
                 handle(event)
                 if isinstance(event, Violated) and event.fatal:
                     await self.close(PROTOCOL_ERROR, event.reason)
+                    return Closed("it broke the protocol too often")
+                turn += 1
+                if turn >= EVENTS_PER_TURN:
+                    # Within a message, too: one pack may hold thousands of calls.
+                    turn = 0
+                    wake.set()
+                    await asyncio.sleep(0)
+                    if self._full() and not await self._caught_up():
+                        return STUCK
             if peer.pending_bytes:
                 wake.set()
-            while peer.pending_bytes > self._backlog_bytes:
-                self._flushed.clear()
-                await self._flushed.wait()
-            turn += len(events)
-            if turn >= EVENTS_PER_TURN:
-                turn = 0
-                await asyncio.sleep(0)
+            if self._full() and not await self._caught_up():
+                return STUCK
+
+    async def _caught_up(self) -> bool:
+        try:
+            async with asyncio.timeout(self._patience):
+                await self.room()
+        except TimeoutError:
+            return False
+        return True
 
     async def _write(self) -> None:
         peer, send, wake = self.peer, self._transport.send, self._wake
@@ -100,12 +139,14 @@ class Link:
             while True:
                 await wake.wait()
                 wake.clear()
-                for message in peer.take_messages():
+                messages = peer.take_messages()
+                self._sending = sum(map(len, messages))
+                for message in messages:
                     await send(message)
-                self._flushed.set()
+                    self._sending -= len(message)
+                    self._sent.set()
                 if self._ending and not peer.pending_bytes:
                     return
         except Closed:
-            # The reader meets the same end and says why. Until then it must not wait for a flush that never comes.
+            # The reader meets the same end and says why.
             await self._transport.close()
-            self._flushed.set()

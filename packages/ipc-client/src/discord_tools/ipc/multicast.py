@@ -31,16 +31,18 @@ async def resolve(
     ResolutionError
         It answers something that is no port.
     """
-    async with http.ws_connect(url, autoping=False, max_msg_size=64 * 1024) as socket:
+    # The answer is what counts: a server that does not take its leave in time must not spoil it.
+    timeout = aiohttp.ClientWSTimeout(ws_close=0.1)  # pyright: ignore[reportCallIssue] (attrs)
+    async with http.ws_connect(url, timeout=timeout, max_msg_size=64 * 1024) as socket:
         question = {"connect": True, "headers": {"Authorization": secret_key}}
         await socket.send_str(msgspec.json.encode(question).decode())
         message = await socket.receive()
-    if message.type is not aiohttp.WSMsgType.TEXT:
+    if message.type not in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
         raise ResolutionError(host, multicast_port, "it closed the connection without an answer")
     try:
         answer = msgspec.json.decode(message.data, type=_Answer)
         port = int(answer.port or 0)
-    except (msgspec.DecodeError, ValueError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise ResolutionError(
             host, multicast_port, "something else listens there: its answer names no port"
         ) from error

@@ -78,6 +78,8 @@ class ClientSession:
     ------
     ValueError
         The secret key is empty or has characters that no HTTP header can hold, or a timeout is negative.
+    EncodeError
+        The headers cannot be written as JSON.
 
     Attributes
     ----------
@@ -107,7 +109,7 @@ class ClientSession:
         limits: ClientLimits = ClientLimits(),  # noqa: B008 (it is frozen)
     ) -> None:
         if (timeout is not None and timeout <= 0) or connect_timeout < 0:
-            raise ValueError("a timeout must not be negative")
+            raise ValueError("timeout must be more than 0, and connect_timeout must not be negative")
         self.host: str = host
         self.port: int | None = None if port is MISSING else port
         self.multicast_port: int = multicast_port
@@ -117,8 +119,10 @@ class ClientSession:
         self._given: aiohttp.ClientSession | None = None if session is MISSING else session
         self._own: aiohttp.ClientSession | None = None
         self._closed = False
+        self._closing = asyncio.Lock()
         self._decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
         self._dialer = Dialer(host, self.port, multicast_port, self._secret_key, limits)
+        _encode(dict(headers or {}))  # what cannot be sent is better said here than in the background
         self._supervisor = Supervisor(self._dialer, self._http, limits, host, timeout, dict(headers or {}))
 
     @property
@@ -176,10 +180,13 @@ class ClientSession:
         A session that was given by the caller stays open. Calling it again does nothing.
         """
         self._closed = True
-        await self._supervisor.close()
-        own, self._own = self._own, None
-        if own is not None:
-            await own.close()
+        async with self._closing:  # whoever closes it, too, comes back when it is closed
+            try:
+                await self._supervisor.close()
+            finally:
+                own, self._own = self._own, None
+                if own is not None:
+                    await own.close()
 
     async def __aenter__(self) -> Self:
         try:
@@ -237,9 +244,11 @@ class ClientSession:
         SessionClosed
             The session was closed.
         """
+        # A type that nothing can be decoded into is found out before the route runs.
+        decode = msgspec.json.decode if type is Any else self._decoder(type).decode
         raw = await self._call(str(route), _encode(data))
         try:
-            return msgspec.json.decode(raw) if type is Any else self._decoder(type).decode(raw)
+            return decode(raw)
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             raise DecodeError(f"the answer of {str(route)!r} is not what was asked for: {error}") from error
 
@@ -253,26 +262,23 @@ class ClientSession:
         return self.request(route, type, **data)
 
     async def _call(self, endpoint: str, params: Raw) -> Raw:
-        timeout = self.timeout
-        if timeout is None:
-            return await self._call_within(endpoint, params, math.inf)
-        return await self._call_within(endpoint, params, timeout)
-
-    async def _call_within(self, endpoint: str, params: Raw, timeout: float) -> Raw:
+        timeout = None if self.timeout == math.inf else self.timeout
         loop = asyncio.get_running_loop()
-        end = loop.time() + timeout
+        began = loop.time()
+        end = math.inf if timeout is None else began + timeout
         while not self._closed:
             connection = self._supervisor.connection
             if connection is None or not connection.usable:
                 wait = min(self.connect_timeout, end - loop.time())
                 connection = await self._supervisor.connected(max(wait, 0.0))
-            left = end - loop.time()
-            if left <= 0:
+            if timeout is not None and loop.time() >= end:
                 raise RequestTimeout(endpoint, timeout)
             try:
-                return await connection.call(endpoint, params, None if left == math.inf else left)
+                return await connection.call(endpoint, params, timeout, began=began)
             except Stale:
                 continue
+            except UnicodeEncodeError as error:
+                raise EncodeError(f"the name {endpoint!r} cannot be written as JSON") from error
         raise SessionClosed
 
     def _decoder(self, type_: Any) -> msgspec.json.Decoder[Any]:

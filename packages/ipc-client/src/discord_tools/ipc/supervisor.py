@@ -13,7 +13,7 @@ import aiohttp
 
 from discord_tools.ipc.connection import Connection
 from discord_tools.ipc.dial import Dialer, OlderServer
-from discord_tools.ipc.errors import ConnectError, IPCError, ProtocolError, SessionClosed
+from discord_tools.ipc.errors import ConnectError, IPCError, SessionClosed
 from discord_tools.ipc.legacy import LegacyConnection
 from discord_tools.ipc.limits import ClientLimits
 
@@ -98,11 +98,15 @@ class Supervisor:
         connection, self.connection = self.connection, None
         if self._ready is not None and not self._ready.done():
             self._fail(SessionClosed())
-        if connection is not None:
-            await connection.close("the session is closed")
-        if task is not None:
-            task.cancel()
-            await asyncio.wait((task,))
+        self._tried.set()  # a task that is cancelled before its first step does not come to it
+        try:
+            if connection is not None:
+                await connection.close("the session is closed")
+        finally:
+            # Also where closing is cancelled: nobody else would end it.
+            if task is not None:
+                task.cancel()
+                await asyncio.wait((task,))
 
     async def _run(self) -> None:
         attempt = 0
@@ -172,9 +176,9 @@ class Supervisor:
         if ready is not None and not ready.done():
             ready.set_exception(error)
             ready.exception()  # it may be that nobody waits, which is no fault
-        if isinstance(error, ProtocolError):
-            log.error("%s", error)
+        if not isinstance(error, SessionClosed):
+            log.error("%s; the next request tries again", error)
 
     def _pause(self, attempt: int) -> float:
-        longest = min(self._limits.backoff_max, self._limits.backoff * 2 ** min(attempt, 32))
+        longest = min(self._limits.backoff_max, self._limits.backoff * 2 ** min(max(attempt - 1, 0), 32))
         return random.uniform(0, longest)

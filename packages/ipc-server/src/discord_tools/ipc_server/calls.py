@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from discord_tools.ipc.errors import (
     AlreadyResponded,
@@ -23,6 +23,10 @@ from discord_tools.ipc_server.encoding import encode_answer
 __all__ = ("Caller", "PlainCall", "Pool", "Room", "Writer")
 
 log = logging.getLogger(__name__)
+
+
+#: No error that this library makes by itself is larger.
+ERROR_BYTES: Final = 4096
 
 
 class Writer(Protocol):
@@ -103,9 +107,14 @@ class PlainCall(IncomingCall):
         self.done(answer)
 
     def fail(self, error: RemoteError) -> None:
+        """Answers with an error. One of a route's own may be too large, or impossible to write as JSON."""
         if not self.settled:
+            answer = None if self.writer is None else self.writer.error(error)
+            # Those of this library are small, and always told: also when a batch has no room any more.
+            if answer is not None and len(answer) > ERROR_BYTES:
+                self.room.take(len(answer))
             self.settled = True
-            self.done(None if self.writer is None else self.writer.error(error))
+            self.done(answer)
 
     def abort(self, error: RemoteError) -> None:
         """Answers with an error now and ends the handler: a handler that ignores it keeps nobody waiting."""
@@ -147,12 +156,16 @@ class Pool:
         self.draining = True
 
     async def drain(self, spared: Collection[asyncio.Task[Any]]) -> None:
-        """Takes no more calls, waits for those in progress as long as the limits allow, and cancels the rest.
+        """Takes no more calls, and waits for those in progress as long as the limits allow.
 
-        Tasks in ``spared`` are neither waited for nor cancelled: they are the routes that asked for all this.
+        Tasks in ``spared`` are not waited for: they are the routes that asked for all this.
         """
         self.stop()
         await self._settle(spared)
+
+    def end(self, spared: Collection[asyncio.Task[Any]]) -> None:
+        """Cancels all calls that are still in progress, but those in ``spared``."""
+        self.stop()
         for call in tuple(self._calls):
             if call.task not in spared:
                 call.abort(Cancelled("the bot is shutting down"))

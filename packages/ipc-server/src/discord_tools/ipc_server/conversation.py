@@ -45,22 +45,22 @@ class _Call(IncomingCall):
 
     __slots__ = (
         "deadline",
+        "end",
         "endpoint",
         "headers",
+        "link",
         "number",
         "params",
-        "peer",
         "settled",
         "task",
         "timer",
-        "wake",
     )
 
     def __init__(
-        self, peer: Peer[Any], wake: Callable[[], None], event: CallReceived, headers: Mapping[str, Any]
+        self, link: Link, end: Callable[[_Call], None], event: CallReceived, headers: Mapping[str, Any]
     ) -> None:
-        self.peer = peer
-        self.wake = wake
+        self.link = link
+        self.end = end
         self.number: Id = event.id
         self.endpoint: str = event.method
         self.params: bytes = b"{}" if event.params is UNSET else event.params  # pyright: ignore[reportAttributeAccessIssue]
@@ -71,22 +71,26 @@ class _Call(IncomingCall):
         self.timer: asyncio.TimerHandle | None = None
 
     async def send_json(self, data: Any, /) -> None:
+        # A thousand answers may be ready for a client that reads none: they stay values until there is room.
+        await self.link.room()
         if self.settled:
             raise AlreadyResponded(self.endpoint)
-        self.peer.reply(self.number, b"null" if data is None else encode_answer(data))
+        self.link.peer.reply(self.number, b"null" if data is None else encode_answer(data))
         self.settled = True
-        self.wake()
+        self.link.wake()
 
     def fail(self, error: RemoteError) -> None:
         if not self.settled:
+            self.link.peer.fail(self.number, error_object(error))
             self.settled = True
-            self.peer.fail(self.number, error_object(error))
-            self.wake()
+            self.link.wake()
 
     def abort(self, error: RemoteError) -> None:
         """Answers with an error now and ends the handler: a handler that ignores it keeps nobody waiting."""
         self.fail(error)
         if self.task is not None:
+            # A task that is cancelled before its first step never comes to the end of its own code.
+            self.task.add_done_callback(lambda _: self.end(self))
             self.task.cancel()
 
 
@@ -112,13 +116,21 @@ class Conversation:
         self._limits = limits
         self._ready = ready
         self._peer: Peer[Any] = Peer(calls=limits.calls, message_bytes=limits.message_bytes)
-        self._link = Link(self._peer, transport, self._handle, backlog_bytes=limits.backlog_bytes)
+        self._transport = transport
+        self._link = Link(
+            self._peer,
+            transport,
+            self._handle,
+            backlog_bytes=limits.backlog_bytes,
+            patience=1.5 * limits.heartbeat,  # as for a client that gives no sign of life
+        )
         self._loop = asyncio.get_running_loop()
         self._calls: set[_Call] = set()
         self._open: dict[Id, _Call] = {}
         self._hello: Hello | None = None
         self._seconds = limits.call_seconds
         self._draining = False
+        self._spared: Collection[asyncio.Task[Any]] = ()
         self._closing: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
@@ -130,30 +142,37 @@ class Conversation:
             (log.debug if closed.clean else log.info)("%s has gone: %s", who, closed.reason)
         finally:
             patience.cancel()
-            for call in tuple(self._calls):
-                call.abort(Cancelled("the connection is gone"))
-            await self._settle(self._limits.grace, ())
+            self._abort_all("the connection is gone")
+            await self._transport.close(GOING_AWAY, "the connection is given up")
+            await self._settle(self._limits.grace)
+            if self._closing is not None:
+                await asyncio.wait((self._closing,))
 
     async def drain(self, spared: Collection[asyncio.Task[Any]]) -> None:
-        """Takes no more calls, waits for those in progress as long as the limits allow, cancels the rest and closes.
+        """Takes no more calls and waits for those in progress, as long as the limits allow.
 
-        Tasks in ``spared`` are neither waited for nor cancelled: they are the routes that asked for all this.
+        Tasks in ``spared`` are not waited for: they are the routes that asked for all this.
         """
         self._draining = True
+        self._spared = spared
         self._peer.bye("the bot is shutting down")
         self._link.wake()
-        await self._settle(self._limits.grace, spared)
-        for call in tuple(self._calls):
-            if call.task not in spared:
-                call.abort(Cancelled("the bot is shutting down"))
+        await self._settle(self._limits.grace)
+
+    async def close(self, spared: Collection[asyncio.Task[Any]]) -> None:
+        """Cancels what is in progress, but for the tasks in ``spared``, tells the callers so, and closes."""
+        self._draining = True
+        self._spared = spared
+        self._abort_all("the bot is shutting down")
         await self._link.close(GOING_AWAY, "the bot is shutting down")
 
-    async def _settle(self, seconds: float, spared: Collection[asyncio.Task[Any]]) -> None:
-        tasks = (
-            {call.task for call in self._calls if call.task is not None}
-            - set(spared)
-            - {asyncio.current_task()}
-        )
+    def _abort_all(self, reason: str) -> None:
+        for call in tuple(self._calls):
+            if call.task not in self._spared:
+                call.abort(Cancelled(reason))
+
+    async def _settle(self, seconds: float) -> None:
+        tasks = {call.task for call in self._calls if call.task is not None} - set(self._spared)
         if not tasks:
             return
         _, left = await asyncio.wait(tasks, timeout=seconds)
@@ -219,7 +238,8 @@ class Conversation:
             )
             return
         hello = self._hello
-        call = _Call(self._peer, self._link.wake, event, hello.headers if hello else NO_HEADERS)
+        headers = hello.headers if hello else NO_HEADERS
+        call = _Call(self._link, self._end, event, headers)
         self._calls.add(call)
         self._open[event.id] = call
         call.deadline = self._loop.time() + self._seconds
@@ -232,11 +252,14 @@ class Conversation:
         try:
             await self._dispatcher.handle(call)
         finally:
-            if call.timer is not None:
-                call.timer.cancel()
-            self._calls.discard(call)
-            if self._open.get(call.number) is call:
-                del self._open[call.number]
+            self._end(call)
+
+    def _end(self, call: _Call) -> None:
+        if call.timer is not None:
+            call.timer.cancel()
+        self._calls.discard(call)
+        if self._open.get(call.number) is call:
+            del self._open[call.number]
 
 
 def _expire(call: _Call) -> None:

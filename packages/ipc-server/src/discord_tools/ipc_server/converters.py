@@ -95,6 +95,8 @@ def lookup_of(annotation: Any) -> Lookup | None:
     """
     if get_origin(annotation) in (list, Sequence):
         inner = lookup_of(get_args(annotation)[0])
+        if inner is not None and inner.many:
+            raise TypeError(f"{annotation} is a list of lists of Discord's objects")
         return None if inner is None else Lookup(inner.classes, list[inner.wire], many=True)
     is_union = get_origin(annotation) in (Union, types.UnionType)
     members: tuple[Any, ...] = get_args(annotation) if is_union else (annotation,)

@@ -9,7 +9,14 @@ from typing import Any, Protocol
 
 import discord
 
-from discord_tools.ipc.errors import AlreadyResponded, Cancelled, RemoteError, RouteFailed, UnknownEndpoint
+from discord_tools.ipc.errors import (
+    AlreadyResponded,
+    Cancelled,
+    RemoteError,
+    RouteFailed,
+    TooLarge,
+    UnknownEndpoint,
+)
 from discord_tools.ipc_server.request import Call, Request
 from discord_tools.ipc_server.routes import Route, RouteTable
 
@@ -44,13 +51,17 @@ class Dispatcher:
                 # Listeners run in tasks of their own. This is an overridden dispatch, or a check of wait_for.
                 log.exception("Dispatching %s failed", event)
 
+    def _has_listeners(self, event: str) -> bool:
+        name = f"on_{event}"
+        return hasattr(self._client, name) or bool(getattr(self._client, "extra_events", {}).get(name))
+
     async def handle(self, call: IncomingCall) -> None:
         """Runs one call to its end. It is settled afterwards, whatever happens."""
         request = Request.of(call, asyncio.get_running_loop())
         self.emit("raw_ipc_request", request)
         route = self._routes.find(call.endpoint)
         if route is None:
-            log.warning("A client asked for the unknown endpoint %r", call.endpoint)
+            log.warning("A client asked for the unknown endpoint %.200r", call.endpoint)
             call.fail(UnknownEndpoint("there is no such endpoint"))
             request.finish()
             return
@@ -62,6 +73,9 @@ class Dispatcher:
     async def _run(self, route: Route[Any], request: Request, call: IncomingCall) -> None:
         called = False
         try:
+            if self._has_listeners("raw_ipc_request"):
+                # Listeners begin in the next turn of the loop, and they come before the route.
+                await asyncio.sleep(0)
             arguments = self._arguments(route, request, call)
             called = True
             value = await route(request, **arguments)
@@ -76,8 +90,8 @@ class Dispatcher:
         except RemoteError as error:
             # One with an endpoint came from another bot, whose caller this route is: not meant for ours.
             if error.endpoint is None and not call.settled:
-                log.debug("Route %s answered with an error: %s", route.name, error)
-                call.fail(error)
+                log.debug("Route %s answered with an error: %.500s", route.name, error)
+                self._answer(route, request, call, error)
             else:
                 self._failed(route, request, call, error)
         except Exception as error:
@@ -92,6 +106,15 @@ class Dispatcher:
             len(request)  # decodes the data, so that what is no object is refused before the route runs
             return {}
         return route.signature.bind(call.params, self._client)
+
+    def _answer(self, route: Route[Any], request: Request, call: IncomingCall, error: RemoteError) -> None:
+        try:
+            call.fail(error)
+        except TooLarge as problem:
+            call.fail(problem)
+        except Exception as problem:
+            # Its data, or its text, cannot be written as JSON.
+            self._failed(route, request, call, problem)
 
     def _failed(self, route: Route[Any], request: Request, call: IncomingCall, error: Exception) -> None:
         number = secrets.token_hex(4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
@@ -35,13 +36,30 @@ def _without_enums(value: Any) -> Any:
     Returns the same object where there are none, which is nearly always.
     """
     kind = cast("type[Any]", type(value))
-    if kind is dict:
+    if kind in _PLAIN:
+        return value
+    if issubclass(kind, dict):
         if _PLAIN.issuperset(map(type, value.values())):
             return value
         return {key: _without_enums(item) for key, item in value.items()}
-    if kind is list or kind is tuple or kind is set:
+    if issubclass(kind, tuple) and kind.__module__ == discord.enums.__name__:
+        return value.value
+    if issubclass(kind, (list, tuple, set, frozenset)):
         return value if _PLAIN.issuperset(map(type, value)) else [_without_enums(item) for item in value]
-    return value.value if issubclass(kind, tuple) and kind.__module__ == discord.enums.__name__ else value
+    # What msgspec knows by its fields never comes to _write, either.
+    if issubclass(kind, msgspec.Struct):
+        fields = _plain_fields(value, kind.__struct_fields__)
+        return value if fields is None else msgspec.structs.replace(value, **fields)
+    if dataclasses.is_dataclass(kind):
+        return _plain_fields(value, [field.name for field in dataclasses.fields(kind)]) or value
+    return value
+
+
+def _plain_fields(value: Any, names: Iterable[str]) -> dict[str, Any] | None:
+    """The fields without enums, or ``None`` where they have none."""
+    fields = {name: getattr(value, name) for name in names if hasattr(value, name)}
+    plain = {name: _without_enums(field) for name, field in fields.items()}
+    return None if all(plain[name] is fields[name] for name in fields) else plain
 
 
 def _id(thing: Any) -> str | None:
@@ -163,10 +181,14 @@ def _message(message: discord.Message) -> dict[str, Any]:
         "tts": message.tts,
         "pinned": message.pinned,
         "mention_everyone": message.mention_everyone,
-        "attachments": [attachment.to_dict() for attachment in message.attachments],
+        "attachments": message.attachments,
         "embeds": [embed.to_dict() for embed in message.embeds],
         "jump_url": message.jump_url,
     }
+
+
+def _with_id_as_string(value: discord.Attachment | discord.PartialEmoji) -> dict[str, Any]:
+    return {**value.to_dict(), "id": None if value.id is None else str(value.id)}
 
 
 def _emoji(emoji: discord.Emoji) -> dict[str, Any]:
@@ -189,22 +211,30 @@ _WRITERS: tuple[tuple[type | tuple[type, ...], Callable[[Any], Any]], ...] = (
     ((discord.abc.GuildChannel, discord.abc.PrivateChannel), _channel),
     (discord.Message, _message),
     (discord.Emoji, _emoji),
-    ((discord.Embed, discord.PartialEmoji, discord.AllowedMentions), lambda value: value.to_dict()),
+    ((discord.Attachment, discord.PartialEmoji), _with_id_as_string),
+    ((discord.Embed, discord.AllowedMentions), lambda value: value.to_dict()),
     (discord.Asset, lambda asset: asset.url),
     (discord.Colour, lambda colour: colour.value),
     (discord.Permissions, lambda permissions: str(permissions.value)),
     (discord.flags.BaseFlags, lambda flags: flags.value),
     (discord.utils.SequenceProxy, list),
     (Mapping, dict),
-    (discord.abc.Snowflake, lambda thing: {"id": str(thing.id)}),
-    (Iterable, list),
 )
+
+
+def _is_of_discord(kind: type) -> bool:
+    return any(base.__module__.partition(".")[0] == discord.__name__ for base in kind.__mro__)
 
 
 def _write(value: Any) -> Any:
     for cls, write in _WRITERS:
         if isinstance(value, cls):
             return _without_enums(write(value))
+    # A thing of the bot's own that has an id is more than that, so this is for discord.py's only.
+    if isinstance(value, discord.abc.Snowflake) and _is_of_discord(type(value)):
+        return {"id": str(value.id)}
+    if isinstance(value, Iterable):
+        return _without_enums(list(cast("Iterable[Any]", value)))
     raise TypeError(f"objects of type {type(value).__name__} cannot be written as JSON")
 
 

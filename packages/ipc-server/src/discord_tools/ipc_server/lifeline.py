@@ -67,16 +67,28 @@ class _CloseLifeline:
     def __init__(self, client: discord.Client, end: Callable[[], Awaitable[None]]) -> None:
         self._client = client
         self._end = end
+        self._ours: Callable[[], Awaitable[None]] | None = None
+        self._theirs: Any = None
 
     async def tie(self) -> None:
         close, end = self._client.close, self._end
 
         async def close_both() -> None:
-            await end()
-            await close()
+            try:
+                if self._ours is close_both:
+                    await end()
+            finally:
+                await close()
 
-        self._client.close = close_both
+        self._theirs = vars(self._client).get("close")
+        self._ours = self._client.close = close_both
 
     async def cut(self) -> None:
-        # Without the attribute of the instance, the method of the class is back.
-        vars(self._client).pop("close", None)
+        ours, self._ours = self._ours, None
+        # Where somebody, another server say, has put a close of their own in front of ours, it stays and ours only
+        # hands on.
+        if ours is not None and vars(self._client).get("close") is ours:
+            if self._theirs is None:
+                del self._client.close  # the method of the class is back
+            else:
+                self._client.close = self._theirs

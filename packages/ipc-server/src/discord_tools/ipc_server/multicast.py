@@ -11,7 +11,7 @@ from typing import Final
 from aiohttp import web
 
 from discord_tools.ipc.wire.dialects import BETTER, CONNECT
-from discord_tools.ipc_server.listeners.plain import STRANGER_BYTES, open_socket
+from discord_tools.ipc_server.listeners.plain import STRANGER_BYTES, hung_up, open_socket
 from discord_tools.ipc_server.plain import PlainService
 from discord_tools.ipc_server.talk import PlainTalk
 
@@ -39,15 +39,10 @@ class PortResolver:
         socket = open_socket(service, request, size, None, known=False)
         if isinstance(socket, web.Response):
             return socket
-        await socket.prepare(request)
         # Nobody is known here before the first call: who only asks for the port has no reason to stay.
-        talk = PlainTalk(
-            service,
-            socket,
-            speaks=self._speaks,
-            known=False,
-            otherwise=_OTHERWISE,
-            who=request.remote,
-        )
-        await talk.run()
+        talk = PlainTalk(service, socket, speaks=self._speaks, known=False, otherwise=_OTHERWISE)
+        try:
+            await talk.run(request)
+        except ConnectionError as error:
+            return hung_up(socket, error)
         return socket

@@ -116,8 +116,12 @@ class PlainService:
         self._pool.stop()
 
     async def drain(self, spared: Collection[asyncio.Task[Any]]) -> None:
-        """Ends all calls as :meth:`Pool.drain` does, and closes the sockets."""
+        """Waits for calls in progress as :meth:`Pool.drain` does."""
         await self._pool.drain(spared)
+
+    async def close(self, spared: Collection[asyncio.Task[Any]]) -> None:
+        """Ends what is left of them, and closes all sockets."""
+        self._pool.end(spared)
         leaving = [socket.leave(1001, "the bot is shutting down") for socket in tuple(self.sockets)]
         await asyncio.gather(*leaving)
 

@@ -72,17 +72,18 @@ class Ports:
                     self.port,
                 )
 
-    async def stop_listening(self) -> None:
+    def stop_listening(self) -> None:
         """Frees both ports. Connections stay."""
         self._plain.stop()
-        await self._main.stop_listening()
-        await self._multicast.stop_listening()
+        self._main.stop_listening()
+        self._multicast.stop_listening()
 
     async def drain(self, spared: Collection[asyncio.Task[Any]]) -> None:
-        """Ends the calls of all clients without our own protocol, and their connections."""
+        """Waits for the calls of all clients without our own protocol."""
         await self._plain.drain(spared)
 
-    async def close(self) -> None:
-        """Frees both ports and ends all connections."""
+    async def close(self, spared: Collection[asyncio.Task[Any]] = ()) -> None:
+        """Frees both ports and ends all connections; calls in ``spared`` go on."""
+        await self._plain.close(spared)
         await self._main.close()
         await self._multicast.close()

@@ -212,7 +212,8 @@ class RouteTable:
 
     def _current(self) -> dict[str, Route[Any]]:
         cogs = self._cogs_now()
-        if cogs != self._cogs:
+        # Cogs may be equal without being the same: an old one and its reloaded self.
+        if self._cogs is None or list(map(id, cogs)) != list(map(id, self._cogs)):
             self._all, duplicates = self._scan(cogs)
             self._cogs = cogs
             for error in duplicates:

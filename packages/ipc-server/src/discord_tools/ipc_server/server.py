@@ -126,6 +126,7 @@ class Server(Generic[ClientT]):
         self._conversations: set[Conversation] = set()
         self._lifeline = lifeline(client, self.terminate_server)
         self._lock: asyncio.Lock | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._running: Ports | None = None
         self._terminators: set[asyncio.Task[Any]] = set()
 
@@ -301,7 +302,8 @@ class Server(Generic[ClientT]):
            get :exc:`Cancelled`.
         4. Connections are closed.
 
-        A route may call it; that route is neither waited for nor cancelled.
+        A route may call it; that route is neither waited for nor cancelled. Cancelling it ends the waiting for calls
+        in progress; the rest is done all the same.
         """
         task = asyncio.current_task()
         if task is not None:
@@ -311,14 +313,16 @@ class Server(Generic[ClientT]):
                 listening, self._running = self._running, None
                 if listening is None:
                     return
-                await listening.stop_listening()
-                await asyncio.gather(
-                    listening.drain(self._terminators),
-                    *(one.drain(self._terminators) for one in tuple(self._conversations)),
-                )
-                await listening.close()
-                await self._lifeline.cut()
-                log.info("Terminated")
+                listening.stop_listening()
+                try:
+                    await asyncio.gather(
+                        self._for_each(Conversation.drain), listening.drain(self._terminators)
+                    )
+                finally:
+                    await self._for_each(Conversation.close)
+                    await listening.close(self._terminators)
+                    await self._lifeline.cut()
+                    log.info("Terminated")
         finally:
             self._terminators.discard(task)  # pyright: ignore[reportArgumentType]
 
@@ -334,9 +338,10 @@ class Server(Generic[ClientT]):
     # -- inside
 
     def _locked(self) -> asyncio.Lock:
-        # Made here and not in the constructor, which may run before there is a loop.
-        if self._lock is None:
-            self._lock = asyncio.Lock()
+        # Made here and not in the constructor, which may run before there is a loop. A lock belongs to one loop.
+        loop = asyncio.get_running_loop()
+        if self._lock is None or self._loop is not loop:
+            self._lock, self._loop = asyncio.Lock(), loop
         return self._lock
 
     def _ports(self) -> Ports:
@@ -344,6 +349,11 @@ class Server(Generic[ClientT]):
         return Ports(
             self._gate, self._dispatcher, self.limits, self._dialects, self.serve, ready, self._table.view
         )
+
+    async def _for_each(
+        self, end: Callable[[Conversation, Collection[asyncio.Task[Any]]], Awaitable[None]]
+    ) -> None:
+        await asyncio.gather(*(end(one, self._terminators) for one in tuple(self._conversations)))
 
     async def _check_exposure(self) -> None:
         if self._secret_key is not None:

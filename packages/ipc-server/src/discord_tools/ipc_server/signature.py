@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from types import SimpleNamespace
+from typing import Any, TypeAlias, get_type_hints
 
 import discord
 import msgspec
@@ -41,7 +41,8 @@ class Signature:
     """
 
     def __init__(self, callback: Callable[..., Any], *, bound: bool, namespace: Mapping[str, Any]) -> None:
-        where = f"route {callback.__module__}.{callback.__qualname__}"
+        name = getattr(callback, "__qualname__", None) or repr(callback)
+        where = f"route {callback.__module__}.{name}"
         if inspect.isasyncgenfunction(callback):
             raise TypeError(f"{where} yields; a route returns one answer")
         if not inspect.iscoroutinefunction(callback):
@@ -52,6 +53,8 @@ class Signature:
             expected = "(self, request, ...)" if bound else "(request, ...)"
             raise TypeError(f"{where} must take {expected}")
         self.bound: bool = bound
+        # The data cannot have what is given by position already.
+        self._taken = {p.name for p in leading if p.kind is not p.POSITIONAL_ONLY}
         self._where = where
         self._extra: msgspec.json.Decoder[Any] | None = None
         self._decoders: dict[str, msgspec.json.Decoder[Any]] = {}
@@ -73,10 +76,10 @@ class Signature:
                 fields.append(self._field(parameter, annotation))
         self.names: tuple[str, ...] = tuple(name for name, _, _ in fields)
         self._guild = next(
-            (n for n, lookup in self._lookups.items() if lookup.classes == (discord.Guild,)), None
+            (n for n, one in self._lookups.items() if one.classes == (discord.Guild,) and not one.many), None
         )
         for name, lookup in self._lookups.items():
-            if lookup.needs_guild and (self._guild is None or self._lookups[self._guild].many):
+            if lookup.needs_guild and self._guild is None:
                 raise TypeError(
                     f"{where}: {name!r} is a Member, so a parameter of type Guild must say of which guild"
                 )
@@ -171,7 +174,7 @@ class Signature:
         arguments: dict[str, Any] = {}
         for name, raw in values.items():
             decoder = self._decoders.get(name, self._extra)
-            if decoder is None:
+            if decoder is None or name in self._taken:
                 violations.append(Violation(path=name, message="is not known to this route"))
                 continue
             try:
@@ -191,7 +194,8 @@ class Signature:
             if value is None:
                 continue
             if lookup.needs_guild and guild is None:
-                violations.append(Violation(path=name, message=f"needs {self._guild!r} to be given, too"))
+                if arguments.get(self._guild or "") is None:
+                    violations.append(Violation(path=name, message=f"needs {self._guild!r} to be given, too"))
                 continue
             found = [lookup.find(client, guild, number) for number in (value if lookup.many else (value,))]
             for index, one in enumerate(found):
@@ -200,9 +204,11 @@ class Signature:
                     violations.append(
                         Violation(path=path, message=f"no {lookup.noun} with this id is known to the bot")
                     )
-            arguments[name] = found if lookup.many else found[0]
             if name == self._guild:
-                guild = arguments[name]
+                guild = found[0]
+                if guild is None:
+                    continue  # its id stays, and tells that one was given
+            arguments[name] = found if lookup.many else found[0]
         if violations:
             if not client.is_ready():
                 raise NotReady("the bot has not received its guilds yet")
@@ -218,14 +224,14 @@ def _evaluate(
     annotation: Any = parameter.annotation
     if annotation is parameter.empty:
         return Any
-    if isinstance(annotation, str):
-        try:
-            # The text stands in the module that is being imported; evaluating it is what typing.get_type_hints does.
-            return eval(annotation, inspect.unwrap(callback).__globals__, dict(namespace))
-        except Exception as error:
-            reason = f"the annotation {annotation!r} of {parameter.name!r} cannot be evaluated: {error}"
-            raise TypeError(f"{where}: {reason}; is its import under TYPE_CHECKING?") from error
-    return annotation
+    try:
+        # One by one: what the request and the answer are annotated with may well be known to type checkers only.
+        one = SimpleNamespace(__annotations__={parameter.name: annotation})
+        names = getattr(inspect.unwrap(callback), "__globals__", {})
+        return get_type_hints(one, names, dict(namespace), include_extras=True)[parameter.name]
+    except Exception as error:
+        reason = f"the annotation {annotation!r} of {parameter.name!r} cannot be evaluated: {error}"
+        raise TypeError(f"{where}: {reason}; is its import under TYPE_CHECKING?") from error
 
 
 def _result(callback: Callable[..., Any], namespace: Mapping[str, Any]) -> Any:
@@ -257,10 +263,12 @@ def _custom_type(info: Any) -> type | None:
 
 def _split(error: Exception, name: str = "") -> Violation:
     """Takes msgspec's text apart: ``Expected `int`, got `str` - at `$[3].id```."""
-    match = re.fullmatch(r"(?P<message>.*?)(?: - at `\$(?P<path>.*)`)?", str(error), re.DOTALL)
-    if match is None:
-        return Violation(path=name, message=str(error))
-    return Violation(path=name + (match["path"] or ""), message=match["message"])
+    message, found, path = str(error).rpartition(" - at `$")
+    return (
+        Violation(path=name + path.removesuffix("`"), message=message)
+        if found
+        else Violation(path=name, message=path)
+    )
 
 
 def _bad(violations: list[Violation]) -> BadData:

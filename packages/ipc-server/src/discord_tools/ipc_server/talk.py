@@ -6,11 +6,10 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Final
 
 from aiohttp import ClientConnectionError, WSMessageTypeError, WSMsgType
-from aiohttp.web import WebSocketResponse
+from aiohttp.web import Request, WebSocketResponse
 from msgspec import Raw
 
 from discord_tools.ipc.errors import Cancelled, ErrorCodes, UnknownEndpoint
@@ -78,14 +77,14 @@ class PlainTalk:
         speaks: frozenset[str],
         known: bool,
         otherwise: bytes,
-        who: str | None,
     ) -> None:
         self._service = service
         self._socket = socket
         self._speaks = speaks
         self._known = known
         self._otherwise = otherwise
-        self._who = who
+        self._who: str | None = None
+        self._abort: Callable[[], None] | None = None
         self._counted = False
         self._wrong = 0
         self._take: Callable[[bytes | str], None] = self._take_first
@@ -102,8 +101,11 @@ class PlainTalk:
         self._leaving = False
         self._writer: asyncio.Task[None] | None = None
 
-    async def run(self) -> None:
-        """Talks until one of both has gone."""
+    async def run(self, request: Request) -> None:
+        """Shakes hands and talks until one of both has gone. Raises :exc:`ConnectionError` for a broken handshake."""
+        await self._socket.prepare(request)
+        self._who = request.remote
+        self._abort = None if request.transport is None else request.transport.abort
         service = self._service
         service.sockets.add(self)
         self._counted = not self._known
@@ -135,8 +137,15 @@ class PlainTalk:
         self._wake.set()
         if self._writer is not None:
             await asyncio.wait((self._writer,), timeout=SECONDS_TO_LEAVE)
-        with suppress(ConnectionError, ClientConnectionError, RuntimeError):
-            await self._socket.close(code=code, message=reason.encode())
+        try:
+            async with asyncio.timeout(SECONDS_TO_LEAVE):
+                await self._socket.close(code=code, message=reason.encode())
+        except (ConnectionError, ClientConnectionError, RuntimeError, TimeoutError):
+            pass  # it is closed already, or will be now
+        finally:
+            # Otherwise the system keeps what a client that does not read has not taken, for a quarter of an hour.
+            if self._abort is not None:
+                self._abort()
 
     # -- in
 
@@ -245,7 +254,8 @@ class PlainTalk:
             self._say(port_answer(self._service.port()))
         else:
             self._say(port_refusal())
-            self._count_against("the port")
+            log.warning("Refused to tell the port: wrong secret key")
+            self._count_against(None)
 
     def _count_against(self, label: str | None) -> None:
         """Notes a wrong key, or with ``None`` a message that is not understood."""

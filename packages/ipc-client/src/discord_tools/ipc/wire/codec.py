@@ -94,10 +94,11 @@ def pack(frames: list[bytes], limit: int) -> list[bytes]:
     messages: list[bytes] = []
     start = size = 0
     for end, frame in enumerate(frames):
-        if size and size + len(frame) >= limit:
+        # Each frame costs a comma or the opening bracket, and the last one the closing bracket.
+        if size and size + 1 + len(frame) + 1 > limit:
             messages.append(_join(frames[start:end]))
             start, size = end, 0
-        size += len(frame) + 1
+        size += 1 + len(frame)
     messages.append(_join(frames[start:]))
     return messages
 

@@ -75,7 +75,7 @@ def recognise(message: bytes | str) -> Spoken | None:
         return BETTER
     if envelope.endpoint is not UNSET:
         return FAMILY
-    return None if envelope.connect is UNSET else CONNECT
+    return CONNECT if envelope.connect is not UNSET and bytes(envelope.connect) == b"true" else None
 
 
 class Asked(Struct):

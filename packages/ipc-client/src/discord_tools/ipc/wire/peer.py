@@ -19,6 +19,9 @@ ContextT = TypeVar("ContextT")
 #: After so many frames that break the protocol the connection is closed: each costs a line in the log and an answer.
 MAX_VIOLATIONS: Final = 16
 
+#: A violation is told in so many characters: the words of the other side in it can be as long as a message.
+REASON_CHARS: Final = 500
+
 NO_RESULT: Final = Raw(b"null")
 
 
@@ -156,21 +159,34 @@ class Peer(Generic[ContextT]):
             self._queue(frame)
 
     def fail(self, number: Id, error: ErrorObject) -> None:
-        """Queues an error as the answer to a call of the other side."""
+        """Queues an error as the answer to a call of the other side.
+
+        Raises
+        ------
+        TooLarge
+            The error does not fit into one message. The call is still open.
+        """
         if number in self._open:
+            frame = encode(Frame("2.0", number, error=error))
+            if len(frame) > self.message_bytes:
+                raise TooLarge(f"the error has {len(frame)} bytes, the caller takes {self.message_bytes}")
             self._open.discard(number)
-            self._queue(encode(Frame("2.0", number, error=error)))
+            self._queue(frame)
 
     # -- input and output
 
     def feed(self, data: bytes | str) -> None:
-        """Reads one message."""
+        """Reads one message. Does nothing after a fatal violation."""
+        if self._violations >= MAX_VIOLATIONS:
+            return
         try:
             frames = decode(data)
         except Unreadable as error:
             self._violate(f"the message is not JSON: {error}", code=ErrorCodes.PARSE_ERROR)
             return
         for frame in frames:
+            if self._violations >= MAX_VIOLATIONS:
+                return  # one pack may hold 100,000 more of them
             if isinstance(frame, Malformed):
                 self._violate(f"not a frame of JSON-RPC 2.0: {frame.reason}", about=frame.id)
             elif frame.jsonrpc != "2.0":
@@ -213,8 +229,9 @@ class Peer(Generic[ContextT]):
         if context is not UNSET:
             result = NO_RESULT if frame.result is UNSET else frame.result
             self._events.append(Answered(context, result, frame.error))
-        elif frame.id is UNSET and frame.error is UNSET:
-            self._violate("a frame needs a method, a result or an error")
+        elif frame.error is UNSET and (frame.id is UNSET or frame.result is UNSET):
+            # With its id, so that a caller who forgot the method learns it.
+            self._violate("a frame needs a method, or an id with a result or an error", about=frame.id)
         elif frame.id is None or frame.id is UNSET:
             # An error that names no call is the other side's complaint about us. Answering it could go on for ever.
             reason = "unknown" if frame.error is UNSET else frame.error.message
@@ -245,6 +262,7 @@ class Peer(Generic[ContextT]):
         about: Id | UnsetType = None,
         answer: bool = True,
     ) -> None:
+        reason = reason[:REASON_CHARS]
         self._violations += 1
         fatal = self._violations >= MAX_VIOLATIONS
         self._events.append(Violated(reason, fatal))

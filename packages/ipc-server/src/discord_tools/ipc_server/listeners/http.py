@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from aiohttp import web
 
 from discord_tools.ipc.errors import ListenError
-from discord_tools.ipc_server.listeners.sockets import addresses_of, listen
+from discord_tools.ipc_server.listeners.sockets import BACKLOG, addresses_of, listen
 
 __all__ = ("HTTPListener",)
 
@@ -40,7 +40,7 @@ class HTTPListener:
         self._runner = web.AppRunner(
             app, access_log=None, handle_signals=False, shutdown_timeout=1.0, lingering_time=0.5
         )
-        self._sites: list[web.SockSite] = []
+        self._servers: list[asyncio.Server] = []
 
     async def start(self, host: str, port: int) -> int:
         """Listens, and returns the port: the system's choice where ``port`` is 0.
@@ -57,28 +57,33 @@ class HTTPListener:
                 raise
             raise ListenError(host, port, error.strerror or str(error)) from error
         port = sockets[0].getsockname()[1]
+        loop = asyncio.get_running_loop()
         try:
             await self._runner.setup()
+            factory = self._runner.server
+            assert factory is not None, "setup() makes it"
             for opened in sockets:
-                site = web.SockSite(self._runner, opened)
-                await site.start()
-                self._sites.append(site)
+                # Made first and started then, unlike a site of aiohttp does: starting waits, and where that is
+                # cancelled there would be a server that nobody knows and nobody can close.
+                server = await loop.create_server(factory, sock=opened, backlog=BACKLOG, start_serving=False)
+                self._servers.append(server)
+                await server.start_serving()
         except BaseException:
+            await self.close()
             for opened in sockets:
                 opened.close()
-            await self._runner.cleanup()
             raise
         return port
 
-    async def stop_listening(self) -> None:
+    def stop_listening(self) -> None:
         """Frees the port. Connections stay."""
-        sites, self._sites = self._sites, []
-        for site in sites:
-            await site.stop()
+        servers, self._servers = self._servers, []
+        for server in servers:
+            server.close()
 
     async def close(self) -> None:
         """Frees the port and ends all connections."""
-        await self.stop_listening()
+        self.stop_listening()
         await self._runner.cleanup()
         # Transports close their sockets in the next turn of the loop.
         await asyncio.sleep(0)

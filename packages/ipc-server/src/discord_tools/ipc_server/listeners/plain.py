@@ -11,12 +11,12 @@ from msgspec import Raw
 
 from discord_tools.ipc.errors import InvalidRequest
 from discord_tools.ipc.wire.dialects import BETTER, CONNECT, FAMILY, JSONRPC
-from discord_tools.ipc.wire.frames import ErrorObject
+from discord_tools.ipc.wire.frames import SUBPROTOCOL, ErrorObject
 from discord_tools.ipc.wire.jsonrpc import refuse
 from discord_tools.ipc_server.plain import PlainService
 from discord_tools.ipc_server.talk import PlainTalk
 
-__all__ = ("MAX_STRANGERS", "STRANGER_BYTES", "PlainListener", "open_socket")
+__all__ = ("MAX_STRANGERS", "STRANGER_BYTES", "PlainListener", "hung_up", "open_socket", "upgrade_required")
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class PlainListener:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answers one ``GET /``."""
         if not self._speaks:
-            return upgrade_required("connect with a WebSocket of the subprotocol discord-tools.ipc.1")
+            return upgrade_required(f"connect with a WebSocket of the subprotocol {SUBPROTOCOL}")
         service = self._service
         known = service.gate.refusal(request.headers) is None
         # Such a header is shown by nobody who would take a ping for an answer.
@@ -62,16 +62,11 @@ class PlainListener:
         socket = open_socket(service, request, size, heartbeat, known=known)
         if isinstance(socket, web.Response):
             return socket
-        await socket.prepare(request)
-        talk = PlainTalk(
-            service,
-            socket,
-            speaks=self._speaks,
-            known=known,
-            otherwise=_NOT_UNDERSTOOD,
-            who=request.remote,
-        )
-        await talk.run()
+        talk = PlainTalk(service, socket, speaks=self._speaks, known=known, otherwise=_NOT_UNDERSTOOD)
+        try:
+            await talk.run(request)
+        except ConnectionError as error:
+            return hung_up(socket, error)
         return socket
 
 
@@ -85,12 +80,20 @@ def open_socket(
     if len(service.sockets) >= service.limits.connections:
         log.warning("Refused a connection from %s: %d are open", request.remote, len(service.sockets))
         return web.Response(status=HTTPStatus.SERVICE_UNAVAILABLE, text="too many connections")
-    socket = web.WebSocketResponse(timeout=1.0, heartbeat=heartbeat, compress=False, max_msg_size=size)
+    # aiohttp takes less than the size that it is given, not as much.
+    socket = web.WebSocketResponse(timeout=1.0, heartbeat=heartbeat, compress=False, max_msg_size=size + 1)
     if not socket.can_prepare(request).ok:
-        return upgrade_required("connect with a WebSocket")
+        return upgrade_required(f"connect with a WebSocket, as ClientSession does with {SUBPROTOCOL}")
     return socket
 
 
 def upgrade_required(text: str) -> web.Response:
     """Tells a client that this is no web page."""
     return web.Response(status=HTTPStatus.UPGRADE_REQUIRED, text=text, headers={hdrs.UPGRADE: "websocket"})
+
+
+def hung_up(socket: web.WebSocketResponse, error: ConnectionError) -> web.StreamResponse:
+    """Ends the request of a client that hung up during the handshake."""
+    log.debug("A client hung up during the handshake: %s", error)
+    # aiohttp raises when it is to end a WebSocket that never began. This response goes nowhere.
+    return socket if socket.prepared else web.Response(status=HTTPStatus.BAD_REQUEST)

@@ -10,9 +10,12 @@ from typing import Final
 
 from discord_tools.ipc.errors import ListenError
 
-__all__ = ("addresses_of", "is_loopback", "listen")
+__all__ = ("BACKLOG", "addresses_of", "is_loopback", "listen")
 
 Address = tuple[int, str]
+
+#: How many connections may wait to be accepted: after a restart of the bot, all of its dashboards come at once.
+BACKLOG: Final = 1024
 
 #: What an address answers that the system knows of and no interface has: a hosts file may name ::1 without IPv6.
 _ABSENT: Final = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT, errno.EINVAL)
@@ -33,7 +36,10 @@ async def addresses_of(host: str) -> list[Address]:
         # Not every container's hosts file names both, and clients try either first.
         return [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")]
     loop = asyncio.get_running_loop()
-    infos = await loop.getaddrinfo(host or None, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    try:
+        infos = await loop.getaddrinfo(host or None, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except ValueError as error:
+        raise OSError(f"this is no host name: {error}") from error
     return list(dict.fromkeys((int(family), str(address[0])) for family, _, _, _, address in infos))
 
 
@@ -50,6 +56,8 @@ def listen(addresses: list[Address], host: str, port: int) -> list[socket.socket
     ListenError
         The port is taken on one of them, or no interface has any.
     """
+    if not 0 <= port <= 65535:
+        raise ListenError(host, port, "a port is a number from 0 to 65535")
     for _ in range(_ATTEMPTS):
         try:
             return _listen(addresses, port)
@@ -66,7 +74,7 @@ def _listen(addresses: list[Address], port: int) -> list[socket.socket]:
     try:
         for family, address in addresses:
             try:
-                opened = socket.create_server((address, port), family=family, backlog=1024)
+                opened = socket.create_server((address, port), family=family, backlog=BACKLOG)
             except OSError as error:
                 if error.errno not in _ABSENT:
                     raise

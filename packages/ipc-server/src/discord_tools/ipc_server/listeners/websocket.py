@@ -13,7 +13,7 @@ from discord_tools.ipc.transports.base import Transport
 from discord_tools.ipc.transports.websocket import WebSocketTransport
 from discord_tools.ipc.wire.frames import SUBPROTOCOL
 from discord_tools.ipc_server.access import Gate
-from discord_tools.ipc_server.listeners.plain import PlainListener, upgrade_required
+from discord_tools.ipc_server.listeners.plain import PlainListener, hung_up, upgrade_required
 
 __all__ = ("WebSocketListener",)
 
@@ -59,9 +59,6 @@ class WebSocketListener:
         self._connections += 1
         try:
             return await (self._handle_ours(request) if ours else self._plain.handle(request))
-        except ConnectionError as error:
-            log.debug("A client hung up during the handshake: %s", error)
-            return web.Response(status=HTTPStatus.BAD_REQUEST)
         finally:
             self._connections -= 1
 
@@ -71,12 +68,16 @@ class WebSocketListener:
             protocols=(SUBPROTOCOL,),
             heartbeat=self._limits.heartbeat,
             compress=False,
-            max_msg_size=self._limits.message_bytes,
+            max_msg_size=self._limits.message_bytes + 1,  # aiohttp takes less than that, not as much
         )
         if not socket.can_prepare(request).ok:
             return upgrade_required(f"connect with a WebSocket of the subprotocol {SUBPROTOCOL}")
-        await socket.prepare(request)
-        await self._serve(WebSocketTransport(socket))
+        try:
+            await socket.prepare(request)
+            transport = request.transport
+            await self._serve(WebSocketTransport(socket, None if transport is None else transport.abort))
+        except ConnectionError as error:
+            return hung_up(socket, error)
         return socket
 
 

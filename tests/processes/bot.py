@@ -1,0 +1,126 @@
+"""``python -m processes.bot``: a bot as users run theirs, with routes that tests can look into."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import random
+import signal
+from typing import Any
+
+import discord
+from discord.ext import commands
+
+from discord_tools.ipc import Request, Server, ServerLimits, route
+from loopback import TOKEN, LoopbackConnector
+from processes import SECRET_KEY
+from processes.lines import say, watch
+
+#: An answer that costs nothing until it is written.
+CACHED = "x" * 1_000_000
+
+
+class Bot(commands.Bot):
+    """A bot that knows what became of each call of ``hold``."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        super().__init__("!", intents=discord.Intents.all(), guild_ready_timeout=0.05)
+        self.loopback: int = options.loopback
+        self.started: list[str] = []
+        self.ended: dict[str, str] = {}
+        self.released = asyncio.Event()
+        self.ipc = Server(
+            self,
+            port=options.port,
+            secret_key=SECRET_KEY,
+            multicast=options.multicast_port is not None,
+            multicast_port=options.multicast_port or 0,
+            limits=ServerLimits(heartbeat=options.heartbeat, grace=options.grace),
+        )
+
+    async def login(self, token: str) -> None:
+        # A connector needs a running loop, and Bot.run starts the loop itself.
+        self.http.connector = LoopbackConnector(self.loopback)
+        await super().login(token)
+
+    async def setup_hook(self) -> None:
+        await self.ipc.start()
+
+    async def on_ipc_ready(self) -> None:
+        loop = type(asyncio.get_running_loop()).__module__
+        say({"port": self.ipc.port, "multicast_port": self.ipc.multicast_port, "loop": loop})
+
+    @route()
+    async def echo(self, request: Request, number: int, spread: float = 0.0) -> dict[str, int]:
+        await asyncio.sleep(random.uniform(0, spread))
+        return {"number": number, "pid": os.getpid()}
+
+    @route()
+    async def wait(self, request: Request, seconds: float) -> float:
+        self.started.append("wait")
+        await asyncio.sleep(seconds)
+        return seconds
+
+    @route()
+    async def hold(self, request: Request, name: str) -> str:
+        self.started.append(name)
+        self.ended[name] = "cancelled"
+        try:
+            await self.released.wait()
+            self.ended[name] = "answered"
+        finally:
+            self.ended[name] += " and cleaned up"
+        return name
+
+    @route()
+    async def release(self, request: Request) -> None:
+        self.released.set()
+
+    @route()
+    async def big(self, request: Request, size: int) -> str:
+        return "x" * size
+
+    @route()
+    async def cached(self, request: Request) -> str:
+        self.started.append("cached")
+        await self.released.wait()
+        return CACHED
+
+    @route()
+    async def state(self, request: Request) -> dict[str, Any]:
+        return {"pid": os.getpid(), "started": self.started, "ended": self.ended, "memory": memory()}
+
+
+def memory() -> int | None:
+    """The resident memory in bytes, where the system tells it without further packages."""
+    try:
+        with open("/proc/self/statm") as statm:
+            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return None
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--loopback", type=int, required=True)
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--multicast-port", type=int)
+    parser.add_argument("--heartbeat", type=float, default=20.0)
+    parser.add_argument("--grace", type=float, default=5.0)
+    parser.add_argument("--uvloop", action="store_true")
+    options = parser.parse_args()
+    if options.uvloop:
+        import uvloop
+
+        asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
+    # What discord.py does for SIGINT. It knows no SIGTERM; this is how a bot makes one of the other.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    bot = Bot(options)
+    watch(lambda command: os.kill(os.getpid(), signal.SIGINT) if command is None else say({"ok": True}))
+    bot.run(TOKEN)
+    say({"closed": bot.is_closed(), "ended": bot.ended})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+
+import pytest
+from msgspec import UNSET, Raw
+
+from discord_tools.ipc.wire.codec import Malformed, Unreadable, decode, encode, pack
+from discord_tools.ipc.wire.frames import ErrorObject, Frame
+
+CALL = b'{"jsonrpc":"2.0","id":1,"method":"a","params":{"x":1}}'
+DEEP = 100_000
+
+
+def test_a_call_comes_back_as_it_was_sent() -> None:
+    (frame,) = decode(CALL)
+    assert isinstance(frame, Frame)
+    assert (frame.id, frame.method, bytes(frame.params)) == (1, "a", b'{"x":1}')
+    assert (frame.result, frame.error, frame.headers) == (UNSET, UNSET, UNSET)
+    assert encode(frame) == CALL
+
+
+def test_text_and_bytes_are_read_alike() -> None:
+    assert encode(decode(CALL.decode())) == encode(decode(CALL))
+
+
+def test_a_result_of_null_is_not_a_missing_result() -> None:
+    (frame,) = decode(b'{"jsonrpc":"2.0","id":1,"result":null}')
+    assert isinstance(frame, Frame)
+    assert frame.result == Raw(b"null")
+
+
+def test_an_error_without_data_is_written_without() -> None:
+    assert encode(ErrorObject(1, "no")) == b'{"code":1,"message":"no"}'
+
+
+def test_members_of_later_versions_are_passed_over() -> None:
+    (frame,) = decode(b'{"jsonrpc":"2.0","id":1,"result":2,"later":{"x":[]}}')
+    assert isinstance(frame, Frame)
+    assert frame.id == 1
+
+
+def test_a_pack_is_read_frame_by_frame() -> None:
+    frames = decode(b"[" + CALL + b"," + CALL + b"]")
+    assert [frame.id for frame in frames] == [1, 1]
+
+
+def test_an_empty_pack_has_no_frames() -> None:
+    assert decode(b"[]") == []
+
+
+@pytest.mark.parametrize("number", ["1", '"one"', "1.5", "null", "18446744073709551616"])
+def test_an_id_may_be_what_json_rpc_allows(number: str) -> None:
+    (frame,) = decode(f'{{"jsonrpc":"2.0","id":{number},"method":"a"}}')
+    assert isinstance(frame, Frame)
+    assert frame.id == json.loads(number)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "truncated"),
+        (b"{", "truncated"),
+        (b"nonsense", "invalid"),
+        (CALL + b"x", "trailing"),
+        (b"\x00\x01\x02", "invalid"),
+        (b'{"jsonrpc":"2.0","method":"\xff"}', "not UTF-8"),
+        (b'{"jsonrpc":"2.0","params":' + b"[" * DEEP + b"]" * DEEP + b"}", "nested too deeply"),
+    ],
+    ids=["nothing", "half", "words", "more", "binary", "latin-1", "deep"],
+)
+def test_what_is_not_json_is_unreadable_and_says_why(data: bytes, reason: str) -> None:
+    with pytest.raises(Unreadable, match=f"(?i){reason}"):
+        decode(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"5",
+        b'"text"',
+        b"null",
+        b'{"id":true}',
+        b'{"id":[1]}',
+        b'{"method":5}',
+        b'{"error":"text"}',
+        b'{"error":{"code":"1","message":"x"}}',
+        b'{"headers":[]}',
+        b"[1]",
+        b"[[]]",
+        b"[" * 10_000,
+    ],
+    ids=lambda data: data[:16].decode(),
+)
+def test_json_that_is_no_frame_is_malformed(data: bytes) -> None:
+    (element,) = decode(data)
+    assert isinstance(element, Malformed)
+    assert element.reason
+
+
+def test_a_malformed_frame_is_told_with_its_id() -> None:
+    (element,) = decode(b'{"jsonrpc":"2.0","id":7,"method":5}')
+    assert isinstance(element, Malformed)
+    assert element.id == 7
+    assert "method" in element.reason
+
+
+def test_a_bad_frame_spoils_only_itself() -> None:
+    first, second, third = decode(b"[" + CALL + b',{"id":8,"method":[]},' + CALL + b"]")
+    assert isinstance(first, Frame)
+    assert isinstance(third, Frame)
+    assert second == Malformed(8, second.reason)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_a_frame_that_is_bad_before_it_is_broken_has_no_id() -> None:
+    assert [element.id for element in decode(b'{"method":5,"id":7')] == [None]
+
+
+def test_a_bad_frame_whose_id_cannot_be_read_has_none() -> None:
+    (first, _) = decode(b'[{"method":5,"id":"\xff"},5]')
+    assert isinstance(first, Malformed)
+    assert first.id is None
+
+
+def test_text_in_a_pack_that_is_not_utf_8_spoils_only_its_frame() -> None:
+    (_, second, third) = decode(b'[5,{"jsonrpc":"2.0","method":"\xff"},' + CALL + b"]")
+    assert second == Malformed(None, "not UTF-8")
+    assert isinstance(third, Frame)
+
+
+def test_nesting_in_a_pack_that_is_too_deep_is_unreadable_or_spoils_only_its_frame() -> None:
+    deep = b'{"jsonrpc":"2.0","id":1,"method":"a","params":' + b"[" * DEEP + b"]" * DEEP + b"}"
+    assert [element.id for element in decode(b"[5," + deep + b"]")] == [None]
+
+
+def test_one_frame_travels_alone() -> None:
+    assert pack([b"1"], 10) == [b"1"]
+
+
+def test_frames_share_a_message() -> None:
+    assert pack([b"1", b"22", b"333"], 100) == [b"[1,22,333]"]
+
+
+def test_a_pack_is_never_larger_than_the_limit_and_no_smaller_than_need_be() -> None:
+    frames = [b"1", b"22222", b"333", b"4444444444", b"5", b"6", b"77"] * 2
+    for limit in range(2, 60):
+        messages = pack(frames, limit)
+        packs = [message.strip(b"[]").split(b",") for message in messages]
+        assert [frame for one in packs for frame in one] == frames
+        assert [m for m in messages if len(m) > limit and m.startswith(b"[")] == []
+        # With the first frame of the next message it would have been too large.
+        assert all(len(b"[,]" + b",".join(one) + two[0]) > limit for one, two in pairwise(packs))
+
+
+def test_a_frame_over_the_limit_travels_alone() -> None:
+    assert pack([b"1", b"2" * 50, b"3", b"4"], 10) == [b"1", b"2" * 50, b"[3,4]"]
+
+
+def test_nothing_is_lost_when_every_frame_is_over_the_limit() -> None:
+    assert pack([b"11", b"22", b"33"], 1) == [b"11", b"22", b"33"]

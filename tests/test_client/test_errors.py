@@ -1,0 +1,246 @@
+from __future__ import annotations
+
+import copy
+import inspect
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from discord_tools import ipc
+from discord_tools.ipc import errors
+from discord_tools.ipc.errors import (
+    AlreadyResponded,
+    BadData,
+    Cancelled,
+    ConnectError,
+    ConnectionLost,
+    DeadlineExceeded,
+    DecodeError,
+    DuplicateRoute,
+    EncodeError,
+    Forbidden,
+    InvalidRequest,
+    IPCError,
+    ListenError,
+    NotReady,
+    Overloaded,
+    ProtocolError,
+    RemoteError,
+    RequestTimeout,
+    ResolutionError,
+    RouteError,
+    RouteFailed,
+    SessionClosed,
+    TooLarge,
+    Unauthorized,
+    UnknownEndpoint,
+    remote_error,
+)
+
+TREE: dict[type[BaseException], tuple[type[BaseException], ...]] = {
+    IPCError: (Exception,),
+    ConnectError: (IPCError, ConnectionError),
+    ResolutionError: (ConnectError,),
+    ConnectionLost: (IPCError, ConnectionError),
+    Unauthorized: (IPCError,),
+    SessionClosed: (IPCError, RuntimeError),
+    RequestTimeout: (IPCError, TimeoutError),
+    DecodeError: (IPCError, ValueError),
+    EncodeError: (IPCError, TypeError),
+    ProtocolError: (IPCError,),
+    ListenError: (IPCError, OSError),
+    DuplicateRoute: (IPCError, ValueError),
+    AlreadyResponded: (IPCError, RuntimeError),
+    RemoteError: (IPCError,),
+    InvalidRequest: (RemoteError,),
+    UnknownEndpoint: (RemoteError, LookupError),
+    BadData: (RemoteError, ValueError),
+    RouteFailed: (RemoteError,),
+    Forbidden: (RemoteError,),
+    NotReady: (RemoteError,),
+    Overloaded: (RemoteError,),
+    DeadlineExceeded: (RemoteError, TimeoutError),
+    Cancelled: (RemoteError,),
+    TooLarge: (RemoteError,),
+    RouteError: (RemoteError,),
+}
+
+CODES = {
+    -32600: InvalidRequest,
+    -32601: UnknownEndpoint,
+    -32602: BadData,
+    -32603: RouteFailed,
+    -32002: Forbidden,
+    -32003: NotReady,
+    -32004: Overloaded,
+    -32005: DeadlineExceeded,
+    -32006: Cancelled,
+    -32007: TooLarge,
+}
+
+#: One of each that has fields, its fields, and what it says.
+SAMPLES: list[tuple[IPCError, dict[str, Any], str]] = [
+    (
+        ConnectError("localhost", 8000, "refused"),
+        {"host": "localhost", "port": 8000, "reason": "refused"},
+        "cannot connect to localhost:8000: refused",
+    ),
+    (
+        ResolutionError("localhost", 20000, "silence"),
+        {"host": "localhost", "port": 20000, "reason": "silence"},
+        "cannot find the bot's port through the multicast port localhost:20000: silence",
+    ),
+    (
+        ListenError("localhost", 8000, "taken"),
+        {"host": "localhost", "port": 8000, "reason": "taken"},
+        "cannot listen on localhost:8000: taken",
+    ),
+    (
+        Unauthorized("localhost", 8000),
+        {"host": "localhost", "port": 8000},
+        "localhost:8000 does not accept the secret key (it must equal Server.secret_key)",
+    ),
+    (
+        ConnectionLost("stats"),
+        {"endpoint": "stats"},
+        "the connection was lost while 'stats' was waiting for its answer; the route may have run",
+    ),
+    (SessionClosed(), {}, "the session is closed"),
+    (
+        RequestTimeout("stats", 1.5),
+        {"endpoint": "stats", "seconds": 1.5},
+        "no answer from 'stats' within 1.5 s",
+    ),
+    (
+        DuplicateRoute("/stats", "a.py:1", "b.py:2"),
+        {"name": "/stats", "first": "a.py:1", "second": "b.py:2"},
+        "two routes are named '/stats': a.py:1 and b.py:2",
+    ),
+    (AlreadyResponded("stats"), {"endpoint": "stats"}, "the request to 'stats' has been answered already"),
+    (EncodeError("no"), {}, "no"),
+    (DecodeError("no"), {}, "no"),
+    (ProtocolError("no"), {}, "no"),
+    (
+        RouteError(404, "no such guild", data={"id": 1}),
+        {"code": 404, "message": "no such guild", "data": {"id": 1}, "endpoint": None},
+        "no such guild (code 404)",
+    ),
+    (
+        remote_error("stats", 404, "no such guild", None),
+        {"code": 404, "message": "no such guild", "data": None, "endpoint": "stats"},
+        "'stats': no such guild (code 404)",
+    ),
+    (
+        remote_error("stats", -32602, "bad", [{"path": "top", "message": "no"}]),
+        {"code": -32602, "errors": [{"path": "top", "message": "no"}], "endpoint": "stats"},
+        "'stats': bad (code -32602)",
+    ),
+    (
+        remote_error("stats", -32099, "new", None),
+        {"code": -32099, "message": "new"},
+        "'stats': new (code -32099)",
+    ),
+]
+
+EACH = pytest.mark.parametrize(
+    ("error", "fields", "text"), SAMPLES, ids=[f"{type(e).__name__}-{s[:12]}" for e, _, s in SAMPLES]
+)
+
+
+def test_every_exception_is_in_the_tree_and_exported() -> None:
+    defined = {
+        value
+        for value in vars(errors).values()
+        if inspect.isclass(value) and issubclass(value, BaseException) and value.__module__ == errors.__name__
+    }
+    assert defined == set(TREE)
+    assert {cls.__name__ for cls in TREE} | {"Violation"} == set(errors.__all__)
+    assert all(getattr(ipc, name) is getattr(errors, name) for name in errors.__all__)
+
+
+@pytest.mark.parametrize("cls", TREE, ids=lambda cls: cls.__name__)
+def test_an_exception_has_its_place_in_the_tree(cls: type[BaseException]) -> None:
+    assert cls.__bases__ == TREE[cls]
+
+
+@EACH
+def test_an_error_has_its_data_in_fields(error: IPCError, fields: dict[str, Any], text: str) -> None:
+    assert {name: getattr(error, name) for name in fields} == fields
+
+
+@EACH
+def test_an_error_says_what_happened(error: IPCError, fields: dict[str, Any], text: str) -> None:
+    assert str(error) == text
+
+
+@pytest.mark.parametrize(
+    "again",
+    [copy.copy, copy.deepcopy, lambda error: pickle.loads(pickle.dumps(error))],
+    ids=["copy", "deepcopy", "pickle"],
+)
+@EACH
+def test_an_error_survives_copying_and_pickling(
+    error: IPCError, fields: dict[str, Any], text: str, again: Callable[[IPCError], IPCError]
+) -> None:
+    other = again(error)
+    assert type(other) is type(error)
+    assert other is not error
+    assert {name: getattr(other, name) for name in fields} == fields
+    assert str(other) == text
+
+
+@EACH
+def test_an_error_that_is_an_oserror_has_no_invented_errno(
+    error: IPCError, fields: dict[str, Any], text: str
+) -> None:
+    if isinstance(error, OSError):
+        assert (error.errno, error.strerror, error.filename) == (None, None, None)
+    else:
+        assert not hasattr(error, "errno")
+
+
+@pytest.mark.parametrize(("code", "cls"), CODES.items())
+def test_a_code_of_the_protocol_becomes_its_exception(code: int, cls: type[RemoteError]) -> None:
+    error = remote_error("stats", code, "text", {"a": 1})
+    assert type(error) is cls
+    assert (error.code, error.message, error.data, error.endpoint) == (code, "text", {"a": 1}, "stats")
+
+
+@pytest.mark.parametrize("code", [1, 404, 2**40])
+def test_a_positive_code_is_a_routes_own_error(code: int) -> None:
+    error = remote_error("stats", code, "text", None)
+    assert type(error) is RouteError
+    assert error.code == code
+
+
+@pytest.mark.parametrize("code", [0, -1, -32000, -32001, -32700, -32999])
+def test_a_code_of_a_later_version_is_a_plain_remote_error(code: int) -> None:
+    error = remote_error("stats", code, "text", None)
+    assert type(error) is RemoteError
+    assert error.code == code
+    assert RemoteError.code == -32000
+
+
+@pytest.mark.parametrize("code", [0, -1, -32601])
+def test_a_route_cannot_use_the_codes_of_the_protocol(code: int) -> None:
+    with pytest.raises(ValueError, match=f"1 or more, not {code}"):
+        RouteError(code, "text")
+
+
+@pytest.mark.parametrize("data", [None, "text", {"path": "top"}])
+def test_bad_data_without_a_list_has_no_errors(data: Any) -> None:
+    assert BadData("bad", data=data).errors == []
+
+
+@pytest.mark.parametrize(
+    ("data", "number"),
+    [({"error_id": "1a2b"}, "1a2b"), ({"error_id": 1}, None), ({}, None), (None, None), ([], None)],
+)
+def test_a_failed_route_has_an_error_id_where_the_bot_said_one(data: Any, number: str | None) -> None:
+    assert RouteFailed("failed", data=data).error_id == number
+
+
+def test_what_a_route_raises_has_no_endpoint_yet() -> None:
+    assert Forbidden("no").endpoint is None

@@ -1,0 +1,264 @@
+from __future__ import annotations
+
+import asyncio
+import json
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from msgspec import Raw
+
+from discord_tools.ipc.link import EVENTS_PER_TURN, PROTOCOL_ERROR, Link
+from discord_tools.ipc.transports.base import Closed
+from discord_tools.ipc.transports.memory import MemoryTransport, memory_pair
+from discord_tools.ipc.wire.peer import MAX_VIOLATIONS, CallReceived, Event, Peer, Violated
+from test_client.scripts import Talk, until
+
+EMPTY = Raw(b"{}")
+
+
+class Side:
+    """A link that answers every call with ``size`` bytes, and its other end."""
+
+    def __init__(self, *, capacity: int = 16, size: int = 1, backlog: int = 1 << 30, **options: Any) -> None:
+        near, far = memory_pair(capacity)
+        self.far: MemoryTransport = far
+        self.talk = Talk(far)
+        self.events: list[Event] = []
+        self.size = size
+        self.peer: Peer[str] = Peer(calls=10_000, message_bytes=1 << 30)
+        self.link = Link(self.peer, near, self.handle, backlog_bytes=backlog, **options)
+        self.running = asyncio.create_task(self.link.run())
+
+    def handle(self, event: Event) -> None:
+        self.events.append(event)
+        if isinstance(event, CallReceived) and self.size:
+            self.peer.reply(event.id, b'"' + b"x" * self.size + b'"')
+
+    async def ended(self) -> Closed:
+        async with asyncio.timeout(5):
+            return await self.running
+
+
+def call(number: int) -> dict[str, Any]:
+    return {"id": number, "method": "stats"}
+
+
+async def fill(side: Side, calls: int = 100) -> None:
+    """Calls on and on without reading an answer, until the link takes no more."""
+    for number in range(calls):
+        await side.talk.say(call(number))
+
+
+async def test_what_is_queued_in_one_turn_leaves_as_one_message() -> None:
+    side = Side()
+    for name in ("one", "two", "three"):
+        side.peer.call(name, EMPTY, name)
+        side.link.wake()
+    message = json.loads(await side.far.receive())
+    assert [frame["method"] for frame in message] == ["one", "two", "three"]
+    await side.far.close()
+    await side.ended()
+
+
+async def test_answers_that_a_message_makes_leave_without_a_wake() -> None:
+    side = Side()
+    await side.talk.say(call(1), call(2))
+    assert [(await side.talk.read())["id"] for _ in range(2)] == [1, 2]
+    await side.far.close()
+    await side.ended()
+
+
+async def test_events_come_in_the_order_of_the_frames() -> None:
+    side = Side()
+    await side.talk.say(*map(call, range(EVENTS_PER_TURN * 3 + 1)))
+    await side.talk.say(call(1000))
+    await until(lambda: len(side.events) == EVENTS_PER_TURN * 3 + 2)
+    ids = [event.id for event in side.events if isinstance(event, CallReceived)]
+    assert ids == [*range(EVENTS_PER_TURN * 3 + 1), 1000]
+    await side.far.close()
+    await side.ended()
+
+
+@pytest.mark.parametrize("packed", [True, False], ids=["in one message", "in many messages"])
+async def test_the_loop_gets_its_turn_while_much_comes_in(packed: bool) -> None:
+    side = Side(size=0, capacity=10_000)
+    turns: list[int] = []
+
+    async def watch() -> None:
+        while True:
+            turns.append(len(side.events))
+            await asyncio.sleep(0)
+
+    if packed:
+        await side.talk.say(*map(call, range(1000)))
+    else:
+        await fill(side, 1000)
+    watching = asyncio.create_task(watch())
+    await until(lambda: len(side.events) == 1000)
+    watching.cancel()
+    steps = [two - one for one, two in pairwise(turns)]
+    assert max(steps) <= EVENTS_PER_TURN
+    await side.far.close()
+    await side.ended()
+
+
+async def test_the_end_tells_why() -> None:
+    side = Side()
+    await side.far.close(4000, "enough")
+    closed = await side.ended()
+    assert closed.reason == "closed with code 4000 (enough)"
+    assert not closed.clean
+
+
+async def test_closing_sends_what_is_queued_first() -> None:
+    side = Side()
+    await asyncio.sleep(0)
+    side.peer.bye("enough")
+    await side.link.close(1000, "enough")
+    assert (await side.talk.read())["method"] == "rpc.bye"
+    assert (await side.talk.ended()).clean
+    assert (await side.ended()).clean
+
+
+async def test_closing_waits_no_longer_than_it_may_for_a_reader_that_does_not_read() -> None:
+    side = Side(capacity=1)
+    for _ in range(3):
+        side.peer.bye("again")
+        side.link.wake()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        await side.link.close(seconds=0.05)
+    await side.ended()
+
+
+async def test_a_link_that_never_ran_can_be_closed() -> None:
+    near, far = memory_pair()
+    link = Link(Peer[str](calls=0, message_bytes=100), near, lambda event: None, backlog_bytes=100)
+    await link.close(4000, "never")
+    with pytest.raises(Closed, match="4000"):
+        await far.receive()
+
+
+async def test_closing_twice_is_no_error() -> None:
+    side = Side()
+    await asyncio.gather(side.link.close(), side.link.close())
+    await side.link.close()
+    await side.ended()
+
+
+async def test_cancelling_ends_both_directions_and_leaves_the_transport_open() -> None:
+    side = Side()
+    await asyncio.sleep(0)
+    side.running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await side.running
+    await side.far.send(b"still open")
+    await side.far.close()
+
+
+async def test_too_many_violations_end_the_connection_with_a_protocol_error() -> None:
+    side = Side()
+    await side.far.send(b"[" + b",".join([b"5"] * 1000) + b"]")
+    complaints = [await side.talk.read() for _ in range(MAX_VIOLATIONS)]
+    assert {complaint["error"]["code"] for complaint in complaints} == {-32600}
+    assert f"code {PROTOCOL_ERROR}" in (await side.talk.ended()).reason
+    assert "broke the protocol" in (await side.ended()).reason
+    assert [type(event) for event in side.events] == [Violated] * MAX_VIOLATIONS
+
+
+# -- a reader that does not read
+
+
+async def test_nothing_more_is_read_while_too_much_waits_to_be_sent() -> None:
+    side = Side(capacity=1, size=1000, backlog=5000)
+    filling = asyncio.create_task(fill(side))
+    done, _ = await asyncio.wait((filling,), timeout=0.1)
+    assert not done
+    # The backlog, what is on its way, and what one message may add to it.
+    assert len(side.events) <= 5 + 1 + 2
+    answers = [(await side.talk.read())["id"] for _ in range(100)]
+    assert answers == list(range(100))
+    await filling
+    await side.far.close()
+    await side.ended()
+
+
+async def test_a_pack_of_many_calls_waits_for_room_too() -> None:
+    side = Side(capacity=1, size=1000, backlog=5000)
+    await side.talk.say(*map(call, range(EVENTS_PER_TURN * 5)))
+    done, _ = await asyncio.wait((side.running,), timeout=0.1)
+    assert not done
+    assert len(side.events) <= EVENTS_PER_TURN * 2
+    assert [(await side.talk.read())["id"] for _ in range(EVENTS_PER_TURN * 5)] == [
+        *range(EVENTS_PER_TURN * 5)
+    ]
+    await side.far.close()
+    await side.ended()
+
+
+async def test_a_link_that_waits_for_room_ends_when_the_other_side_has_gone() -> None:
+    side = Side(capacity=1, size=1000, backlog=100)
+    filling = asyncio.create_task(fill(side))
+    await asyncio.wait((filling,), timeout=0.05)
+    await side.far.close(1006)
+    assert "1006" in (await side.ended()).reason
+    await asyncio.wait((filling,))
+    assert isinstance(filling.exception(), Closed)
+
+
+async def test_a_link_that_waits_for_room_can_be_closed() -> None:
+    side = Side(capacity=1, size=1000, backlog=100)
+    filling = asyncio.create_task(fill(side))
+    await asyncio.wait((filling,), timeout=0.05)
+    async with asyncio.timeout(5):
+        await side.link.close(seconds=0.05)
+    await side.ended()
+    await asyncio.wait((filling,))
+    assert isinstance(filling.exception(), Closed)
+
+
+@pytest.mark.parametrize("packed", [True, False], ids=["in one message", "in many messages"])
+async def test_patience_with_a_reader_that_does_not_read_has_an_end(packed: bool) -> None:
+    side = Side(capacity=1, size=1000, backlog=100, patience=0.05)
+    if packed:
+        await side.talk.say(*map(call, range(EVENTS_PER_TURN * 5)))
+    filling = asyncio.create_task(fill(side))
+    assert (await side.ended()).reason == "it does not read what it is sent"
+    await side.link.close(seconds=0)
+    await asyncio.wait((filling,))
+    assert isinstance(filling.exception(), Closed)
+
+
+async def test_who_makes_large_frames_waits_for_room_and_gets_it() -> None:
+    side = Side(capacity=1, backlog=100)
+    await side.link.room()
+    for _ in range(3):
+        side.peer.call("stats", Raw(b'"' + b"x" * 100 + b'"'), "context")
+        side.link.wake()
+        await asyncio.sleep(0)
+    waiting = asyncio.create_task(side.link.room())
+    done, _ = await asyncio.wait((waiting,), timeout=0.02)
+    assert not done
+    for _ in range(3):
+        await side.talk.read()
+    async with asyncio.timeout(5):
+        await waiting
+    await side.far.close()
+    await side.ended()
+
+
+async def test_nobody_waits_for_room_on_a_link_that_has_ended() -> None:
+    side = Side(capacity=1, backlog=100)
+    for _ in range(3):
+        side.peer.call("stats", Raw(b'"' + b"x" * 100 + b'"'), "context")
+        side.link.wake()
+        await asyncio.sleep(0)
+    waiting = asyncio.create_task(side.link.room())
+    await asyncio.wait((waiting,), timeout=0.02)
+    await side.far.close()
+    async with asyncio.timeout(5):
+        await waiting
+        await side.link.room()
+    await side.ended()

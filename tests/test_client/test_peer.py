@@ -1,0 +1,372 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from msgspec import UNSET, Raw
+
+from discord_tools.ipc import Overloaded, TooLarge
+from discord_tools.ipc.wire.frames import BYE, CANCEL, ErrorObject
+from discord_tools.ipc.wire.peer import (
+    MAX_VIOLATIONS,
+    REASON_CHARS,
+    Answered,
+    ByeReceived,
+    CallReceived,
+    CancelReceived,
+    Peer,
+    Violated,
+)
+
+EMPTY = Raw(b"{}")
+
+
+def make(calls: int = 16, message_bytes: int = 1 << 20) -> Peer[str]:
+    return Peer(calls=calls, message_bytes=message_bytes)
+
+
+def sent(peer: Peer[Any]) -> list[dict[str, Any]]:
+    """What the peer has to send, frame by frame."""
+    messages = [json.loads(message) for message in peer.take_messages()]
+    return [frame for m in messages for frame in (m if isinstance(m, list) else [m])]
+
+
+def fed(peer: Peer[Any], *frames: dict[str, Any]) -> list[Any]:
+    """Feeds frames in one message and returns what happened."""
+    peer.feed(json.dumps([{"jsonrpc": "2.0", **frame} for frame in frames]))
+    return peer.take_events()
+
+
+def violation(events: list[Any]) -> str:
+    (event,) = events
+    assert isinstance(event, Violated)
+    return event.reason
+
+
+# -- our calls
+
+
+def test_a_call_goes_out_as_json_rpc() -> None:
+    peer = make()
+    assert peer.call("stats", Raw(b'{"x":1}'), "context") == 1
+    assert peer.take_messages() == [b'{"jsonrpc":"2.0","id":1,"method":"stats","params":{"x":1}}']
+
+
+def test_a_call_may_carry_headers() -> None:
+    peer = make()
+    peer.call("stats", EMPTY, "context", {"trace": "1"})
+    assert sent(peer)[0]["headers"] == {"trace": "1"}
+
+
+def test_calls_of_one_turn_share_a_message() -> None:
+    peer = make()
+    peer.call("one", EMPTY, "1")
+    peer.call("two", EMPTY, "2")
+    (message,) = peer.take_messages()
+    assert [frame["method"] for frame in json.loads(message)] == ["one", "two"]
+
+
+def test_a_pack_stays_within_what_the_other_side_takes() -> None:
+    peer = make(message_bytes=200)
+    for _ in range(20):
+        peer.call("stats", EMPTY, "context")
+    messages = peer.take_messages()
+    assert max(map(len, messages)) <= 200
+    assert sum(len(json.loads(message)) for message in messages) == 20
+
+
+def test_what_was_taken_is_not_sent_again() -> None:
+    peer = make()
+    peer.call("stats", EMPTY, "context")
+    assert peer.pending_bytes == len(peer.take_messages()[0])
+    assert peer.take_messages() == []
+    assert peer.pending_bytes == 0
+
+
+def test_each_call_gets_its_own_answer_in_any_order() -> None:
+    peer = make()
+    for context in "abc":
+        peer.call("stats", EMPTY, context)
+    events = fed(peer, {"id": 3, "result": "C"}, {"id": 1, "result": "A"})
+    assert events == [Answered("c", Raw(b'"C"'), UNSET), Answered("a", Raw(b'"A"'), UNSET)]
+    assert peer.waiting == 1
+
+
+def test_an_error_is_an_answer() -> None:
+    peer = make()
+    peer.call("stats", EMPTY, "context")
+    (event,) = fed(peer, {"id": 1, "error": {"code": 404, "message": "no", "data": [1]}})
+    assert event == Answered("context", Raw(b"null"), ErrorObject(404, "no", Raw(b"[1]")))
+
+
+def test_an_answer_without_a_result_is_null() -> None:
+    peer = make()
+    peer.call("stats", EMPTY, "context")
+    assert fed(peer, {"id": 1}) == [Answered("context", Raw(b"null"), UNSET)]
+
+
+def test_a_call_over_the_limit_is_refused_and_leaves_nothing_behind() -> None:
+    peer = make(message_bytes=100)
+    with pytest.raises(TooLarge, match="the other side takes 100"):
+        peer.call("stats", Raw(b'"' + b"x" * 100 + b'"'), "context")
+    assert (peer.take_messages(), peer.waiting, peer.pending_bytes) == ([], 0, 0)
+    assert peer.call("stats", EMPTY, "context") == 1
+
+
+def test_a_call_as_large_as_the_limit_goes_out() -> None:
+    size = len(b'{"jsonrpc":"2.0","id":1,"method":"stats","params":{}}')
+    make(message_bytes=size).call("stats", EMPTY, "context")
+    with pytest.raises(TooLarge):
+        make(message_bytes=size - 1).call("stats", EMPTY, "context")
+
+
+def test_a_call_that_cannot_be_encoded_leaves_nothing_behind() -> None:
+    peer = make()
+    with pytest.raises(UnicodeEncodeError):
+        peer.call("\ud800", EMPTY, "context")
+    assert (peer.take_messages(), peer.waiting) == ([], 0)
+
+
+def test_forgetting_a_call_cancels_it_there() -> None:
+    peer = make()
+    number = peer.call("stats", EMPTY, "context")
+    sent(peer)
+    peer.forget(number)
+    assert sent(peer) == [{"jsonrpc": "2.0", "method": CANCEL, "params": {"id": number}}]
+    assert peer.waiting == 0
+
+
+@pytest.mark.parametrize("answer", [{"result": 1}, {"error": {"code": -32006, "message": "cancelled"}}])
+def test_the_late_answer_to_a_forgotten_call_is_passed_over_once(answer: dict[str, Any]) -> None:
+    peer = make()
+    peer.forget(peer.call("stats", EMPTY, "context"))
+    sent(peer)
+    assert fed(peer, {"id": 1, **answer}) == []
+    assert "belongs to no call" in violation(fed(peer, {"id": 1, **answer}))
+
+
+def test_forgetting_an_answered_call_says_nothing() -> None:
+    peer = make()
+    number = peer.call("stats", EMPTY, "context")
+    sent(peer)
+    fed(peer, {"id": number, "result": 1})
+    peer.forget(number)
+    assert sent(peer) == []
+
+
+def test_abandoning_gives_back_the_calls_that_wait_once() -> None:
+    peer = make()
+    for context in "abc":
+        peer.call("stats", EMPTY, context)
+    peer.forget(2)
+    fed(peer, {"id": 1, "result": 1})
+    assert peer.abandon() == ["c"]
+    assert peer.abandon() == []
+
+
+def test_a_leave_is_announced() -> None:
+    peer = make()
+    peer.bye("enough")
+    assert sent(peer) == [{"jsonrpc": "2.0", "method": BYE, "params": {"reason": "enough"}}]
+
+
+# -- calls of the other side
+
+
+def test_a_call_comes_in_with_all_that_it_has() -> None:
+    (event,) = fed(make(), {"id": "x", "method": "stats", "params": {"a": 1}, "headers": {"h": 2}})
+    assert event == CallReceived("x", "stats", Raw(b'{"a": 1}'), {"h": 2})
+
+
+def test_a_call_without_parameters_comes_in_without() -> None:
+    assert fed(make(), {"id": 1, "method": "stats"}) == [CallReceived(1, "stats", UNSET, UNSET)]
+
+
+def test_a_reply_goes_out_once() -> None:
+    peer = make()
+    fed(peer, {"id": 1, "method": "stats"})
+    peer.reply(1, b"[1]")
+    peer.reply(1, b"[2]")
+    peer.fail(1, ErrorObject(1, "no"))
+    assert sent(peer) == [{"jsonrpc": "2.0", "id": 1, "result": [1]}]
+
+
+def test_a_failure_goes_out_once() -> None:
+    peer = make()
+    fed(peer, {"id": 1, "method": "stats"})
+    peer.fail(1, ErrorObject(404, "no"))
+    peer.reply(1, b"[2]")
+    assert sent(peer) == [{"jsonrpc": "2.0", "id": 1, "error": {"code": 404, "message": "no"}}]
+
+
+def test_a_reply_over_the_limit_leaves_the_call_open_for_an_error() -> None:
+    peer = make(message_bytes=100)
+    fed(peer, {"id": 1, "method": "stats"})
+    with pytest.raises(TooLarge, match="the caller takes 100"):
+        peer.reply(1, b'"' + b"x" * 100 + b'"')
+    peer.fail(1, ErrorObject(TooLarge.code, "too large"))
+    assert [frame["error"]["code"] for frame in sent(peer)] == [TooLarge.code]
+
+
+def test_an_error_over_the_limit_leaves_the_call_open_for_another_one() -> None:
+    peer = make(message_bytes=100)
+    fed(peer, {"id": 1, "method": "stats"})
+    with pytest.raises(TooLarge, match="the caller takes 100"):
+        peer.fail(1, ErrorObject(1, "x" * 100))
+    peer.fail(1, ErrorObject(TooLarge.code, "too large"))
+    assert [frame["error"]["code"] for frame in sent(peer)] == [TooLarge.code]
+
+
+def test_calls_over_the_limit_are_answered_as_overload() -> None:
+    peer = make(calls=2)
+    events = fed(peer, *({"id": number, "method": "stats"} for number in (1, 2, 3)))
+    assert [event.id for event in events] == [1, 2]
+    (answer,) = sent(peer)
+    assert (answer["id"], answer["error"]["code"]) == (3, Overloaded.code)
+
+
+def test_an_answered_call_makes_room_for_another_one() -> None:
+    peer = make(calls=1)
+    fed(peer, {"id": 1, "method": "stats"})
+    peer.reply(1, b"1")
+    assert fed(peer, {"id": 1, "method": "stats"}) == [CallReceived(1, "stats", UNSET, UNSET)]
+
+
+def test_the_id_of_an_open_call_cannot_be_used_again_and_its_answer_is_not_confused() -> None:
+    peer = make()
+    fed(peer, {"id": 1, "method": "stats"})
+    assert "still open" in violation(fed(peer, {"id": 1, "method": "stats"}))
+    peer.reply(1, b"1")
+    complaint, answer = sent(peer)
+    assert (complaint["id"], complaint["error"]["code"]) == (None, -32600)
+    assert answer == {"jsonrpc": "2.0", "id": 1, "result": 1}
+
+
+def test_a_null_id_is_a_call_like_any_other() -> None:
+    peer = make()
+    fed(peer, {"id": None, "method": "stats"})
+    peer.reply(None, b"1")
+    assert sent(peer) == [{"jsonrpc": "2.0", "id": None, "result": 1}]
+
+
+# -- notifications
+
+
+def test_a_cancel_comes_in() -> None:
+    assert fed(make(), {"method": CANCEL, "params": {"id": "x"}}) == [CancelReceived("x")]
+
+
+def test_a_leave_comes_in() -> None:
+    assert fed(make(), {"method": BYE, "params": {"reason": "enough"}}) == [ByeReceived("enough")]
+
+
+@pytest.mark.parametrize("method", [CANCEL, BYE])
+@pytest.mark.parametrize("params", [{}, {"params": []}, {"params": {"id": [], "reason": []}}])
+def test_a_notification_with_bad_parameters_is_a_violation(method: str, params: dict[str, Any]) -> None:
+    assert f"bad parameters of {method}" in violation(fed(make(), {"method": method, **params}))
+
+
+def test_a_notification_that_is_not_utf_8_is_a_violation() -> None:
+    peer = make()
+    peer.feed(b'{"jsonrpc":"2.0","method":"rpc.bye","params":{"reason":"\xff"}}')
+    assert f"bad parameters of {BYE}" in violation(peer.take_events())
+
+
+@pytest.mark.parametrize("method", ["rpc.later", "stats"])
+def test_an_unknown_notification_is_passed_over_without_an_answer(method: str) -> None:
+    peer = make()
+    assert fed(peer, {"method": method}) == []
+    assert sent(peer) == []
+
+
+# -- violations
+
+
+@pytest.mark.parametrize(
+    ("message", "code", "about"),
+    [
+        (b"nonsense", -32700, None),
+        (b"5", -32600, None),
+        (b'{"jsonrpc":"2.0","id":7,"method":5}', -32600, 7),
+        (b'{"jsonrpc":"1.0","id":7,"method":"stats"}', -32600, 7),
+        (b'{"id":7,"method":"stats"}', -32600, 7),
+        (b'{"method":"stats"}', -32600, None),
+        (b'{"jsonrpc":"2.0"}', -32600, None),
+        (b'{"jsonrpc":"2.0","id":7}', -32600, 7),
+        (b'{"jsonrpc":"2.0","id":7,"result":1}', -32600, None),
+    ],
+)
+def test_a_violation_is_reported_and_answered(message: bytes, code: int, about: int | None) -> None:
+    peer = make()
+    peer.feed(message)
+    assert violation(peer.take_events())
+    (answer,) = sent(peer)
+    assert (answer["id"], answer["error"]["code"]) == (about, code)
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        {"id": None, "error": {"code": -32600, "message": "you are wrong"}},
+        {"error": {"code": -32600, "message": "you are wrong"}},
+        {"id": 7, "error": {"code": -32600, "message": "you are wrong"}},
+        {"id": None, "result": 1},
+    ],
+)
+def test_a_complaint_is_not_answered_since_that_could_go_on_for_ever(frame: dict[str, Any]) -> None:
+    peer = make()
+    assert violation(fed(peer, frame))
+    assert sent(peer) == []
+
+
+def test_two_peers_that_misunderstand_each_other_come_to_an_end() -> None:
+    one, two = make(), make()
+    one.feed(b"nonsense")
+    for _ in range(10):
+        for message in one.take_messages():
+            two.feed(message)
+        for message in two.take_messages():
+            one.feed(message)
+    assert len(one.take_events() + two.take_events()) == 2
+
+
+def test_a_violation_under_the_id_of_an_open_call_does_not_answer_it() -> None:
+    peer = make()
+    fed(peer, {"id": 7, "method": "stats"})
+    peer.feed(b'{"jsonrpc":"2.0","id":7,"method":5}')
+    assert [frame["id"] for frame in sent(peer)] == [None]
+
+
+def test_too_many_violations_are_fatal() -> None:
+    peer = make()
+    fatal = [fed(peer, {"id": number, "result": 1})[0].fatal for number in range(1, MAX_VIOLATIONS + 1)]
+    assert fatal == [False] * (MAX_VIOLATIONS - 1) + [True]
+
+
+def test_a_pack_of_100_000_violations_costs_no_more_than_16() -> None:
+    peer = make()
+    peer.feed(b"[" + b",".join([b"1"] * 100_000) + b"]")
+    assert len(peer.take_events()) == MAX_VIOLATIONS
+    assert len(sent(peer)) == MAX_VIOLATIONS
+
+
+def test_nothing_is_taken_after_a_fatal_violation() -> None:
+    peer = make()
+    for _ in range(MAX_VIOLATIONS):
+        peer.feed(b"nonsense")
+    peer.take_events()
+    sent(peer)
+    assert fed(peer, {"id": 1, "method": "stats"}) == []
+    assert sent(peer) == []
+
+
+def test_a_violation_is_told_in_few_words_whatever_the_other_side_wrote() -> None:
+    peer = make()
+    long = "x" * 100_000
+    reasons = [
+        violation(fed(peer, {"id": long, "result": 1})),
+        violation(fed(peer, {"id": None, "error": {"code": 1, "message": long}})),
+    ]
+    assert {len(reason) for reason in reasons} == {REASON_CHARS}
+    assert peer.pending_bytes < 2 * REASON_CHARS

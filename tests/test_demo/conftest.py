@@ -1,0 +1,98 @@
+"""The demo as its own modules start it, and a real browser to look at its page."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Page, async_playwright, expect
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+sys.path.insert(0, str(EXAMPLES))
+
+from demo import Demo, running_demo  # noqa: E402 (its folder was not on the path before)
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+FLAGS = (
+    "--no-sandbox",  # CI is root, and Chromium's sandbox refuses that
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+# Long enough for a bot to start on a busy machine of two cores.
+expect.set_options(timeout=20_000)
+
+
+@pytest.fixture(autouse=True)
+def no_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A developer's own token must not send the tests to the real Discord."""
+    monkeypatch.delenv("DISCORD_TOKEN", raising=False)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def demo() -> AsyncIterator[Demo]:
+    """The running demo, with nobody on its Discord doing anything."""
+    async with running_demo() as demo:
+        yield demo
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def http(demo: Demo) -> AsyncIterator[aiohttp.ClientSession]:
+    """A client of the page's API."""
+    async with aiohttp.ClientSession(demo.url) as http:
+        yield http
+
+
+def chromium() -> str:
+    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("CI must look at the page, and there is no Chromium on its PATH or in CHROMIUM")
+        pytest.skip("there is no Chromium to look at the page with: install one, or set CHROMIUM to its path")
+    return found
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    path = chromium()
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        await browser.close()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def page(browser: Browser, demo: Demo) -> AsyncIterator[Page]:
+    """The page, loaded. A script error on it fails the test."""
+    context = await browser.new_context(viewport={"width": 1360, "height": 820}, color_scheme="light")
+    page = await context.new_page()
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    await page.goto(demo.url)
+    await expect(page.locator("#bot-state")).to_have_text("online")
+    yield page
+    await context.close()
+    assert errors == []
+
+
+async def gone(url: str) -> None:
+    """Wait until nothing listens at a URL any more."""
+    async with asyncio.timeout(20), aiohttp.ClientSession() as http:
+        while True:
+            try:
+                async with http.get(url):
+                    pass
+            except aiohttp.ClientConnectionError:
+                return
+            await asyncio.sleep(0.05)

@@ -1,0 +1,262 @@
+"""Who gets in, and how the port is found."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import aiohttp
+import pytest
+from aiohttp import web
+from discord.ext import commands
+
+from discord_tools.ipc import ClientSession, ConnectError, Request, ResolutionError, Server, Unauthorized
+from test_end_to_end.tools import HELLO, SUBPROTOCOL, raw_client
+
+KEY = "the right key"
+
+UPGRADE = (
+    "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    f"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: {SUBPROTOCOL}\r\n"
+)
+
+
+@pytest.fixture
+async def open_server(loopback_bot: commands.Bot) -> AsyncIterator[Server[commands.Bot]]:
+    """A server with a key, a multicast port, and one origin that may connect."""
+    origins = ["https://dashboard.example"]
+    server = Server(loopback_bot, port=0, secret_key=KEY, multicast_port=0, origins=origins)
+
+    @server.route()
+    async def whoami(request: Request) -> str:
+        return "bot"
+
+    async with server:
+        yield server
+
+
+async def status(port: int, *headers: str) -> int:
+    """The HTTP status that a handshake with these headers gets."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write((UPGRADE + "".join(f"{header}\r\n" for header in headers) + "\r\n").encode())
+    line = await reader.readline()
+    writer.close()
+    await writer.wait_closed()
+    return int(line.split()[1])
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ([f"Authorization: {KEY}"], 101),
+        ([f"Authorization: Bearer {KEY}"], 101),
+        ([], 401),
+        (["Authorization:"], 401),
+        (["Authorization: wrong"], 401),
+        ([f"Authorization: {KEY}x"], 401),
+        ([f"Authorization: {KEY[:-1]}"], 401),
+        ([f"Authorization: {KEY.upper()}"], 401),
+        ([f"Authorization: {KEY}", "Origin: https://evil.example"], 403),
+        ([f"Authorization: {KEY}", "Origin: null"], 403),
+        ([f"Authorization: {KEY}", "Origin: https://dashboard.example.evil.example"], 403),
+        (["Origin: https://evil.example"], 403),
+        ([f"Authorization: {KEY}", "Origin: https://dashboard.example"], 101),
+        (["Authorization: wrong", "Origin: https://dashboard.example"], 401),
+    ],
+)
+async def test_only_the_right_key_from_the_right_origin_is_upgraded(
+    open_server: Server[commands.Bot], headers: list[str], expected: int
+) -> None:
+    assert await status(open_server.port, *headers) == expected
+
+
+@pytest.mark.parametrize("multicast", [False, True])
+async def test_clients_that_hang_up_during_the_handshake_leave_no_error(
+    open_server: Server[commands.Bot], multicast: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    port = open_server.multicast_port if multicast else open_server.port
+    for _ in range(100):
+        # All of this has happened before the server, in the same thread, gets to see any of it.
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.sendall(f"{UPGRADE}Authorization: {KEY}\r\n\r\n".encode())
+            # Closing with a lingering of no seconds resets the connection.
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    async with ClientSession(multicast_port=open_server.multicast_port, secret_key=KEY) as session:
+        assert await session.request("whoami") == "bot"
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+async def test_a_wrong_key_is_an_error_at_the_start(open_server: Server[commands.Bot]) -> None:
+    with pytest.raises(Unauthorized):
+        async with ClientSession(port=open_server.port, secret_key="wrong"):
+            pytest.fail("it must not start")
+
+
+async def test_a_wrong_key_is_an_error_at_the_multicast_port(open_server: Server[commands.Bot]) -> None:
+    with pytest.raises(Unauthorized):
+        async with ClientSession(multicast_port=open_server.multicast_port, secret_key="wrong"):
+            pytest.fail("it must not start")
+
+
+async def test_the_multicast_port_tells_the_port(open_server: Server[commands.Bot]) -> None:
+    async with ClientSession(multicast_port=open_server.multicast_port, secret_key=KEY) as session:
+        assert await session.request("whoami") == "bot"
+        assert session.url == f"ws://localhost:{open_server.port}"
+
+
+async def test_a_key_that_was_changed_is_an_error_of_the_next_request(loopback_bot: commands.Bot) -> None:
+    server = Server(loopback_bot, port=0, secret_key=KEY, multicast=False)
+    await server.start()
+    port = server.port
+    async with ClientSession(port=port, secret_key=KEY) as session:
+        assert session.is_connected()
+        await server.terminate_server()
+        async with Server(loopback_bot, port=port, secret_key="another", multicast=False):
+            with pytest.raises(Unauthorized):
+                await session.request("whoami")
+
+
+async def test_a_page_in_a_browser_that_was_allowed_can_call(loopback_bot: commands.Bot) -> None:
+    # A browser can set no Authorization header, offers to compress, and sends text.
+    server = Server(loopback_bot, port=0, multicast=False, origins=["https://dashboard.example"])
+
+    @server.route()
+    async def greet(request: Request, name: str) -> str:
+        return f"Grüße, {name}"
+
+    async with (
+        server,
+        raw_client(server.port, None, hello=False, origin="https://dashboard.example", compress=15) as page,
+    ):
+        await page.text(json.dumps({**HELLO, "params": {"client": "Mozilla/5.0"}}).encode())
+        assert (await page.receive())["id"] == "hello"
+        await page.call(1, "greet", name="Zoë")
+        assert (await page.receive())["result"] == "Grüße, Zoë"
+
+
+# -- the multicast port, and who else may be there
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@asynccontextmanager
+async def web_server(handler: Handler) -> AsyncIterator[int]:
+    runner = web.ServerRunner(web.Server(handler), shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "localhost", 0).start()
+    try:
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()
+
+
+def says(answer: str | bytes) -> Handler:
+    """A WebSocket server that answers the first message with this."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        await socket.receive()
+        await (socket.send_bytes(answer) if isinstance(answer, bytes) else socket.send_str(answer))
+        await socket.close()
+        return socket
+
+    handle.__name__ = f"says {answer[:20]!r}"
+    return handle
+
+
+async def hello_world(request: web.Request) -> web.StreamResponse:
+    return web.Response(text="Hello, world")
+
+
+async def hang_up(request: web.Request) -> web.StreamResponse:
+    socket = web.WebSocketResponse()
+    await socket.prepare(request)
+    await socket.close()
+    return socket
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [
+        hello_world,
+        hang_up,
+        says("hello"),
+        says("[]"),
+        says("{}"),
+        says('{"port": 0}'),
+        says('{"port": 70000}'),
+        says('{"port": "http"}'),
+        says('{"port": {"a": 1}}'),
+        says('{"error": "no idea", "code": 500}'),
+        says(b"\xff\x00"),
+        says("[" * 50_000),
+    ],
+)
+async def test_something_else_at_the_multicast_port_is_one_clear_error(handler: Handler) -> None:
+    async with (
+        web_server(handler) as port,
+        ClientSession(multicast_port=port, secret_key=KEY, connect_timeout=0.3) as session,
+    ):
+        with pytest.raises(ResolutionError) as caught:
+            await session.request("whoami")
+    assert str(port) in str(caught.value)
+
+
+async def test_nobody_at_the_multicast_port_is_one_clear_error() -> None:
+    async with web_server(hello_world) as port:
+        pass
+    async with ClientSession(multicast_port=port, secret_key=KEY, connect_timeout=0.3) as session:
+        with pytest.raises(ResolutionError) as caught:
+            await session.request("whoami")
+    assert str(port) in str(caught.value)
+
+
+async def test_a_multicast_port_that_tells_a_port_where_nobody_is_gives_a_connect_error() -> None:
+    async with web_server(hello_world) as nobody:
+        pass
+    async with (
+        web_server(says(json.dumps({"message": "ok", "port": nobody, "code": 200}))) as port,
+        ClientSession(multicast_port=port, secret_key=KEY, connect_timeout=0.3) as session,
+    ):
+        with pytest.raises(ConnectError) as caught:
+            await session.request("whoami")
+    assert not isinstance(caught.value, ResolutionError)
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "hello",
+        "[]",
+        "{}",
+        '{"connect": false}',
+        '{"connect": "yes"}',
+        '{"connect": true}',
+        '{"connect": true, "headers": {}}',
+        '{"connect": true, "headers": {"Authorization": 7}}',
+        '{"connect": true, "headers": []}',
+        "[" * 10_000,
+    ],
+)
+async def test_the_multicast_port_refuses_questions_without_the_key(
+    open_server: Server[commands.Bot], question: str
+) -> None:
+    async with (
+        aiohttp.ClientSession() as http,
+        http.ws_connect(f"ws://127.0.0.1:{open_server.multicast_port}/") as socket,
+    ):
+        await socket.send_str(question)
+        answer = await socket.receive_json(timeout=5)
+        assert answer["code"] in (400, 403)
+        assert str(open_server.port) not in json.dumps(answer)
+    async with ClientSession(multicast_port=open_server.multicast_port, secret_key=KEY) as session:
+        assert await session.request("whoami") == "bot"
+
+
+async def test_the_multicast_port_refuses_browsers(open_server: Server[commands.Bot]) -> None:
+    assert await status(open_server.multicast_port, "Origin: https://evil.example") == 403

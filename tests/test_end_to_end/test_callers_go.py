@@ -1,0 +1,100 @@
+"""Callers that give up, run out of time, or vanish: their handlers end, too."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+
+import pytest
+from discord.ext import commands
+
+from discord_tools.ipc import ClientSession, Request, RequestTimeout, Server
+from processes import SECRET_KEY, Program
+from test_end_to_end.conftest import Held
+from test_end_to_end.tools import posix, until
+
+
+async def test_cancelling_a_request_cancels_its_handler(session: ClientSession, held: Held) -> None:
+    asked = asyncio.ensure_future(session.request("hold", name="a"))
+    await held.began("a").wait()
+    asked.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asked
+    await until(lambda: held.ended.get("a") == "cancelled and cleaned up")
+
+
+async def test_a_timeout_around_a_request_ends_its_handler(session: ClientSession, held: Held) -> None:
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await session.request("hold", name="a")
+    await until(lambda: held.ended.get("a") == "cancelled and cleaned up")
+
+
+async def test_the_sessions_timeout_reaches_the_handler(server: Server[commands.Bot], held: Held) -> None:
+    left: list[float | None] = []
+
+    @server.route()
+    async def look(request: Request) -> None:
+        left.append(request.deadline)
+        await held.release.wait()
+
+    async with ClientSession(port=server.port, secret_key=str(server.secret_key), timeout=0.2) as session:
+        with pytest.raises(RequestTimeout) as caught:
+            await session.request("look")
+        assert (caught.value.endpoint, caught.value.seconds) == ("look", pytest.approx(0.2, abs=0.05))
+        with pytest.raises(RequestTimeout):
+            await session.request("hold", name="a")
+        await until(lambda: held.ended.get("a") == "cancelled and cleaned up")
+    assert left[0] is not None
+    assert 0 < left[0] <= 0.2
+
+
+async def test_closing_the_session_cancels_its_handlers(server: Server[commands.Bot], held: Held) -> None:
+    async with ClientSession(port=server.port, secret_key=str(server.secret_key)) as session:
+        asked = asyncio.ensure_future(session.request("hold", name="a"))
+        await held.began("a").wait()
+    await until(lambda: held.ended.get("a") == "cancelled and cleaned up")
+    with pytest.raises(ConnectionError):
+        await asked
+
+
+async def test_a_client_process_that_vanishes_cancels_its_handlers(discord_port: int) -> None:
+    async with (
+        Program("bot", loopback=discord_port) as bot,
+        ClientSession(port=bot.ready["port"], secret_key=SECRET_KEY) as session,
+    ):
+        async with Program("dashboard", port=bot.ready["port"]) as dashboard:
+            await dashboard.send("request", route="hold", data={"name": "mine"})
+            await until(lambda: began(session, "mine"))
+            dashboard.kill()
+            await dashboard.ended()
+        await until(lambda: ended(session, "mine"))
+        await session.close()
+        await bot.finish()
+
+
+@posix
+async def test_a_client_process_that_freezes_is_given_up_by_the_heartbeat(discord_port: int) -> None:
+    async with (
+        Program("bot", loopback=discord_port, heartbeat=0.4) as bot,
+        ClientSession(port=bot.ready["port"], secret_key=SECRET_KEY) as session,
+        Program("dashboard", port=bot.ready["port"]) as dashboard,
+    ):
+        await dashboard.send("request", route="hold", data={"name": "mine"})
+        await until(lambda: began(session, "mine"))
+        dashboard.signal(signal.SIGSTOP)
+        await until(lambda: ended(session, "mine"), seconds=3)
+        dashboard.signal(signal.SIGCONT)
+        assert (await dashboard.answer())["error"] == "ConnectionLost"
+        assert (await dashboard.command("until_answered"))["pid"] == bot.pid
+        await dashboard.finish()
+        await session.close()
+        await bot.finish()
+
+
+async def began(session: ClientSession, name: str) -> bool:
+    return name in (await session.request("state"))["started"]
+
+
+async def ended(session: ClientSession, name: str) -> bool:
+    return (await session.request("state"))["ended"].get(name) == "cancelled and cleaned up"

@@ -1,0 +1,123 @@
+"""Ctrl-C, SIGTERM and ``bot.close()``: what is in progress is answered, and nothing stays."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+
+import pytest
+from discord.ext import commands
+
+from discord_tools.ipc import (
+    Cancelled,
+    ClientSession,
+    ConnectError,
+    ConnectionLost,
+    IPCError,
+    NotReady,
+    Server,
+)
+from processes import SECRET_KEY, Program
+from test_end_to_end.conftest import Held
+from test_end_to_end.tools import posix, until
+
+
+@posix
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_bot_that_is_asked_to_end_answers_what_is_in_progress(discord_port: int, number: int) -> None:
+    async with (
+        Program("bot", loopback=discord_port) as bot,
+        ClientSession(port=bot.ready["port"], secret_key=SECRET_KEY, connect_timeout=0) as session,
+    ):
+        asked = [asyncio.ensure_future(session.request("wait", seconds=0.7)) for _ in range(20)]
+        await until(lambda: started(session, ["wait"] * 20))
+        bot.signal(number)
+        assert await asyncio.gather(*asked) == [0.7] * 20
+        assert (await bot.answer())["closed"] is True
+        assert await bot.ended() == 0
+        bot.check()
+        with pytest.raises(ConnectError):
+            await session.request("state")
+
+
+@posix
+async def test_the_ports_are_free_while_the_bot_still_answers(discord_port: int) -> None:
+    async with Program("bot", loopback=discord_port, multicast_port=0) as bot:
+        port, multicast_port = bot.ready["port"], bot.ready["multicast_port"]
+        async with ClientSession(port=port, secret_key=SECRET_KEY) as session:
+            held = asyncio.ensure_future(session.request("wait", seconds=1.0))
+            await until(lambda: started(session, ["wait"]))
+            bot.signal(signal.SIGINT)
+            await until(lambda: can_listen(port) and can_listen(multicast_port), seconds=0.9)
+            assert not held.done()
+            async with Program(
+                "bot", loopback=discord_port, port=port, multicast_port=multicast_port
+            ) as successor:
+                assert await held == 1.0
+                assert (await session.request("state"))["pid"] == successor.pid
+                assert await bot.ended() == 0
+                bot.check()
+                await session.close()
+                await successor.finish()
+
+
+@posix
+async def test_what_takes_longer_than_the_grace_is_cancelled_and_told_so(discord_port: int) -> None:
+    async with (
+        Program("bot", loopback=discord_port, grace=0.3) as bot,
+        ClientSession(port=bot.ready["port"], secret_key=SECRET_KEY, connect_timeout=0) as session,
+    ):
+        asked = asyncio.ensure_future(session.request("hold", name="long"))
+        await until(lambda: started(session, ["long"]))
+        bot.signal(signal.SIGINT)
+        with pytest.raises(Cancelled, match="shutting down"):
+            await asked
+        assert (await bot.answer())["ended"] == {"long": "cancelled and cleaned up"}
+        assert await bot.ended() == 0
+        bot.check()
+
+
+async def test_a_restart_under_load_answers_or_refuses_every_request(
+    server: Server[commands.Bot], session: ClientSession, held: Held
+) -> None:
+    port, stopping = server.port, False
+    outcomes: list[str] = []
+
+    async def call(caller: int) -> None:
+        number = 0
+        while not stopping:
+            number += 1
+            try:
+                answer = await session.request("echo", number=[caller, number], spread=0.01)
+            except IPCError as error:
+                outcomes.append(type(error).__name__)
+            else:
+                outcomes.append("answered" if answer == [caller, number] else "mixed up")
+
+    callers = [asyncio.create_task(call(number)) for number in range(50)]
+    for _ in range(5):
+        seen = len(outcomes)
+        await until(lambda seen=seen: len(outcomes) > seen + 300)
+        await server.terminate_server()
+        assert not server.is_running()
+        server._port = port  # pyright: ignore[reportPrivateUsage] (a server with a fixed port has it anyway)
+        await server.start()
+    stopping = True
+    await asyncio.gather(*callers)
+    # What was sent before the client heard of the leave, and read after it, is refused. What was sent then and never
+    # read is lost, and its caller told so. Everything later waits for the next connection.
+    assert set(outcomes) <= {"answered", NotReady.__name__, ConnectionLost.__name__}
+    assert outcomes.count("answered") > 1000
+
+
+async def started(session: ClientSession, names: list[str]) -> bool:
+    return (await session.request("state"))["started"] == names
+
+
+def can_listen(port: int) -> bool:
+    try:
+        with socket.create_server(("127.0.0.1", port)):
+            return True
+    except OSError:
+        return False

@@ -1,0 +1,254 @@
+"""The main port: who is let in, what is refused and how, over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import discord
+import pytest
+from aiohttp import WSMsgType, web
+from discord.ext import commands
+
+from discord_tools.ipc import ClientSession, ListenError, Request, Server, ServerLimits, Unauthorized
+from discord_tools.ipc.wire.frames import SUBPROTOCOL
+from discord_tools.ipc_server.listeners.http import HTTPListener
+
+
+@asynccontextmanager
+async def serving(client: discord.Client, **options: Any) -> AsyncIterator[Server[Any]]:
+    server = Server(client, "127.0.0.1", 0, multicast=False, **options)
+
+    @server.route()
+    async def echo(request: Request) -> dict[str, Any]:
+        return dict(request)
+
+    async with server:
+        yield server
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as http:
+        yield http
+
+
+async def refused(http: aiohttp.ClientSession, server: Server[Any], **options: Any) -> int:
+    options = {"protocols": (SUBPROTOCOL,), **options}
+    with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
+        await http.ws_connect(server.ws_url, **options)
+    return caught.value.status
+
+
+def frame(number: int, method: str, params: Any) -> str:
+    return json.dumps({"jsonrpc": "2.0", "id": number, "method": method, "params": params})
+
+
+async def test_a_wrong_key_is_refused_before_the_upgrade(
+    bot: commands.Bot, http: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(bot, secret_key="key") as server:
+        for headers in ({}, {"Authorization": "kex"}, {"Authorization": ""}):
+            assert await refused(http, server, headers=headers) == 401
+    assert "Refused a connection from 127.0.0.1 with HTTP 401 Unauthorized" in caplog.text
+    assert "kex" not in caplog.text
+
+
+async def test_a_web_page_is_refused_before_the_upgrade(
+    bot: commands.Bot, http: aiohttp.ClientSession
+) -> None:
+    async with serving(bot, secret_key="key", origins=["https://good.example"]) as server:
+        headers = {"Authorization": "key"}
+        assert await refused(http, server, origin="https://evil.example", headers=headers) == 403
+        async with http.ws_connect(
+            server.ws_url, protocols=(SUBPROTOCOL,), origin="https://good.example", headers=headers
+        ) as ws:
+            assert ws.protocol == SUBPROTOCOL
+
+
+@pytest.mark.parametrize("key", ["key", "Schlüssel-鍵"])
+async def test_a_session_with_the_key_gets_in(bot: commands.Bot, key: str) -> None:
+    async with serving(bot, secret_key=key) as server:
+        async with ClientSession("127.0.0.1", server.port, secret_key=key) as session:
+            assert await session.request("echo", a=1) == {"a": 1}
+        with pytest.raises(Unauthorized):
+            async with ClientSession("127.0.0.1", server.port, secret_key=key + "x"):
+                pass
+
+
+async def test_the_key_is_not_among_the_headers_that_a_route_sees(bot: commands.Bot) -> None:
+    async with serving(bot, secret_key="key") as server:
+
+        @server.route()
+        async def headers(request: Request) -> Any:
+            return dict(request.headers)
+
+        async with ClientSession("127.0.0.1", server.port, secret_key="key", headers={"a": 1}) as session:
+            assert await session.request("headers") == {"a": 1}
+
+
+@pytest.mark.parametrize("protocols", [(), ("chat",), ("discord-tools.ipc.2",)])
+async def test_a_websocket_without_the_subprotocol_is_told_what_is_needed_where_no_dialect_is_on(
+    bot: commands.Bot, http: aiohttp.ClientSession, protocols: tuple[str, ...]
+) -> None:
+    async with serving(bot, dialects=()) as server:
+        assert await refused(http, server, protocols=protocols) == 426
+
+
+async def test_what_is_no_websocket_is_told_what_is_needed(
+    bot: commands.Bot, http: aiohttp.ClientSession
+) -> None:
+    async with serving(bot) as server:
+        url = server.ws_url.replace("ws:", "http:")
+        async with http.get(url) as response:
+            assert response.status == 426
+            assert SUBPROTOCOL in await response.text()
+        async with http.put(url) as response:
+            assert response.status == 405
+        async with http.get(url + "/elsewhere") as response:
+            assert response.status == 404
+
+
+async def test_more_connections_than_allowed_get_503_and_a_free_place_can_be_taken(
+    bot: commands.Bot, http: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(bot, limits=ServerLimits(connections=1)) as server:
+        async with ClientSession("127.0.0.1", server.port) as session:
+            assert await session.request("echo") == {}
+            assert await refused(http, server) == 503
+        async with ClientSession("127.0.0.1", server.port) as session:
+            assert await session.request("echo") == {}
+    assert "1 are open" in caplog.text
+
+
+async def test_a_message_over_the_limit_closes_only_its_own_connection(
+    bot: commands.Bot, http: aiohttp.ClientSession
+) -> None:
+    async with (
+        serving(bot, limits=ServerLimits(message_bytes=5000)) as server,
+        ClientSession("127.0.0.1", server.port) as session,
+        http.ws_connect(server.ws_url, protocols=(SUBPROTOCOL,)) as ws,
+    ):
+        await session.start()
+        await ws.send_str(frame(1, "rpc.hello", {"client": "x" * 6000}))
+        message = await ws.receive(timeout=5)
+        assert (message.type, message.data) == (WSMsgType.CLOSE, aiohttp.WSCloseCode.MESSAGE_TOO_BIG)
+        assert await session.request("echo", a=1) == {"a": 1}
+
+
+@pytest.mark.parametrize("garbage", [b"\xff\x00garbage", b"\x83\x00", b"\xc2\x80"])
+async def test_bytes_that_are_no_frames_close_only_their_own_connection(
+    bot: commands.Bot, garbage: bytes
+) -> None:
+    async with serving(bot) as server, ClientSession("127.0.0.1", server.port) as session:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(
+            b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+            b"Sec-WebSocket-Protocol: discord-tools.ipc.1\r\n\r\n" + garbage
+        )
+        assert b"101" in await asyncio.wait_for(reader.read(), 5)
+        writer.close()
+        await writer.wait_closed()
+        assert await session.request("echo", a=1) == {"a": 1}
+
+
+async def test_who_hangs_up_during_the_handshake_leaves_nothing(bot: commands.Bot) -> None:
+    async with serving(bot, limits=ServerLimits(handshake=0.2)) as server:
+        for _ in range(5):
+            _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write(
+                b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+                b"Sec-WebSocket-Protocol: discord-tools.ipc.1\r\n\r\n"
+            )
+            await writer.drain()
+            writer.transport.abort()
+        async with ClientSession("127.0.0.1", server.port) as session:
+            assert await session.request("echo") == {}
+
+
+async def test_text_and_binary_messages_are_read_alike(
+    bot: commands.Bot, http: aiohttp.ClientSession
+) -> None:
+    async with serving(bot) as server, http.ws_connect(server.ws_url, protocols=(SUBPROTOCOL,)) as ws:
+        await ws.send_str(frame(1, "rpc.hello", {"client": "x"}))
+        await ws.receive_bytes(timeout=5)
+        await ws.send_bytes(frame(2, "echo", {"a": 1}).encode())
+        assert json.loads(await ws.receive_bytes(timeout=5)) == {
+            "jsonrpc": "2.0",
+            "id": 2,
+            "result": {"a": 1},
+        }
+
+
+# -- one port
+
+
+async def answer(request: web.Request) -> web.Response:
+    return web.Response(text="here")
+
+
+async def test_a_port_is_free_again_after_it_was_listened_on(http: aiohttp.ClientSession) -> None:
+    listener = HTTPListener(answer)
+    port = await listener.start("127.0.0.1", 0)
+    async with http.get(f"http://127.0.0.1:{port}/") as response:
+        assert await response.text() == "here"
+    await listener.close()
+    with socket.create_server(("127.0.0.1", port)):
+        pass
+    await listener.close()
+
+
+async def test_connections_stay_when_the_port_is_freed() -> None:
+    go = asyncio.Event()
+    asked = asyncio.Event()
+
+    async def slow(request: web.Request) -> web.Response:
+        asked.set()
+        await go.wait()
+        return web.Response(text="late")
+
+    listener = HTTPListener(slow)
+    port = await listener.start("127.0.0.1", 0)
+    async with aiohttp.ClientSession() as http:
+        response = asyncio.ensure_future(http.get(f"http://127.0.0.1:{port}/"))
+        await asked.wait()
+        listener.stop_listening()
+        with socket.create_server(("127.0.0.1", port)):
+            pass
+        go.set()
+        assert await (await response).text() == "late"
+    await listener.close()
+
+
+@pytest.mark.parametrize("host", ["name.invalid", "192.0.2.1", "a" * 80])
+async def test_a_host_that_is_not_this_machine_is_a_listen_error(host: str) -> None:
+    with pytest.raises(ListenError) as caught:
+        await HTTPListener(answer).start(host, 0)
+    assert caught.value.host == host
+    assert caught.value.__cause__ is not None
+
+
+async def test_a_start_that_is_cancelled_frees_the_port() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    cancelled = 0
+    for turns in range(1, 20):
+        listener = HTTPListener(answer)
+        starting = asyncio.ensure_future(listener.start("localhost", port))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        starting.cancel()
+        await asyncio.wait((starting,))
+        cancelled += starting.cancelled()
+        if not starting.cancelled():
+            await listener.close()
+        with socket.create_server(("127.0.0.1", port)):
+            pass
+    assert 0 < cancelled < 19  # it was cut short in some turns, and came to its end in others

@@ -1,0 +1,187 @@
+"""The multicast port tells the port, to those who have the key."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import discord
+import pytest
+from aiohttp import WSMsgType
+from discord.ext import commands
+
+from discord_tools.ipc import ClientSession, Server, ServerLimits
+
+ASK = {"connect": True, "headers": {"Authorization": "key"}}
+
+
+@asynccontextmanager
+async def serving(client: discord.Client, **options: Any) -> AsyncIterator[Server[Any]]:
+    options = {"port": 0, "multicast_port": 0, "secret_key": "key", **options}
+    async with Server(client, "127.0.0.1", **options) as server:
+        yield server
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as http:
+        yield http
+
+
+async def ask(http: aiohttp.ClientSession, server: Server[Any], question: Any) -> Any:
+    async with http.ws_connect(server.multicast_ws_url) as ws:
+        if isinstance(question, bytes):
+            await ws.send_bytes(question)
+        else:
+            await ws.send_str(question if isinstance(question, str) else json.dumps(question))
+        message = await ws.receive(timeout=5)
+    assert message.type is WSMsgType.TEXT
+    return json.loads(message.data)
+
+
+async def test_the_port_is_told_to_who_has_the_key(bot: commands.Bot, http: aiohttp.ClientSession) -> None:
+    async with serving(bot) as server:
+        answer = await ask(http, server, ASK)
+        assert answer == {"message": "Connection success", "port": server.port, "code": 200}
+        assert await ask(http, server, json.dumps(ASK).encode()) == answer
+
+
+@pytest.mark.parametrize(
+    "headers", [{}, None, {"Authorization": None}, {"Authorization": "kex"}, {"Authorization": 5}]
+)
+async def test_a_wrong_key_is_told_so_and_logged(
+    bot: commands.Bot, http: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture, headers: Any
+) -> None:
+    async with serving(bot) as server:
+        answer = await ask(http, server, {"connect": True, "headers": headers})
+    assert answer == {"error": "Invalid or no token provided.", "code": 403}
+    assert "Refused to tell the port: wrong secret key" in caplog.text
+
+
+async def test_without_a_key_everybody_is_told(bot: commands.Bot, http: aiohttp.ClientSession) -> None:
+    async with serving(bot, secret_key=None) as server:
+        for headers in ({"Authorization": None}, {}):
+            assert (await ask(http, server, {"connect": True, "headers": headers}))["port"] == server.port
+        assert (await ask(http, server, {"connect": True}))["code"] == 200
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "",
+        "no JSON",
+        "[]",
+        "17",
+        "{}",
+        '{"connect":false}',
+        '{"connect":"yes"}',
+        b"\xff",
+        "[" * 9000,
+        '{"endpoint":"x"}',
+    ],
+)
+async def test_any_other_question_gets_an_error_and_the_connection_stays(
+    bot: commands.Bot, http: aiohttp.ClientSession, question: str | bytes
+) -> None:
+    async with serving(bot) as server, http.ws_connect(server.multicast_ws_url) as ws:
+        await (ws.send_bytes(question) if isinstance(question, bytes) else ws.send_str(question))
+        assert (await ws.receive_json(timeout=5))["code"] == 400
+        await ws.send_json(ASK)
+        assert (await ws.receive_json(timeout=5))["port"] == server.port
+
+
+async def test_a_question_that_is_too_long_closes_the_connection(
+    bot: commands.Bot, http: aiohttp.ClientSession
+) -> None:
+    # With better-ipc, this port takes whole calls.
+    async with serving(bot, dialects=()) as server, http.ws_connect(server.multicast_ws_url) as ws:
+        await ws.send_str("x" * 20_000)
+        assert (await ws.receive(timeout=5)).type in (WSMsgType.CLOSE, WSMsgType.CLOSED, WSMsgType.ERROR)
+        assert (await ask(http, server, ASK))["port"] == server.port
+
+
+async def test_a_web_page_is_refused_unless_it_may_connect(
+    bot: commands.Bot, http: aiohttp.ClientSession
+) -> None:
+    async with serving(bot, origins=["https://good.example"]) as server:
+        with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
+            await http.ws_connect(server.multicast_ws_url, origin="https://evil.example")
+        assert caught.value.status == 403
+        async with http.ws_connect(server.multicast_ws_url, origin="https://good.example") as ws:
+            await ws.send_json(ASK)
+            assert (await ws.receive_json(timeout=5))["port"] == server.port
+
+
+async def test_what_is_no_websocket_is_told_so(bot: commands.Bot, http: aiohttp.ClientSession) -> None:
+    async with serving(bot) as server, http.get(server.multicast_ws_url.replace("ws:", "http:")) as response:
+        assert response.status == 426
+        assert response.headers["Upgrade"] == "websocket"
+
+
+async def test_who_asks_nothing_is_hung_up_on(bot: commands.Bot, http: aiohttp.ClientSession) -> None:
+    limits = ServerLimits(handshake=0.01)
+    async with serving(bot, limits=limits) as server, http.ws_connect(server.multicast_ws_url) as ws:
+        assert (await ws.receive(timeout=5)).type is WSMsgType.CLOSE
+
+
+async def test_who_hangs_up_in_the_middle_leaves_nothing(bot: commands.Bot) -> None:
+    async with serving(bot) as server:
+        for _ in range(3):
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.multicast_port)
+            writer.write(
+                b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+            )
+            assert b"101" in await reader.readline()
+            writer.transport.abort()
+
+
+async def test_a_session_without_a_port_finds_the_server(bot: commands.Bot) -> None:
+    async with serving(bot) as server:
+
+        @server.route()
+        async def ping(request: Any) -> str:
+            return "pong"
+
+        async with ClientSession(
+            "127.0.0.1", multicast_port=server.multicast_port, secret_key="key"
+        ) as session:
+            assert await session.request("ping") == "pong"
+            assert session.url == server.ws_url
+
+
+async def test_where_the_multicast_port_is_taken_the_main_port_serves_and_the_log_says_what_to_do(
+    bot: commands.Bot, caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        async with serving(bot, multicast_port=port) as server:
+
+            @server.route()
+            async def ping(request: Any) -> str:
+                return "pong"
+
+            assert server.is_running()
+            async with ClientSession("127.0.0.1", server.port, secret_key="key") as session:
+                assert await session.request("ping") == "pong"
+    (record,) = [record for record in caplog.records if "No multicasting" in record.getMessage()]
+    assert record.levelno == logging.WARNING
+    for advice in (str(port), "multicast_port", "multicast=False", str(server.port)):
+        assert advice in record.getMessage()
+
+
+async def test_without_multicasting_only_one_port_is_bound(
+    bot: commands.Bot, http: aiohttp.ClientSession
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    async with serving(bot, multicast=False, multicast_port=port) as server:
+        assert server.multicast_port == port
+        with pytest.raises(aiohttp.ClientConnectorError):
+            await http.ws_connect(server.multicast_ws_url)

@@ -1,0 +1,365 @@
+"""What a route's signature says: wrong ones fail at decoration, and data is checked against the rest."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import functools
+import json
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional, TypedDict
+
+import discord
+import msgspec
+import pytest
+from discord.ext import commands
+
+from discord_tools.ipc import BadData, Request
+from discord_tools.ipc_server.signature import Signature
+
+if TYPE_CHECKING:
+    from somewhere import Unknown  # pyright: ignore[reportMissingImports]
+
+
+def signature(callback: Any, *, bound: bool = False, **namespace: Any) -> Signature:
+    return Signature(callback, bound=bound, namespace=namespace)
+
+
+def bind(callback: Any, data: Any, **namespace: Any) -> dict[str, Any]:
+    """Binds data that needs no cache."""
+    params = data if isinstance(data, bytes) else json.dumps(data).encode()
+    return signature(callback, **namespace).bind(params, discord.Client(intents=discord.Intents.none()))
+
+
+def errors(callback: Any, data: Any) -> dict[str, str]:
+    with pytest.raises(BadData) as caught:
+        bind(callback, data)
+    return {error["path"]: error["message"] for error in caught.value.errors}
+
+
+# -- wrong signatures
+
+
+def plain(request: Request) -> None: ...
+
+
+async def yields(request: Request) -> Any:
+    yield 1
+
+
+async def nothing() -> None: ...
+
+
+async def only_keywords(*, request: Request) -> None: ...
+
+
+async def only_stars(*requests: Request) -> None: ...
+
+
+async def stars(request: Request, *args: int) -> None: ...
+
+
+async def positional_only(request: Request, x: int, /) -> None: ...
+
+
+async def unknown_name(request: Request, x: Unknown) -> None: ...
+
+
+async def unknown_class(request: Request, x: threading) -> None: ...  # noqa: F821 # pyright: ignore[reportUndefinedVariable]
+
+
+class Thing: ...
+
+
+async def custom(request: Request, x: Thing) -> None: ...
+
+
+async def custom_inside(request: Request, x: dict[str, list[Thing | None]]) -> None: ...
+
+
+async def custom_tuple(request: Request, x: tuple[int, Thing]) -> None: ...
+
+
+async def custom_extra(request: Request, **extra: Thing) -> None: ...
+
+
+async def message(request: Request, x: discord.Message) -> None: ...
+
+
+async def mixed(request: Request, x: discord.Guild | int) -> None: ...
+
+
+async def member_without_guild(request: Request, x: discord.Member) -> None: ...
+
+
+async def member_of_guilds(request: Request, guilds: list[discord.Guild], x: discord.Member) -> None: ...
+
+
+async def lists_of_lists(request: Request, x: list[list[discord.Guild]]) -> None: ...
+
+
+async def impossible_union(request: Request, x: str | datetime.datetime) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("callback", "text"),
+    [
+        (plain, "must be a coroutine function"),
+        (yields, "yields; a route returns one answer"),
+        (nothing, r"must take \(request, ...\)"),
+        (only_keywords, r"must take \(request, ...\)"),
+        (only_stars, r"must take \(request, ...\)"),
+        (stars, "parameter 'args' must be one that can be given by name"),
+        (positional_only, "parameter 'x' must be one that can be given by name"),
+        (unknown_name, "'Unknown' of 'x' cannot be evaluated.*TYPE_CHECKING"),
+        (unknown_class, "'threading' of 'x' cannot be evaluated"),
+        (custom, "'x': Thing cannot be made from JSON"),
+        (custom_inside, "'x': Thing cannot be made from JSON"),
+        (custom_tuple, "'x': Thing cannot be made from JSON"),
+        (custom_extra, "'extra': Thing cannot be made from JSON"),
+        (message, "'x': Message cannot be made from JSON"),
+        (mixed, "'x': .* mixes Discord's objects with other types"),
+        (member_without_guild, "'x' is a Member, so a parameter of type Guild must say of which guild"),
+        (member_of_guilds, "'x' is a Member, so a parameter of type Guild must say of which guild"),
+        (lists_of_lists, "'x': .* is a list of lists"),
+        (impossible_union, "'x': "),
+        (functools.partial(plain), "must be a coroutine function"),
+        (Thing(), "must be a coroutine function"),
+    ],
+)
+def test_a_wrong_signature_is_a_type_error_that_names_what_is_wrong(callback: Any, text: str) -> None:
+    with pytest.raises(TypeError, match=text):
+        signature(callback)
+
+
+def test_the_error_names_the_function() -> None:
+    with pytest.raises(TypeError, match=rf"^route {__name__}\.plain must"):
+        signature(plain)
+
+
+@pytest.mark.parametrize("parameters", ["self", "", "self, *, request"])
+def test_a_method_needs_self_and_the_request(parameters: str) -> None:
+    namespace: dict[str, Any] = {"__name__": "m"}
+    exec(f"async def method({parameters}): ...", namespace)
+    with pytest.raises(TypeError, match=r"must take \(self, request, ...\)"):
+        signature(namespace["method"], bound=True)
+
+
+def test_what_the_request_and_the_answer_are_annotated_with_need_not_be_known() -> None:
+    async def callback(request: Unknown, top: int) -> Unknown: ...
+
+    assert signature(callback).names == ("top",)
+
+
+# -- annotations
+
+
+def test_names_that_are_local_to_where_the_function_stands_are_found() -> None:
+    class Local(msgspec.Struct):
+        x: int
+
+    async def callback(request: Request, local: Local, many: list[Local]) -> None: ...
+
+    arguments = bind(callback, {"local": {"x": 1}, "many": [{"x": 2}]}, Local=Local)
+    assert arguments == {"local": Local(1), "many": [Local(2)]}
+
+
+def test_names_in_quotes_inside_annotations_are_found() -> None:
+    async def callback(request, number, numbers): ...
+
+    callback.__annotations__ = {"number": Optional["int"], "numbers": list["int"]}
+    assert bind(callback, {"number": None, "numbers": ["1", 2]}) == {"number": None, "numbers": [1, 2]}
+
+
+def test_discords_objects_in_quotes_inside_annotations_are_looked_up() -> None:
+    async def callback(request, guild, guilds): ...
+
+    callback.__annotations__ = {"guild": Optional["discord.Guild"], "guilds": list["discord.Guild"]}
+    checked = signature(callback)
+    assert checked.takes_data
+    assert checked.names == ("guild", "guilds")
+
+
+def test_annotations_that_are_no_strings_work_too() -> None:
+    async def callback(request, number): ...
+
+    callback.__annotations__ = {"number": int}
+    assert bind(callback, {"number": 5}) == {"number": 5}
+
+
+def test_a_function_that_wraps_another_has_the_signature_of_that() -> None:
+    async def inner(request: Request, number: int) -> None: ...
+
+    @functools.wraps(inner)
+    async def outer(*args: Any, **kwargs: Any) -> None: ...
+
+    assert bind(outer, {"number": "5"}) == {"number": 5}
+
+
+# -- binding
+
+
+class User(TypedDict):
+    name: str
+
+
+@dataclasses.dataclass
+class Point:
+    x: int
+    y: int = 0
+
+
+async def all_kinds(
+    request: Request,
+    number: int,
+    text: str,
+    anything,
+    choice: Literal["a", "b"],
+    user: User,
+    point: Point,
+    when: datetime.datetime,
+    small: Annotated[int, msgspec.Meta(lt=10)],
+    *,
+    maybe: float | None,
+    flag: bool = True,
+) -> None: ...
+
+
+FITTING: dict[str, Any] = {
+    "number": 1,
+    "text": "t",
+    "anything": [1, {"a": None}],
+    "choice": "a",
+    "user": {"name": "ada"},
+    "point": {"x": 1},
+    "when": "2024-05-17T12:00:00Z",
+    "small": 9,
+    "maybe": None,
+}
+
+
+def test_data_becomes_the_types_of_the_parameters() -> None:
+    assert bind(all_kinds, FITTING) == {
+        **FITTING,
+        "point": Point(1),
+        "when": datetime.datetime(2024, 5, 17, 12, tzinfo=datetime.UTC),
+    }
+
+
+def test_everything_wrong_is_told_at_once_and_where_it_is() -> None:
+    data = {**FITTING, "number": "x", "user": {"name": 5}, "point": {}, "small": 10, "unknown": 1}
+    del data["text"]
+    found = errors(all_kinds, data)
+    assert set(found) == {"number", "text", "user.name", "point", "small", "unknown"}
+    assert found["text"] == "is required"
+    assert found["unknown"] == "is not known to this route"
+    assert "Expected `str`, got `int`" in found["user.name"]
+
+
+def test_the_text_of_bad_data_names_the_first_of_what_is_wrong() -> None:
+    async def callback(request: Request, number: int) -> None: ...
+
+    with pytest.raises(BadData, match="bad data: number: Expected `int`, got `array`"):
+        bind(callback, {"number": []})
+
+
+def test_no_more_than_a_hundred_errors_are_told() -> None:
+    async def callback(request: Request, number: int) -> None: ...
+
+    assert len(errors(callback, {f"x{n}": n for n in range(500)})) == 100
+
+
+def test_numbers_and_truth_may_come_as_text() -> None:
+    async def callback(request: Request, number: int, real: float, flag: bool) -> None: ...
+
+    data = {"number": "12", "real": "1.5", "flag": "true"}
+    assert bind(callback, data) == {"number": 12, "real": 1.5, "flag": True}
+
+
+def test_what_is_left_out_keeps_the_default_of_the_function() -> None:
+    async def callback(request: Request, a: int = 1, b: Any = None, *, c: int | None = 3) -> None: ...
+
+    assert bind(callback, {}) == {}
+    assert bind(callback, {"b": 5, "c": None}) == {"b": 5, "c": None}
+
+
+def test_an_array_belongs_to_the_parameters_in_their_order() -> None:
+    async def callback(request: Request, a: int, b: str = "x") -> None: ...
+
+    assert bind(callback, [1]) == {"a": 1}
+    assert bind(callback, [1, "y"]) == {"a": 1, "b": "y"}
+    assert errors(callback, [1, "y", 3]) == {"": "takes at most 2 values in order, got 3"}
+    assert errors(callback, []) == {"a": "is required"}
+
+
+@pytest.mark.parametrize(
+    "data", [b"17", b"null", b'"x"', b"{", b"\xff", b"[" * 5000 + b"]" * 5000, b'{"a":"\xff"}']
+)
+def test_what_is_no_object_is_bad_data(data: bytes) -> None:
+    async def callback(request: Request, a: int = 1) -> None: ...
+
+    async def takes_all(request: Request, **extra: Any) -> None: ...
+
+    assert errors(callback, data)
+    assert errors(takes_all, data)
+
+
+def test_more_names_go_to_the_keywords_of_a_function_that_takes_them() -> None:
+    async def callback(request: Request, a: int, **extra: Any) -> None: ...
+
+    assert bind(callback, {"a": "1", "b": [2]}) == {"a": 1, "b": [2]}
+    assert errors(callback, {"b": 2}) == {"a": "is required"}
+
+
+def test_the_keywords_are_checked_against_their_annotation() -> None:
+    async def callback(request: Request, **extra: int) -> None: ...
+
+    assert bind(callback, {"a": "1"}) == {"a": 1}
+    assert set(errors(callback, {"a": 1, "b": "x"})) == {"b"}
+
+
+def test_data_cannot_take_the_place_of_the_request() -> None:
+    async def callback(request: Request, **extra: Any) -> None: ...
+
+    assert errors(callback, {"request": 1}) == {"request": "is not known to this route"}
+
+
+def test_data_cannot_take_the_place_of_self() -> None:
+    async def method(self: Any, request: Request, **extra: Any) -> None: ...
+
+    client = discord.Client(intents=discord.Intents.none())
+    with pytest.raises(BadData):
+        signature(method, bound=True).bind(b'{"self":1}', client)
+
+
+def test_a_name_that_is_taken_by_position_only_is_free_for_data() -> None:
+    async def callback(request: Request, /, **extra: Any) -> None: ...
+
+    assert bind(callback, {"request": 1}) == {"request": 1}
+
+
+def test_a_function_without_parameters_beyond_the_request_takes_no_data() -> None:
+    async def callback(request: Request) -> None: ...
+
+    async def takes_all(request: Request, **extra: Any) -> None: ...
+
+    assert not signature(callback).takes_data
+    assert signature(takes_all).takes_data
+
+
+def test_a_coroutine_method_that_is_bound_already_needs_no_self() -> None:
+    class Holder:
+        async def method(self, request: Request, number: int) -> None: ...
+
+    assert bind(Holder().method, {"number": 1}) == {"number": 1}
+
+
+def test_a_partial_function_can_be_a_signature_too() -> None:
+    async def callback(greeting: str, request: Request, number: int) -> None: ...
+
+    assert bind(functools.partial(callback, "hi"), {"number": 5}) == {"number": 5}
+
+
+def test_checks_do_not_depend_on_commands(bot: commands.Bot) -> None:
+    async def callback(request: Request, number: int) -> None: ...
+
+    assert signature(callback).bind(b'{"number":1}', bot) == {"number": 1}
