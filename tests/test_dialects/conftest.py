@@ -60,6 +60,14 @@ def add_routes(server: Server[Any], gate: Gate) -> None:
         raise RouteError(404, "no such member")
 
     @server.route()
+    async def unwritable(request: Request) -> None:
+        raise RouteError(404, "\ud800")
+
+    @server.route()
+    async def verbose(request: Request, size: int) -> None:
+        raise RouteError(404, "x" * size)
+
+    @server.route()
     async def headers(request: Request) -> Any:
         return dict(request.headers)
 

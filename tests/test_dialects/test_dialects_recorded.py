@@ -234,6 +234,16 @@ async def test_an_answer_larger_than_the_client_of_better_ipc_takes_becomes_an_e
         assert (answer["code"], answer["response"]) == (500, None)
 
 
+@pytest.mark.parametrize("write", [family, better])
+async def test_an_error_that_cannot_be_written_or_is_too_large_is_answered_with_one_that_can(
+    server: Server[Bot], http: aiohttp.ClientSession, write: Any
+) -> None:
+    async with http.ws_connect(server.ws_url) as socket:
+        for question in (write("unwritable"), write("verbose", {"size": 5_000_000})):
+            await socket.send_str(question)
+            assert (await socket.receive_json())["code"] == 500
+
+
 async def test_better_ipc_is_told_only_numbers_of_errors_that_it_knows(
     server: Server[Bot], http: aiohttp.ClientSession
 ) -> None:

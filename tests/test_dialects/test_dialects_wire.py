@@ -31,6 +31,8 @@ RECOGNISED = {
     '{"endpoint":"x","secret":"None","kwargs":{}}': "better-ipc",
     '{"kwargs":{}}': "better-ipc",
     '{"connect":true,"headers":{"Authorization":null}}': "connect",
+    '{"connect":false}': None,
+    '{"connect":"yes"}': None,
     "{}": None,
     "5": None,
     '"text"': None,
