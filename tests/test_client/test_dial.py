@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 
 from discord_tools.ipc import ClientLimits, ConnectError, IPCError, ResolutionError, Unauthorized
-from discord_tools.ipc.dial import Dialer, url_of
+from discord_tools.ipc.dial import Dialer, OlderServer, url_of
 from discord_tools.ipc.transports.base import Closed
 from test_client.scripts import (
     KEY,
@@ -40,6 +40,7 @@ async def dial(one: Dialer) -> None:
     """Makes one attempt and hangs up."""
     async with aiohttp.ClientSession() as http:
         transport = await one.dial(http)
+        assert not isinstance(transport, OlderServer)
         await transport.close()
 
 
@@ -64,6 +65,14 @@ async def test_the_handshake_shows_the_key_and_the_subprotocol() -> None:
         assert headers["Sec-WebSocket-Protocol"] == "discord-tools.ipc.1"
         assert "Sec-WebSocket-Extensions" not in headers
         assert "Origin" not in headers
+
+
+@pytest.mark.parametrize("protocols", [(), ("discord-tools.ipc.2",)])
+async def test_a_server_without_the_subprotocol_is_taken_for_an_older_one(protocols: tuple[str, ...]) -> None:
+    async with Bot(Talk.ended, protocols=protocols) as bot, aiohttp.ClientSession() as http:
+        reached = await dialer(bot.port).dial(http)
+        assert isinstance(reached, OlderServer)
+        assert reached.port == bot.port
 
 
 async def test_without_a_key_none_is_shown() -> None:
@@ -103,8 +112,6 @@ Place = AbstractAsyncContextManager[int]
         (lambda: bot_with(status=500), "something else listens there: it answers HTTP 500"),
         (lambda: bot_with(status=403), "refuses this origin"),
         (lambda: bot_with(status=503), "too many connections or is shutting down"),
-        (lambda: bot_with(protocols=()), "does not speak discord-tools.ipc.1"),
-        (lambda: bot_with(protocols=("discord-tools.ipc.2",)), "does not speak discord-tools.ipc.1"),
     ],
     ids=[
         "nobody",
@@ -120,8 +127,6 @@ Place = AbstractAsyncContextManager[int]
         "500",
         "403",
         "503",
-        "no subprotocol",
-        "other subprotocol",
     ],
 )
 async def test_whatever_answers_there_the_error_is_ours_and_says_what(

@@ -495,7 +495,6 @@ PLACES: dict[str, tuple[Callable[[], Place], type[IPCError]]] = {
     "404": (lambda: bot_with(status=404), ConnectError),
     "500": (lambda: bot_with(status=500), ConnectError),
     "503": (lambda: bot_with(status=503), ConnectError),
-    "no subprotocol": (lambda: bot_with(protocols=()), ConnectError),
     "closes": (lambda: bot_with(close_at_once), ConnectError),
     "garbage": (lambda: bot_with(garbage), ConnectError),
     "words": (lambda: bot_with(words), ConnectError),

@@ -93,10 +93,10 @@ async def test_the_key_is_not_among_the_headers_that_a_route_sees(bot: commands.
 
 
 @pytest.mark.parametrize("protocols", [(), ("chat",), ("discord-tools.ipc.2",)])
-async def test_a_websocket_without_the_subprotocol_is_told_what_is_needed(
+async def test_a_websocket_without_the_subprotocol_is_told_what_is_needed_where_no_dialect_is_on(
     bot: commands.Bot, http: aiohttp.ClientSession, protocols: tuple[str, ...]
 ) -> None:
-    async with serving(bot) as server:
+    async with serving(bot, dialects=()) as server:
         assert await refused(http, server, protocols=protocols) == 426
 
 
@@ -108,7 +108,7 @@ async def test_what_is_no_websocket_is_told_what_is_needed(
         async with http.get(url) as response:
             assert response.status == 426
             assert SUBPROTOCOL in await response.text()
-        async with http.post(url) as response:
+        async with http.put(url) as response:
             assert response.status == 405
         async with http.get(url + "/elsewhere") as response:
             assert response.status == 404

@@ -99,7 +99,8 @@ async def test_any_other_question_gets_an_error_and_the_connection_stays(
 async def test_a_question_that_is_too_long_closes_the_connection(
     bot: commands.Bot, http: aiohttp.ClientSession
 ) -> None:
-    async with serving(bot) as server, http.ws_connect(server.multicast_ws_url) as ws:
+    # With better-ipc, this port takes whole calls.
+    async with serving(bot, dialects=()) as server, http.ws_connect(server.multicast_ws_url) as ws:
         await ws.send_str("x" * 20_000)
         assert (await ws.receive(timeout=5)).type in (WSMsgType.CLOSE, WSMsgType.CLOSED, WSMsgType.ERROR)
         assert (await ask(http, server, ASK))["port"] == server.port

@@ -15,7 +15,7 @@ from discord_tools.ipc.multicast import resolve
 from discord_tools.ipc.transports.websocket import WebSocketTransport
 from discord_tools.ipc.wire.frames import SUBPROTOCOL
 
-__all__ = ("Dialer", "url_of")
+__all__ = ("Dialer", "OlderServer", "url_of")
 
 ResultT = TypeVar("ResultT")
 
@@ -23,6 +23,32 @@ ResultT = TypeVar("ResultT")
 def url_of(host: str, port: int) -> str:
     """The WebSocket URL of an address; IPv6 addresses get their brackets."""
     return f"ws://[{host}]:{port}/" if ":" in host else f"ws://{host}:{port}/"
+
+
+class OlderServer:
+    """What was dialled does not know our subprotocol: a server of an older library, as far as can be told.
+
+    Attributes
+    ----------
+    port: :class:`int`
+        Its port.
+    dial: Callable[[], Awaitable[:class:`aiohttp.ClientWebSocketResponse`]]
+        Opens a socket as the clients of those libraries do. It never sends a ping.
+    """
+
+    def __init__(self, http: aiohttp.ClientSession, host: str, port: int, limits: ClientLimits) -> None:
+        self._http = http
+        self._url = url_of(host, port)
+        self._limits = limits
+        self.port: int = port
+
+    async def dial(self) -> aiohttp.ClientWebSocketResponse:
+        return await self._http.ws_connect(
+            self._url,
+            max_msg_size=self._limits.message_bytes,
+            timeout=aiohttp.ClientWSTimeout(ws_close=self._limits.close),  # pyright: ignore[reportCallIssue] (attrs)
+            compress=0,
+        )
 
 
 class Dialer:
@@ -45,6 +71,16 @@ class Dialer:
         self._found: int | None = None
 
     @property
+    def host(self) -> str:
+        """:class:`str`: The host to connect to."""
+        return self._host
+
+    @property
+    def secret_key(self) -> str | None:
+        """Optional[:class:`str`]: The key to show."""
+        return self._secret_key
+
+    @property
     def port(self) -> int | None:
         """Optional[:class:`int`]: The port to connect to, if it is given or was found."""
         return self._port if self._port is not None else self._found
@@ -57,7 +93,7 @@ class Dialer:
         """Asks for the port again next time: the bot may have moved."""
         self._found = None
 
-    async def dial(self, http: aiohttp.ClientSession) -> WebSocketTransport:
+    async def dial(self, http: aiohttp.ClientSession) -> WebSocketTransport | OlderServer:
         """Makes one attempt to connect.
 
         Raises
@@ -86,7 +122,7 @@ class Dialer:
             lambda: resolve(http, url_of(host, port), host, port, self._secret_key), port, ResolutionError
         )
 
-    async def _connect(self, http: aiohttp.ClientSession, port: int) -> WebSocketTransport:
+    async def _connect(self, http: aiohttp.ClientSession, port: int) -> WebSocketTransport | OlderServer:
         socket = await http.ws_connect(
             url_of(self._host, port),
             protocols=(SUBPROTOCOL,),
@@ -97,8 +133,9 @@ class Dialer:
             compress=0,
         )
         if socket.protocol != SUBPROTOCOL:
+            # This socket has a heartbeat already, so requests get others.
             await socket.close()
-            raise ConnectError(self._host, port, f"the server there does not speak {SUBPROTOCOL}")
+            return OlderServer(http, self._host, port, self._limits)
         return WebSocketTransport(socket, close_seconds=self._limits.close)
 
     async def _within(

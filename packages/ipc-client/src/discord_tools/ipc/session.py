@@ -14,7 +14,8 @@ from msgspec import Raw
 
 from discord_tools.ipc.conversation import Conversation
 from discord_tools.ipc.dial import Dialer, url_of
-from discord_tools.ipc.errors import DecodeError, EncodeError, SessionClosed
+from discord_tools.ipc.errors import ConnectionLost, DecodeError, EncodeError, InvalidRequest, SessionClosed
+from discord_tools.ipc.legacy import Stale
 from discord_tools.ipc.limits import ClientLimits
 from discord_tools.ipc.missing import MISSING
 from discord_tools.ipc.secret import checked_key
@@ -157,7 +158,7 @@ class ClientSession:
 
     def is_connected(self) -> bool:
         """:class:`bool`: Returns whether there is a connection to the bot at the moment."""
-        return self._supervisor.conversation is not None
+        return (self._supervisor.conversation or self._supervisor.legacy) is not None
 
     def is_closed(self) -> bool:
         """:class:`bool`: Returns whether the session was closed."""
@@ -386,21 +387,31 @@ class ClientSession:
         return conversation.call(endpoint, params, None if self.timeout == math.inf else self.timeout)
 
     async def _call_once_connected(self, endpoint: str, params: Raw) -> Raw:
-        if self._closed:
-            raise SessionClosed
         timeout = None if self.timeout == math.inf else self.timeout
         loop = asyncio.get_running_loop()
         began = loop.time()
         wait = self.connect_timeout if timeout is None else min(self.connect_timeout, timeout)
-        conversation = await self._supervisor.connected(wait)
-        return await conversation.call(
-            endpoint, params, timeout and max(0.0, timeout - (loop.time() - began))
-        )
+        while not self._closed:
+            reached = await self._supervisor.connected(wait)
+            left = timeout and max(0.0, timeout - (loop.time() - began))
+            try:
+                return await reached.call(endpoint, params, left)
+            except Stale:
+                continue
+            except ConnectionLost:
+                if not self._closed:
+                    raise
+        raise SessionClosed
 
     async def _connected(self) -> Conversation:
         if self._closed:
             raise SessionClosed
-        return self._supervisor.conversation or await self._supervisor.connected(self.connect_timeout)
+        reached = self._supervisor.conversation or await self._supervisor.connected(self.connect_timeout)
+        if isinstance(reached, Conversation):
+            return reached
+        raise InvalidRequest(
+            "the bot runs a server of an older library, which has neither streams nor events"
+        )
 
     def _decoder(self, type_: Any) -> msgspec.json.Decoder[Any]:
         decoder = self._decoders.get(type_)

@@ -11,8 +11,9 @@ from typing import Literal, TypeAlias
 import aiohttp
 
 from discord_tools.ipc.conversation import Conversation
-from discord_tools.ipc.dial import Dialer
+from discord_tools.ipc.dial import Dialer, OlderServer
 from discord_tools.ipc.errors import ConnectError, IPCError, SessionClosed
+from discord_tools.ipc.legacy import LegacyConnection
 from discord_tools.ipc.limits import ClientLimits
 from discord_tools.ipc.transports.base import Closed, Transport
 
@@ -57,6 +58,8 @@ class Supervisor:
         self._was_connected = False
         self._giving_up: asyncio.TimerHandle | None = None
         self._closed = False
+        #: Stands in for the conversation while the bot runs a server of an older library.
+        self._legacy: LegacyConnection | None = None
 
     @property
     def conversation(self) -> Conversation | None:
@@ -65,10 +68,18 @@ class Supervisor:
         return conversation if conversation is not None and conversation.usable else None
 
     @property
+    def legacy(self) -> LegacyConnection | None:
+        """Optional[:class:`LegacyConnection`]: The connection to an older server, while it takes calls."""
+        legacy = self._legacy
+        return legacy if legacy is not None and legacy.usable else None
+
+    @property
     def state(self) -> State:
         """:class:`str`: How things stand."""
         if self._closed:
             return "closed"
+        if self.legacy is not None:
+            return "ready"  # as far as it can be told
         conversation = self.conversation
         if conversation is None:
             return "lost" if self._was_connected else "connecting"
@@ -97,8 +108,8 @@ class Supervisor:
         if connected.done():
             connected.result()
 
-    async def connected(self, seconds: float | None) -> Conversation:
-        """Waits until the conversation takes calls.
+    async def connected(self, seconds: float | None) -> Conversation | LegacyConnection:
+        """Waits until the bot takes calls.
 
         Raises
         ------
@@ -111,7 +122,7 @@ class Supervisor:
         """
         loop = asyncio.get_running_loop()
         end = None if seconds is None else loop.time() + seconds
-        while (conversation := self.conversation) is None:
+        while (reached := self.conversation or self.legacy) is None:
             if self._closed:
                 raise SessionClosed
             left = None if end is None else end - loop.time()
@@ -119,13 +130,14 @@ class Supervisor:
             if not done:
                 raise self._unreachable(seconds or 0) from self._failure
             done.pop().result()
-        return conversation
+        return reached
 
     async def ready(self) -> None:
         """Waits until there is a connection and the bot is ready."""
         while self.state != "ready":
-            conversation = await self.connected(None)
-            await conversation.ready.wait()
+            reached = await self.connected(None)
+            if isinstance(reached, Conversation):
+                await reached.ready.wait()
 
     async def close(self) -> None:
         """Closes the connection and stops. Whatever waits gets :exc:`SessionClosed`."""
@@ -135,8 +147,10 @@ class Supervisor:
         self._tried.set()  # a task that is cancelled before its first step does not come to it
         if self._giving_up is not None:
             self._giving_up.cancel()
-        conversation = self._conversation
+        conversation, legacy = self._conversation, self._legacy
         try:
+            if legacy is not None:
+                await legacy.close("the session is closed")
             if conversation is not None:
                 await conversation.close()
         finally:
@@ -182,14 +196,27 @@ class Supervisor:
 
     async def _connect(self, conversation: Conversation) -> Closed:
         """One connection, from the dial to the end."""
-        transport = await self._dialer.dial(self._http())
+        reached = await self._dialer.dial(self._http())
+        if isinstance(reached, OlderServer):
+            return await self._use(reached)
         try:
-            await self._greet(conversation, transport)
-            link = conversation.attach(transport)
+            await self._greet(conversation, reached)
+            link = conversation.attach(reached)
             self._succeed()
             return await conversation.carry(link)
         finally:
-            await transport.close()
+            await reached.close()
+
+    async def _use(self, server: OlderServer) -> Closed:
+        """An older server, until it cannot be reached any more."""
+        self._legacy = legacy = LegacyConnection(
+            server.dial, self._dialer.host, server.port, self._dialer.secret_key, self._limits
+        )
+        try:
+            self._succeed()
+            return await legacy.run()
+        finally:
+            self._legacy = None
 
     async def _greet(self, conversation: Conversation, transport: Transport) -> None:
         try:

@@ -23,6 +23,7 @@ from discord_tools.ipc.limits import ServerLimits
 from discord_tools.ipc.link import Link
 from discord_tools.ipc.transports.base import GOING_AWAY, REPLACED, Transport
 from discord_tools.ipc.wire.frames import (
+    DISCOVER,
     READY as READY_METHOD,
     RESERVED,
     SUBSCRIBE,
@@ -422,6 +423,9 @@ class Conversation:
     def _protocol_call(self, call: _Call) -> None:
         if call.endpoint == SUBSCRIBE and call.streams:
             self._subscribe(call)
+        elif call.endpoint == DISCOVER:
+            self.peer.reply(call.number, self._dispatcher.discover())
+            self.wake()
         else:
             call.fail(UnknownEndpoint("there is no such method"))
 

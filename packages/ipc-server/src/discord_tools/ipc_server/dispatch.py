@@ -21,6 +21,7 @@ from discord_tools.ipc.errors import (
     TooLarge,
     UnknownEndpoint,
 )
+from discord_tools.ipc_server.discover import discovery
 from discord_tools.ipc_server.request import Call, Request
 from discord_tools.ipc_server.routes import Route, RouteTable, normal
 
@@ -55,6 +56,10 @@ class Dispatcher:
         self._client = client
         self._routes = routes
         self._plain = type(client).dispatch in (discord.Client.dispatch, commands.bot.BotBase.dispatch)
+
+    def discover(self) -> bytes:
+        """Describes all routes of the moment, for ``rpc.discover``."""
+        return discovery(self._routes.view())
 
     def emit(self, event: str, *args: Any) -> None:
         """Dispatches an event of discord.py. Does nothing before the client has a loop and after it was closed."""
@@ -150,7 +155,9 @@ class Dispatcher:
     def _failed(self, request: Request, call: IncomingCall, error: Exception) -> None:
         number = secrets.token_hex(4)
         log.error("Route %.200s failed (error id %s)", normal(call.endpoint), number, exc_info=error)
-        call.fail(
-            RouteFailed(f"the route failed; the bot's log has more under {number}", data={"error_id": number})
+        failure = RouteFailed(
+            f"the route failed; the bot's log has more under {number}", data={"error_id": number}
         )
+        failure.__cause__ = error  # older clients are told its class
+        call.fail(failure)
         self.emit("ipc_error", request, error)

@@ -1,78 +1,48 @@
-"""Answers the multicast port: tells clients that have the key on which port the bot is."""
+"""Answers the multicast port: tells clients that have the key on which port the bot is.
+
+For better-ipc it is a port like any other: its clients make all their calls there.
+"""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
-from typing import Any
+from http import HTTPStatus
+from typing import Final
 
-import msgspec
-from aiohttp import WSMsgType, web
+from aiohttp import web
 
-from discord_tools.ipc_server.access import Gate
+from discord_tools.ipc.wire.dialects import BETTER, CONNECT
+from discord_tools.ipc_server.listeners.plain import STRANGER_BYTES, hung_up, open_socket
+from discord_tools.ipc_server.plain import PlainService
+from discord_tools.ipc_server.talk import PlainTalk
 
 __all__ = ("PortResolver",)
 
-log = logging.getLogger(__name__)
-
 #: A question has some hundred bytes.
-QUESTION_BYTES = 16 * 1024
+QUESTION_BYTES: Final = 16 * 1024
 
-
-class _Headers(msgspec.Struct):
-    authorization: Any = msgspec.field(default=None, name="Authorization")
-
-
-class _Question(msgspec.Struct):
-    connect: bool = False
-    headers: _Headers | None = None
+_OTHERWISE: Final = b'{"error":"This port only tells the port of the bot.","code":400}'
 
 
 class PortResolver:
-    """Answers questions for the port.
+    """Answers questions for the port, and the calls of better-ipc."""
 
-    Parameters
-    ----------
-    port: Callable[[], :class:`int`]
-        Tells the port.
-    seconds: :class:`float`
-        How long a client may take to ask.
-    """
-
-    def __init__(self, gate: Gate, port: Callable[[], int], seconds: float) -> None:
-        self._gate = gate
-        self._port = port
-        self._seconds = seconds
+    def __init__(self, service: PlainService) -> None:
+        self._service = service
+        self._speaks = frozenset({CONNECT}) | service.dialects & {BETTER}
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answers one ``GET /``."""
-        if self._gate.refuses_origin(request.headers):
-            return web.Response(status=403, text="this origin may not connect")
-        socket = web.WebSocketResponse(timeout=1.0, compress=False, max_msg_size=QUESTION_BYTES)
-        if not socket.can_prepare(request).ok:
-            return web.Response(status=426, text="connect with a WebSocket", headers={"Upgrade": "websocket"})
+        service = self._service
+        if service.gate.refuses_origin(request.headers):
+            return web.Response(status=HTTPStatus.FORBIDDEN, text="this origin may not connect")
+        size = STRANGER_BYTES if BETTER in self._speaks else QUESTION_BYTES
+        socket = open_socket(service, request, size, None, known=False)
+        if isinstance(socket, web.Response):
+            return socket
+        # Nobody is known here before the first call: who only asks for the port has no reason to stay.
+        talk = PlainTalk(service, socket, speaks=self._speaks, known=False, otherwise=_OTHERWISE)
         try:
-            await socket.prepare(request)
-            while (message := await socket.receive(timeout=self._seconds)).type in (
-                WSMsgType.TEXT,
-                WSMsgType.BINARY,
-            ):
-                await socket.send_str(msgspec.json.encode(self._answer(message.data)).decode())
-        except (TimeoutError, ConnectionError) as error:
-            log.debug("A client of the multicast port has gone: %r", error)
-            if not socket.prepared:
-                return web.Response(status=400)  # goes nowhere, and aiohttp needs one
-        await socket.close()
+            await talk.run(request)
+        except ConnectionError as error:
+            return hung_up(socket, error)
         return socket
-
-    def _answer(self, data: bytes | str) -> dict[str, Any]:
-        try:
-            question = msgspec.json.decode(data, type=_Question)
-        except (msgspec.DecodeError, UnicodeError, RecursionError):
-            question = _Question()
-        if not question.connect:
-            return {"error": "This port only tells the port of the bot.", "code": 400}
-        if not self._gate.accepts(None if question.headers is None else question.headers.authorization):
-            log.warning("Refused to tell the port: wrong secret key")
-            return {"error": "Invalid or no token provided.", "code": 403}
-        return {"message": "Connection success", "port": self._port(), "code": 200}

@@ -24,10 +24,9 @@ from discord_tools.ipc_server.dispatch import Dispatcher
 from discord_tools.ipc_server.events import Hub
 from discord_tools.ipc_server.forward import Forwarder
 from discord_tools.ipc_server.lifeline import Lifeline
-from discord_tools.ipc_server.listeners.http import HTTPListener
 from discord_tools.ipc_server.listeners.sockets import addresses_of, is_loopback
-from discord_tools.ipc_server.listeners.websocket import WebSocketListener
-from discord_tools.ipc_server.multicast import PortResolver
+from discord_tools.ipc_server.plain import DIALECTS, Dialect, checked_dialects
+from discord_tools.ipc_server.ports import Ports
 from discord_tools.ipc_server.routes import Decorator, Route, RouteTable, make_route
 from discord_tools.ipc_server.sessions import Sessions
 
@@ -76,13 +75,19 @@ class Server(Generic[ClientT]):
     origins: Collection[:class:`str`]
         The origins, such as ``https://example.org``, whose pages may connect from a browser. Defaults to none,
         since a page could otherwise call the bot of whoever visits it.
+    dialects: Collection[:class:`str`]
+        What is understood besides the protocol of :class:`ClientSession`: ``jsonrpc`` (JSON-RPC 2.0 over any
+        WebSocket), ``http`` (JSON-RPC 2.0 by ``POST /``, and ``GET /health``), ``discord-ext-ipc`` (with its forks)
+        and ``better-ipc``. Defaults to all of them.
+
+        .. versionadded:: 1.1
     limits: :class:`ServerLimits`
         Sizes and times that seldom need a change.
 
     Raises
     ------
     ValueError
-        The secret key is empty or has characters that no HTTP header can hold.
+        The secret key is empty or has characters that no HTTP header can hold, or a dialect is not known.
 
     Attributes
     ----------
@@ -106,6 +111,7 @@ class Server(Generic[ClientT]):
         multicast_port: int = 20000,
         *,
         origins: Collection[str] = (),
+        dialects: Collection[Dialect] = DIALECTS,
         limits: ServerLimits = ServerLimits(),  # noqa: B008 (it is frozen)
     ) -> None:
         if isinstance(origins, str):
@@ -120,6 +126,7 @@ class Server(Generic[ClientT]):
         self._gate = Gate(self._secret_key, origins)
         self._table = RouteTable(client)
         self._dispatcher = Dispatcher(client, self._table)
+        self._dialects = checked_dialects(dialects)
         self._hub = Hub(limits)
         self._sessions = Sessions(self._converse, limits, client.is_ready, self._idempotent)
         self._forwarder = Forwarder(client, self._hub.publish)
@@ -127,7 +134,7 @@ class Server(Generic[ClientT]):
         self._lifeline = Lifeline(client, self.terminate_server)
         self._lock: asyncio.Lock | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._running: _Listening | None = None
+        self._running: Ports | None = None
         self._terminators: set[asyncio.Task[Any]] = set()
 
     # -- what it is
@@ -331,9 +338,9 @@ class Server(Generic[ClientT]):
             self._table.check()
             await self._check_exposure()
             # Clients may come in from the moment the port is open, before the rest of this is done.
-            self._running = listening = _Listening(self)
+            self._running = listening = self._ports()
             try:
-                await listening.start(self._port, self._multicast_port)
+                await listening.start(self.host, self._port, self._multicast_port if self.multicast else None)
                 self._lifeline.tie()
                 self._forwarder.start()
                 self._watching = asyncio.create_task(self._watch(), name="ipc watches the bot")
@@ -371,9 +378,11 @@ class Server(Generic[ClientT]):
                     self._watching.cancel()
                 listening.stop_listening()
                 try:
-                    await self._sessions.drain(self._terminators)
+                    await asyncio.gather(
+                        self._sessions.drain(self._terminators), listening.drain(self._terminators)
+                    )
                 finally:
-                    await listening.close()
+                    await listening.close(self._terminators)
                     self._lifeline.cut()
                     log.info("Terminated")
         finally:
@@ -396,6 +405,10 @@ class Server(Generic[ClientT]):
         if self._lock is None or self._loop is not loop:
             self._lock, self._loop = asyncio.Lock(), loop
         return self._lock
+
+    def _ports(self) -> Ports:
+        ready = self.client.is_ready
+        return Ports(self._gate, self._dispatcher, self.limits, self._dialects, self.serve, ready)
 
     async def _check_exposure(self) -> None:
         if self._secret_key is not None:
@@ -432,39 +445,6 @@ class Server(Generic[ClientT]):
             await transport.close(1001, "the bot is shutting down")
         else:
             await self._sessions.serve(transport)
-
-
-class _Listening:
-    """The ports of a running server."""
-
-    def __init__(self, server: Server[Any]) -> None:
-        gate, limits = server._gate, server.limits  # pyright: ignore[reportPrivateUsage]
-        self._server = server
-        self._main = HTTPListener(WebSocketListener(gate, limits, server.serve).handle)
-        self._multicast = HTTPListener(PortResolver(gate, lambda: self.port, limits.handshake).handle)
-        self.port: int = 0
-        self.multicast_port: int | None = None
-
-    async def start(self, port: int, multicast_port: int) -> None:
-        self.port = await self._main.start(self._server.host, port)
-        if self._server.multicast:
-            try:
-                self.multicast_port = await self._multicast.start(self._server.host, multicast_port)
-            except ListenError as error:
-                log.warning(
-                    "No multicasting: %s. Another bot may hold the multicast port; give this server another "
-                    "multicast_port or multicast=False, and its clients the port %d",
-                    error,
-                    self.port,
-                )
-
-    def stop_listening(self) -> None:
-        self._main.stop_listening()
-        self._multicast.stop_listening()
-
-    async def close(self) -> None:
-        await self._main.close()
-        await self._multicast.close()
 
 
 def _caller() -> FrameType:

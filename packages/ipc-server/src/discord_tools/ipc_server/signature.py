@@ -59,6 +59,9 @@ class Signature:
         self._decoders: dict[str, msgspec.json.Decoder[Any]] = {}
         self._lookups: dict[str, Lookup] = {}
         self._required: set[str] = set()
+        self.wire: dict[str, Any] = {}
+        self.defaults: dict[str, Any] = {}
+        self.result: Any = _result(callback, namespace)
         fields: list[tuple[str, Any, Any]] = []
         for parameter in parameters[1 + bound :]:
             annotation = _evaluate(parameter, callback, namespace, where)
@@ -81,6 +84,11 @@ class Signature:
                 )
         struct = msgspec.defstruct("Data", fields, kw_only=True, forbid_unknown_fields=True)
         self._struct = msgspec.json.Decoder(struct, strict=False)
+
+    @property
+    def lookups(self) -> Mapping[str, Lookup]:
+        """Mapping[:class:`str`, :class:`Lookup`]: The parameters that are Discord's objects."""
+        return self._lookups
 
     @property
     def takes_data(self) -> bool:
@@ -135,7 +143,9 @@ class Signature:
             self._lookups[name] = lookup
         wire = annotation if lookup is None else lookup.wire
         self._decoders[name] = self._decoder(name, wire)
+        self.wire[name] = wire
         if parameter.default is not parameter.empty:
+            self.defaults[name] = parameter.default
             # The default stays with the function: what a request leaves out is not passed.
             return (name, wire | UnsetType if wire is not Any else Any, UNSET)
         self._required.add(name)
@@ -221,6 +231,22 @@ def _evaluate(
     except Exception as error:
         reason = f"the annotation {annotation!r} of {parameter.name!r} cannot be evaluated: {error}"
         raise TypeError(f"{where}: {reason}; is its import under TYPE_CHECKING?") from error
+
+
+def _result(callback: Callable[..., Any], namespace: Mapping[str, Any]) -> Any:
+    """What the function says that it returns; anything where it says nothing, or nothing that can be evaluated.
+
+    Answers are not checked against it, so it may as well name what is imported for type checkers only.
+    """
+    annotation: Any = inspect.signature(callback).return_annotation
+    if annotation is inspect.Signature.empty:
+        return Any
+    if isinstance(annotation, str):
+        try:
+            return eval(annotation, inspect.unwrap(callback).__globals__, dict(namespace))
+        except Exception:
+            return Any
+    return annotation
 
 
 def _custom_type(info: Any) -> type | None:

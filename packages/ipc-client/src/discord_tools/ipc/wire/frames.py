@@ -10,6 +10,7 @@ __all__ = (
     "ACK",
     "BYE",
     "CANCEL",
+    "DISCOVER",
     "HELLO",
     "ITEM",
     "MORE",
@@ -39,6 +40,7 @@ HELLO: Final = "rpc.hello"
 CANCEL: Final = "rpc.cancel"
 ITEM: Final = "rpc.item"
 MORE: Final = "rpc.more"
+DISCOVER: Final = "rpc.discover"
 SUBSCRIBE: Final = "rpc.subscribe"
 ACK: Final = "rpc.ack"
 READY: Final = "rpc.ready"

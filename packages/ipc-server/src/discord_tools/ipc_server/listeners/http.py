@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from aiohttp import web
 
@@ -23,13 +23,23 @@ class HTTPListener:
     ----------
     handler: Callable[[:class:`aiohttp.web.Request`], Awaitable[:class:`aiohttp.web.StreamResponse`]]
         Answers each request.
+    more: Iterable[:class:`aiohttp.web.RouteDef`]
+        Other requests that are answered on this port.
     """
 
-    def __init__(self, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> None:
+    def __init__(
+        self,
+        handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
+        more: Iterable[web.RouteDef] = (),
+    ) -> None:
         app = web.Application()
         app.router.add_get("/", handler)
+        app.router.add_routes(more)
         # Conversations are ended by the server before this; whatever is still there has had its time.
-        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
+        # A body that was refused is read on for a moment only, which its sender needs to see the refusal.
+        self._runner = web.AppRunner(
+            app, access_log=None, handle_signals=False, shutdown_timeout=1.0, lingering_time=0.5
+        )
         self._servers: list[asyncio.Server] = []
 
     async def start(self, host: str, port: int) -> int:

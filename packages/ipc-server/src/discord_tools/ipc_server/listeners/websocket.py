@@ -1,4 +1,4 @@
-"""The main port: WebSockets of our own protocol."""
+"""The main port: WebSockets of our own protocol; others are handed on."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from discord_tools.ipc.transports.base import Transport
 from discord_tools.ipc.transports.websocket import WebSocketTransport
 from discord_tools.ipc.wire.frames import SUBPROTOCOL
 from discord_tools.ipc_server.access import Gate
+from discord_tools.ipc_server.listeners.plain import PlainListener, hung_up, upgrade_required
 
 __all__ = ("WebSocketListener",)
 
@@ -26,19 +27,27 @@ class WebSocketListener:
     ----------
     serve: Callable[[Transport], Awaitable[None]]
         Talks to one client until the end.
+    plain: :class:`PlainListener`
+        Takes those that do not offer our subprotocol.
     """
 
     def __init__(
-        self, gate: Gate, limits: ServerLimits, serve: Callable[[Transport], Awaitable[None]]
+        self,
+        gate: Gate,
+        limits: ServerLimits,
+        serve: Callable[[Transport], Awaitable[None]],
+        plain: PlainListener,
     ) -> None:
         self._gate = gate
         self._limits = limits
         self._serve = serve
+        self._plain = plain
         self._connections = 0
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answers one ``GET /``."""
-        refusal = self._gate.refusal(request.headers)
+        ours = SUBPROTOCOL in _offered(request)
+        refusal = self._gate.refusal(request.headers) if ours else self._plain.refusal(request)
         if refusal is not None:
             log.warning(
                 "Refused a connection from %s with HTTP %d %s", request.remote, refusal, refusal.phrase
@@ -47,6 +56,13 @@ class WebSocketListener:
         if self._connections >= self._limits.connections:
             log.warning("Refused a connection from %s: %d are open", request.remote, self._connections)
             return web.Response(status=HTTPStatus.SERVICE_UNAVAILABLE, text="too many connections")
+        self._connections += 1
+        try:
+            return await (self._handle_ours(request) if ours else self._plain.handle(request))
+        finally:
+            self._connections -= 1
+
+    async def _handle_ours(self, request: web.Request) -> web.StreamResponse:
         socket = web.WebSocketResponse(
             timeout=1.0,
             protocols=(SUBPROTOCOL,),
@@ -54,24 +70,20 @@ class WebSocketListener:
             compress=False,
             max_msg_size=self._limits.message_bytes + 1,  # aiohttp takes less than that, not as much
         )
-        ready = socket.can_prepare(request)
-        if not ready.ok or ready.protocol != SUBPROTOCOL:
-            text = f"connect with a WebSocket of the subprotocol {SUBPROTOCOL}"
-            return web.Response(
-                status=HTTPStatus.UPGRADE_REQUIRED, text=text, headers={hdrs.UPGRADE: "websocket"}
-            )
-        self._connections += 1
+        if not socket.can_prepare(request).ok:
+            return upgrade_required(f"connect with a WebSocket of the subprotocol {SUBPROTOCOL}")
         try:
             await socket.prepare(request)
             transport = request.transport
             await self._serve(WebSocketTransport(socket, None if transport is None else transport.abort))
         except ConnectionError as error:
-            log.debug("A client hung up during the handshake: %s", error)
-            # aiohttp raises when it is to end a WebSocket that never began. This response goes nowhere.
-            return socket if socket.prepared else web.Response(status=HTTPStatus.BAD_REQUEST)
-        finally:
-            self._connections -= 1
+            return hung_up(socket, error)
         return socket
+
+
+def _offered(request: web.Request) -> list[str]:
+    lines = request.headers.getall(hdrs.SEC_WEBSOCKET_PROTOCOL, [])
+    return [one.strip() for line in lines for one in line.split(",")]
 
 
 _REFUSALS = {

@@ -1,0 +1,118 @@
+"""JSON-RPC 2.0 as its specification has it, for any client: one request, or a batch that one array answers.
+
+Under our own subprotocol an array is only a pack of frames; see :mod:`.codec` for that.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import msgspec
+from msgspec import UNSET, Raw, Struct, UnsetType
+
+from discord_tools.ipc.errors import ErrorCodes, InvalidRequest
+from discord_tools.ipc.wire.codec import UNREADABLE, encode
+from discord_tools.ipc.wire.frames import ErrorObject
+
+__all__ = ("Body", "Fault", "PlainRequest", "answer", "join", "read_body", "refuse")
+
+NULL = Raw(b"null")
+
+
+class PlainRequest(Struct):
+    """A request. Without an ``id`` it is a notification, which is never answered.
+
+    The id is kept as it was written: a number that no float can hold comes back unchanged.
+    """
+
+    id: Raw | UnsetType
+    method: str
+    params: bytes
+    headers: dict[str, Any]
+
+
+class Fault(Struct):
+    """What stands where a request should, and its answer."""
+
+    answer: bytes
+
+
+class Body(Struct):
+    """One message: its requests and faults in order, and whether an array answers them."""
+
+    items: list[PlainRequest | Fault]
+    batch: bool
+
+
+class _Request(Struct):
+    jsonrpc: str
+    method: str
+    id: Raw | UnsetType = UNSET
+    params: Raw | UnsetType = UNSET
+    headers: dict[str, Any] | UnsetType = UNSET
+
+
+Elements: TypeAlias = list[Raw]
+
+_request: msgspec.json.Decoder[_Request] = msgspec.json.Decoder(_Request)
+_elements: msgspec.json.Decoder[Elements] = msgspec.json.Decoder(Elements)
+
+
+def read_body(message: bytes | str, most: int) -> Body:
+    """Reads one message with at most so many requests in it."""
+    data = message.encode(errors="surrogatepass") if isinstance(message, str) else message
+    if not data.lstrip(b" \t\r\n").startswith(b"["):
+        return Body([_read_one(data)], batch=False)
+    try:
+        elements = _elements.decode(data)
+    except UNREADABLE as error:
+        return Body(
+            [Fault(refuse(NULL, ErrorObject(ErrorCodes.PARSE_ERROR, f"not JSON: {error}")))], batch=False
+        )
+    if not elements:
+        return Body([_invalid("a batch must not be empty")], batch=False)
+    if len(elements) > most:
+        # A few bytes of garbage would make some hundred bytes of answer each.
+        return Body([_invalid(f"a batch may have at most {most} requests")], batch=False)
+    return Body([_read_one(bytes(element)) for element in elements], batch=True)
+
+
+def answer(number: Raw, result: bytes) -> bytes:
+    """Writes the answer to the request with that id."""
+    return b'{"jsonrpc":"2.0","id":%b,"result":%b}' % (bytes(number), result)
+
+
+def refuse(number: Raw, error: ErrorObject) -> bytes:
+    """Writes an error as the answer to the request with that id."""
+    return b'{"jsonrpc":"2.0","id":%b,"error":%b}' % (bytes(number), encode(error))
+
+
+def join(answers: list[bytes]) -> bytes | None:
+    """The answer to a batch; ``None`` where nothing in it asked for one."""
+    return b"[" + b",".join(answers) + b"]" if answers else None
+
+
+def _read_one(data: bytes) -> PlainRequest | Fault:
+    try:
+        request = _request.decode(data)
+    except msgspec.ValidationError as error:
+        return _invalid(str(error))
+    except UNREADABLE as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else f"not JSON: {error}"
+        return Fault(refuse(NULL, ErrorObject(ErrorCodes.PARSE_ERROR, reason)))
+    if request.jsonrpc != "2.0":
+        return _invalid("the member 'jsonrpc' must be \"2.0\"")
+    number = request.id
+    if number is not UNSET and bytes(number)[:1] not in _ID_STARTS:
+        return _invalid("the id must be a string, a number or null")
+    params = b"{}" if request.params is UNSET else bytes(request.params)
+    if params[:1] not in b"{[":
+        return _invalid("params must be an object or an array")
+    return PlainRequest(number, request.method, params, {} if request.headers is UNSET else request.headers)
+
+
+_ID_STARTS = frozenset(bytes((byte,)) for byte in b'"-0123456789n')
+
+
+def _invalid(reason: str) -> Fault:
+    return Fault(refuse(NULL, ErrorObject(InvalidRequest.code, f"invalid request: {reason}")))

@@ -1,0 +1,109 @@
+"""The main port: one JSON-RPC message by ``POST /``, and ``GET /health``."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Final
+
+from aiohttp import hdrs, web
+from msgspec import Raw
+
+from discord_tools.ipc.errors import Cancelled, ErrorCodes, TooLarge
+from discord_tools.ipc.wire.frames import ErrorObject
+from discord_tools.ipc.wire.jsonrpc import refuse
+from discord_tools.ipc_server.plain import HTTP, Exchange, PlainService
+
+__all__ = ("WebListener",)
+
+log = logging.getLogger(__name__)
+
+JSON: Final = "application/json"
+
+#: How often it is looked whether a caller is still there, in seconds. aiohttp tells it to nobody.
+LOOK: Final = 0.5
+
+
+class WebListener:
+    """Answers HTTP requests that are no WebSockets.
+
+    Parameters
+    ----------
+    ready: Callable[[], bool]
+        Tells whether the bot is ready.
+    """
+
+    def __init__(self, service: PlainService, ready: Callable[[], bool]) -> None:
+        self._service = service
+        self._ready = ready
+
+    def routes(self) -> list[web.RouteDef]:
+        """What to add to the port; nothing where it is switched off."""
+        if HTTP not in self._service.dialects:
+            return []
+        return [web.post("/", self.post), web.get("/health", self.health)]
+
+    async def health(self, request: web.Request) -> web.Response:
+        """Answers ``GET /health``. It needs no key, so it tells nothing else."""
+        ready = self._ready() and not self._service.draining
+        status = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
+        body = b'{"status":"ready"}' if ready else b'{"status":"not ready"}'
+        return web.Response(
+            body=body, status=status, content_type=JSON, headers={hdrs.CACHE_CONTROL: "no-store"}
+        )
+
+    async def post(self, request: web.Request) -> web.Response:
+        """Answers one ``POST /``."""
+        refusal = self._service.gate.refusal(request.headers)
+        if refusal is not None:
+            log.warning("Refused a POST from %s with HTTP %d", request.remote, refusal)
+            text = "wrong secret key" if refusal is HTTPStatus.UNAUTHORIZED else "this origin may not connect"
+            return _error(refusal, ErrorCodes.UNAUTHORIZED, text)
+        limits = self._service.limits
+        try:
+            async with asyncio.timeout(limits.handshake):
+                body = await _body(request, limits.message_bytes)
+        except TimeoutError:
+            return _error(
+                HTTPStatus.REQUEST_TIMEOUT, ErrorCodes.PARSE_ERROR, "the request did not end in time"
+            )
+        if body is None:
+            text = f"the request has more than {limits.message_bytes} bytes"
+            return _error(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, TooLarge.code, text)
+        answer = await self._answer(request, body)
+        if answer is None:
+            return web.Response(status=HTTPStatus.NO_CONTENT)
+        return web.Response(body=answer, content_type=JSON)
+
+    async def _answer(self, request: web.Request, body: bytes) -> bytes | None:
+        answered: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
+
+        def done(answer: bytes | None) -> None:
+            if not answered.done():
+                answered.set_result(answer)
+
+        exchange = Exchange(self._service, self._service.shared_caller(HTTP), body, done)
+        try:
+            while not answered.done():
+                await asyncio.wait((answered,), timeout=LOOK)
+                if request.transport is None or request.transport.is_closing():
+                    break
+        finally:
+            exchange.abort(Cancelled("the caller has gone"))
+        return answered.result()
+
+
+async def _body(request: web.Request, most: int) -> bytes | None:
+    """The body, or ``None`` where it is too large."""
+    body = bytearray()
+    async for chunk in request.content.iter_any():
+        body += chunk
+        if len(body) > most:
+            return None
+    return bytes(body)
+
+
+def _error(status: HTTPStatus, code: int, text: str) -> web.Response:
+    return web.Response(body=refuse(Raw(b"null"), ErrorObject(code, text)), status=status, content_type=JSON)

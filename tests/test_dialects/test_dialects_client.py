@@ -1,0 +1,384 @@
+"""Our client session at servers of the older libraries: the published ipcx, and discord-ext-ipc from a recording."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from aiohttp import WSMsgType, web
+from discord.ext import commands, ipcx
+
+from discord_tools.ipc import (
+    ClientLimits,
+    ClientSession,
+    ConnectError,
+    ConnectionLost,
+    RequestTimeout,
+    RouteError,
+    RouteFailed,
+    Server,
+    SessionClosed,
+    TooLarge,
+    Unauthorized,
+    UnknownEndpoint,
+    legacy,
+)
+from test_dialects.conftest import KEY, Gate, Serving
+from test_dialects.test_dialects_recorded import RECORDINGS
+
+Bot = commands.Bot
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@asynccontextmanager
+async def listening(handler: Handler, port: int = 0) -> AsyncIterator[int]:
+    app = web.Application()
+    app.router.add_get("/", handler)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", port)
+    await site.start()
+    try:
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()
+        await asyncio.sleep(0)
+
+
+class Older:
+    """A running server of ipcx. Its own start leaves ports open that nothing closes, so they are opened here."""
+
+    def __init__(self, server: ipcx.Server, multicast_port: int) -> None:
+        self.server = server
+        self.multicast_port = multicast_port
+        self.sockets = 0
+        self.pings = 0
+
+
+@pytest.fixture
+async def older(bot: Bot, gate: Gate) -> AsyncIterator[Older]:
+    server = ipcx.Server(bot, "127.0.0.1", secret_key=KEY)
+
+    @server.route()
+    async def echo(data: Any) -> Any:
+        return data.to_json()["data"]
+
+    @server.route()
+    async def nothing(data: Any) -> None: ...
+
+    @server.route()
+    async def fails(data: Any) -> None:
+        raise ValueError("secret")
+
+    @server.route()
+    async def dressed(data: Any) -> Any:
+        return {"error": "x", "code": 500, "more": 1}
+
+    @server.route()
+    async def refuses(data: Any) -> Any:
+        return {"error": "no such member", "code": 404}
+
+    @server.route()
+    async def waits(data: Any) -> str:
+        gate.runs += 1
+        gate.entered.set()
+        await gate.opened.wait()
+        return "done"
+
+    async def accept(request: web.Request) -> web.StreamResponse:
+        older.sockets += 1
+        return await server.handle_accept(request) or web.Response()
+
+    async def multicast(request: web.Request) -> web.StreamResponse:
+        return await server.handle_multicast(request) or web.Response()
+
+    async with listening(accept) as port, listening(multicast) as multicast_port:
+        server.port = port
+        older = Older(server, multicast_port)
+        yield older
+
+
+def session_of(older: Older, key: str | None = KEY, **options: Any) -> ClientSession:
+    given = {"secret_key": key} if key else {}
+    return ClientSession("127.0.0.1", multicast_port=older.multicast_port, **given, **options)
+
+
+async def test_our_session_finds_an_ipcx_server_and_gets_its_answers(older: Older) -> None:
+    async with session_of(older) as session:
+        assert session.is_connected()
+        assert session.url.endswith(f":{older.server.port}")
+        assert await session.request("echo", a=1, b="Zoë") == {"a": 1, "b": "Zoë"}
+        assert await session.request("/echo") == {}
+        assert await session.request("echo", dict[str, int], a=1) == {"a": 1}
+        assert await session.request("nothing") is None
+        assert await session.request("dressed") == {"error": "x", "code": 500, "more": 1}
+
+
+async def test_errors_of_an_ipcx_server_become_exceptions(older: Older) -> None:
+    async with session_of(older) as session:
+        with pytest.raises(UnknownEndpoint) as unknown:
+            await session.request("no_such_route")
+        assert unknown.value.endpoint == "no_such_route"
+        with pytest.raises(RouteFailed, match="raised error of type ValueError"):
+            await session.request("fails")
+        with pytest.raises(RouteError) as refused:
+            await session.request("refuses")
+        assert refused.value.code == 404
+
+
+async def test_a_wrong_key_at_an_ipcx_server_is_told_with_and_without_resolution(
+    older: Older, gate: Gate
+) -> None:
+    session = session_of(older, "wrong")
+    with pytest.raises(Unauthorized):
+        await session.start()
+    await session.close()
+    async with ClientSession("127.0.0.1", port=older.server.port, secret_key="wrong") as session:
+        with pytest.raises(Unauthorized):
+            await session.request("waits")
+    assert gate.runs == 0
+
+
+async def test_requests_to_an_ipcx_server_have_sockets_of_their_own_so_no_answer_is_mixed_up(
+    older: Older,
+) -> None:
+    async with session_of(older) as session:
+        before = older.sockets
+        answers = await asyncio.gather(*(session.request("echo", n=n) for n in range(40)))
+        assert answers == [{"n": n} for n in range(40)]
+        assert older.sockets == before + 40
+
+
+async def test_after_a_timeout_at_an_ipcx_server_the_next_answer_is_its_own(older: Older, gate: Gate) -> None:
+    async with session_of(older, timeout=0.1) as session:
+        with pytest.raises(RequestTimeout):
+            await session.request("waits")
+        gate.opened.set()
+        session.timeout = 5.0
+        assert await session.request("echo", n=1) == {"n": 1}
+        assert gate.runs == 1
+
+
+async def test_an_ipcx_server_that_moved_is_found_again(older: Older) -> None:
+    async def accept(request: web.Request) -> web.StreamResponse:
+        return await older.server.handle_accept(request) or web.Response()
+
+    session = session_of(older)
+    async with listening(accept) as first:
+        older.server.port = first
+        assert await session.request("echo", n=1) == {"n": 1}
+    async with listening(accept) as second:
+        assert second != first
+        older.server.port = second
+        assert await session.request("echo", n=2) == {"n": 2}
+        assert session.url.endswith(f":{second}")
+        await session.close()
+
+
+# ---------------------------------------------------------------- discord-ext-ipc, from its recording
+
+
+class Recorded:
+    """Answers each question as discord-ext-ipc's server answered the same question, and keeps its socket open."""
+
+    def __init__(self) -> None:
+        self.sockets = 0
+        self.open = 0
+        self.frames: list[WSMsgType] = []
+        self.arrived = asyncio.Semaphore(0)
+        self.hold: asyncio.Event | None = None
+        recording = RECORDINGS["discord-ext-ipc"]["recordings"]
+        self.answers: dict[str, str] = {}
+        for one in (recording["resolved"], recording["wrong key"]):
+            for socket in one["main"]:
+                texts = [frame["text"] for frame in socket["frames"]]
+                self.answers |= {canonical(q): a for q, a in zip(texts[::2], texts[1::2], strict=True)}
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        socket = web.WebSocketResponse(autoping=False)
+        await socket.prepare(request)
+        self.sockets += 1
+        self.open += 1
+        async for message in socket:
+            self.frames.append(message.type)
+            self.arrived.release()
+            if self.hold is not None:
+                await self.hold.wait()
+            await socket.send_str(self.answers[canonical(message.data)])
+        self.open -= 1
+        return socket
+
+
+async def until_kept(recorded: Recorded, session: ClientSession) -> None:
+    """Asks until it is known that the server keeps its sockets: then no new one is needed."""
+    sockets = 0
+    while recorded.sockets != sockets:
+        sockets = recorded.sockets
+        await session.request("text")
+
+
+def canonical(text: str) -> str:
+    return json.dumps(json.loads(text), sort_keys=True)
+
+
+async def test_our_session_says_to_discord_ext_ipc_what_its_own_client_says() -> None:
+    recorded = Recorded()
+    async with (
+        listening(recorded.handle) as port,
+        ClientSession("127.0.0.1", port, secret_key=KEY) as session,
+    ):
+        assert await session.request("get_member_count") == 42
+        assert await session.request("nothing") is None
+        data: dict[str, Any] = {"guild_id": 81384788765712384, "name": "Zoë"}
+        assert await session.request("echo", **data) == {"data": data}
+        with pytest.raises(RouteFailed):
+            await session.request("fails")
+        with pytest.raises(UnknownEndpoint):
+            await session.request("no_such_route")
+    async with (
+        listening(recorded.handle) as port,
+        ClientSession("127.0.0.1", port, secret_key="wrong") as session,
+    ):
+        with pytest.raises(Unauthorized):
+            await session.request("get_member_count")
+
+
+async def test_a_server_that_keeps_its_sockets_is_asked_on_the_same_one_and_never_pinged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(legacy, "PROBATION", 0.05)
+    recorded = Recorded()
+    limits = ClientLimits(heartbeat=0.05)
+    async with (
+        listening(recorded.handle) as port,
+        ClientSession("127.0.0.1", port, secret_key=KEY, limits=limits) as session,
+    ):
+        await until_kept(recorded, session)
+        before = recorded.sockets
+        for _ in range(5):
+            assert await session.request("text") == "text"
+        assert recorded.sockets == before
+        await asyncio.sleep(0.3)  # six heartbeats
+        assert set(recorded.frames) == {WSMsgType.TEXT}
+
+
+async def test_a_late_answer_on_a_kept_socket_is_never_that_of_the_next_request(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(legacy, "PROBATION", 0.01)
+    recorded = Recorded()
+    async with (
+        listening(recorded.handle) as port,
+        ClientSession("127.0.0.1", port, secret_key=KEY) as session,
+    ):
+        await until_kept(recorded, session)
+        recorded.hold = asyncio.Event()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await session.request("get_member_count")
+        asking = asyncio.create_task(session.request("text"))
+        asyncio.get_running_loop().call_later(0.1, recorded.hold.set)
+        assert await asking == "text"
+
+
+async def test_only_one_request_is_in_flight_on_a_socket() -> None:
+    recorded = Recorded()
+    recorded.hold = asyncio.Event()
+    async with (
+        listening(recorded.handle) as port,
+        ClientSession("127.0.0.1", port, secret_key=KEY) as session,
+    ):
+        asking = [
+            asyncio.create_task(session.request(name)) for name in ("text", "get_member_count", "nothing")
+        ]
+        for _ in asking:
+            await recorded.arrived.acquire()
+        assert recorded.open == 3
+        recorded.hold.set()
+        assert await asyncio.gather(*asking) == ["text", 42, None]
+
+
+async def test_a_socket_that_ends_before_the_answer_is_a_lost_connection() -> None:
+    async def hang_up(request: web.Request) -> web.StreamResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        async for _ in socket:
+            break
+        await socket.close()
+        return socket
+
+    async with listening(hang_up) as port, ClientSession("127.0.0.1", port, secret_key=KEY) as session:
+        with pytest.raises(ConnectionLost):
+            await session.request("text")
+
+
+async def test_a_port_told_as_a_string_is_a_port() -> None:
+    recorded = Recorded()
+
+    async def multicast(request: web.Request) -> web.StreamResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        await socket.receive()
+        await socket.send_json({"message": "Connection success", "port": str(port), "code": 200})
+        return socket
+
+    async with (
+        listening(recorded.handle) as port,
+        listening(multicast) as multicast_port,
+        ClientSession("127.0.0.1", multicast_port=multicast_port, secret_key=KEY) as session,
+    ):
+        assert await session.request("text") == "text"
+
+
+async def test_an_older_server_that_goes_is_told_as_not_reachable_and_found_when_it_is_back() -> None:
+    recorded = Recorded()
+    async with listening(recorded.handle) as port:
+        session = ClientSession("127.0.0.1", port, secret_key=KEY, connect_timeout=0.1)
+        await session.start()
+        assert await session.request("text") == "text"
+    with pytest.raises(ConnectError):
+        await session.request("text")
+    session.connect_timeout = 10.0
+    async with listening(recorded.handle, port):
+        assert await session.request("text") == "text"
+        await session.close()
+
+
+async def test_a_bot_that_moves_to_this_library_gets_the_full_protocol_at_the_next_connection(
+    serving: Serving, server: Server[Bot]
+) -> None:
+    recorded = Recorded()
+    async with listening(recorded.handle) as port:
+        session = ClientSession("127.0.0.1", port, secret_key=KEY)
+        assert await session.request("text") == "text"
+    async with serving(port=port, multicast=False):
+        assert await session.request("echo", n=1) == {"data": {"n": 1}}
+        await session.close()
+
+
+async def test_data_that_is_too_large_for_an_older_server_is_not_sent() -> None:
+    recorded = Recorded()
+    async with (
+        listening(recorded.handle) as port,
+        ClientSession("127.0.0.1", port, secret_key=KEY) as session,
+    ):
+        with pytest.raises(TooLarge):
+            await session.request("echo", x="x" * 5_000_000)
+        assert recorded.frames == []
+
+
+async def test_closing_the_session_ends_requests_in_progress() -> None:
+    recorded = Recorded()
+    recorded.hold = asyncio.Event()
+    async with listening(recorded.handle) as port:
+        session = ClientSession("127.0.0.1", port, secret_key=KEY)
+        asking = asyncio.create_task(session.request("text"))
+        await recorded.arrived.acquire()
+        await session.close()
+        with pytest.raises(SessionClosed):
+            await asking
+        recorded.hold.set()

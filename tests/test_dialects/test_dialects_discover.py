@@ -1,0 +1,206 @@
+"""``rpc.discover``: the OpenRPC document of all routes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import aiohttp
+import discord
+import jsonschema
+import msgspec
+import pytest
+from discord.ext import commands
+
+from discord_tools.ipc import Request, Server, __version__ as version
+from discord_tools.ipc_server.discover import describe
+from test_dialects.openrpc import validate
+
+Bot = commands.Bot
+SNOWFLAKE = {"type": "string", "pattern": "^[0-9]+$"}
+
+
+@dataclass
+class Point:
+    x: int
+    y: int = 0
+
+
+class Shape(msgspec.Struct):
+    points: list[Point]
+    kind: Literal["open", "closed"] = "open"
+
+
+def described(server: Server[Any], name: str) -> dict[str, Any]:
+    document = describe(server.routes, "1")
+    validate(document)
+    return next(method for method in document["methods"] if method["name"] == name)
+
+
+@pytest.fixture
+def empty(bot: Bot) -> Server[Bot]:
+    return Server(bot)
+
+
+async def test_the_document_of_a_running_bot_is_valid_openrpc(
+    server: Server[Bot], keyed: aiohttp.ClientSession
+) -> None:
+    async with keyed.ws_connect(server.ws_url) as socket:
+        await socket.send_json({"jsonrpc": "2.0", "id": 1, "method": "rpc.discover"})
+        document = (await socket.receive_json())["result"]
+    validate(document)
+    assert document["info"] == {"title": "discord_tools.ipc", "version": version}
+    assert [method["name"] for method in document["methods"]] == sorted(
+        name.removeprefix("/") for name in server.routes
+    )
+    async with keyed.post(
+        server.ws_url.replace("ws", "http"), json={"jsonrpc": "2.0", "id": 1, "method": "rpc.discover"}
+    ) as response:
+        assert (await response.json())["result"] == document
+
+
+async def test_other_methods_of_the_protocol_are_unknown_on_a_plain_socket(
+    server: Server[Bot], keyed: aiohttp.ClientSession
+) -> None:
+    async with keyed.ws_connect(server.ws_url) as socket:
+        for method in ("rpc.hello", "rpc.cancel", "rpc."):
+            await socket.send_json({"jsonrpc": "2.0", "id": 1, "method": method})
+            assert (await socket.receive_json())["error"]["code"] == -32601
+        await socket.send_json({"jsonrpc": "2.0", "method": "rpc.discover"})
+        await socket.send_json({"jsonrpc": "2.0", "id": 2, "method": "text"})
+        assert (await socket.receive_json())["id"] == 2
+
+
+def test_the_description_is_the_first_paragraph_of_the_docstring(empty: Server[Bot]) -> None:
+    @empty.route()
+    async def told(request: Request) -> None:
+        """Says something
+        about it.
+
+        And more.
+        """
+
+    @empty.route()
+    async def untold(request: Request) -> None: ...
+
+    assert described(empty, "told")["summary"] == "Says something about it."
+    assert "summary" not in described(empty, "untold")
+
+
+def test_parameters_have_names_types_and_defaults(empty: Server[Bot]) -> None:
+    @empty.route()
+    async def ranked(
+        request: Request,
+        name: str,
+        top: Annotated[int, msgspec.Meta(ge=1, le=100)] = 10,
+        kind: Literal["a", "b"] | None = None,
+        anything=...,
+    ) -> list[str]:
+        return []
+
+    method = described(empty, "ranked")
+    assert method["params"] == [
+        {"name": "name", "required": True, "schema": {"type": "string"}},
+        {
+            "name": "top",
+            "required": False,
+            "schema": {"type": "integer", "minimum": 1, "maximum": 100, "default": 10},
+        },
+        {
+            "name": "kind",
+            "required": False,
+            "schema": {"anyOf": [{"enum": ["a", "b"]}, {"type": "null"}], "default": None},
+        },
+        {"name": "anything", "required": False, "schema": {}},
+    ]
+    assert method["paramStructure"] == "either"
+    assert method["result"] == {"name": "result", "schema": {"type": "array", "items": {"type": "string"}}}
+
+
+def test_discords_objects_are_asked_for_by_their_ids_as_strings(empty: Server[Bot]) -> None:
+    @empty.route()
+    async def gives(
+        request: Request,
+        guild: discord.Guild,
+        member: discord.Member | None,
+        roles: list[discord.Role],
+        channel: discord.TextChannel | discord.Thread | None = None,
+    ) -> discord.Member: ...
+
+    method = described(empty, "gives")
+    schemas = {param["name"]: param["schema"] for param in method["params"]}
+    nullable = {"anyOf": [SNOWFLAKE, {"type": "null"}]}
+    assert schemas == {
+        "guild": SNOWFLAKE,
+        "member": nullable,
+        "roles": {"type": "array", "items": SNOWFLAKE},
+        "channel": {**nullable, "default": None},
+    }
+    assert method["params"][3]["summary"] == "The id of a TextChannel or Thread"
+    assert method["result"]["schema"] == {
+        "type": "object",
+        "title": "Member",
+        "properties": {"id": SNOWFLAKE},
+    }
+
+
+def test_classes_are_described_once_and_referred_to(empty: Server[Bot]) -> None:
+    @empty.route()
+    async def draws(request: Request, shape: Shape, at: Point = Point(1)) -> dict[str, Point]: ...  # noqa: B008
+
+    document = describe(empty.routes, "1")
+    validate(document)
+    assert set(document["components"]["schemas"]) == {"Shape", "Point"}
+    method = document["methods"][0]
+    assert method["params"][0]["schema"] == {"$ref": "#/components/schemas/Shape"}
+    assert method["result"]["schema"]["additionalProperties"] == {"$ref": "#/components/schemas/Point"}
+
+
+def test_an_answer_that_is_not_annotated_or_has_no_schema_may_be_anything(empty: Server[Bot]) -> None:
+    @empty.route()
+    async def silent(request: Request): ...
+
+    @empty.route()
+    async def either(request: Request) -> discord.Member | discord.User: ...
+
+    @empty.route()
+    async def odd(request: Request) -> aiohttp.ClientSession: ...
+
+    @empty.route()
+    async def hidden(request: Request) -> OnlyForCheckers: ...  # type: ignore[name-defined]  # noqa: F821
+
+    for name in ("silent", "either", "odd", "hidden"):
+        assert described(empty, name)["result"]["schema"] == {}
+
+    @empty.route()
+    async def nothing(request: Request) -> None: ...
+
+    assert described(empty, "nothing")["result"]["schema"] == {"type": "null"}
+
+
+def test_parameters_whose_order_differs_from_the_document_go_by_name(empty: Server[Bot]) -> None:
+    @empty.route()
+    async def mixed(request: Request, *, first: int = 1, second: int) -> None: ...
+
+    method = described(empty, "mixed")
+    assert [param["name"] for param in method["params"]] == ["second", "first"]
+    assert method["paramStructure"] == "by-name"
+
+
+def test_the_check_of_documents_finds_faults(empty: Server[Bot]) -> None:
+    empty.add_route(fine)
+    for spoil in (
+        lambda d: d.pop("info"),
+        lambda d: d["methods"][0].pop("params"),
+        lambda d: d["methods"][0]["params"][0].update(schema={"type": "nonsense"}),
+        lambda d: d["methods"].append(d["methods"][0]),
+        lambda d: d["methods"][0]["params"][0].update(schema={"$ref": "#/components/schemas/None"}),
+    ):
+        document = describe(empty.routes, "1")
+        validate(document)
+        spoil(document)
+        with pytest.raises((jsonschema.ValidationError, AssertionError, KeyError)):
+            validate(document)
+
+
+async def fine(request: Request, number: int) -> None: ...
