@@ -22,7 +22,7 @@ NAME = "benchmark"
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="hatch run bench",
-        description="Measures discord_tools.ipc and others in turns, and writes a table, a picture and the raw figures.",
+        description="Measures discord_tools.ipc and others in turns; writes a table, a picture and the raw figures.",
     )
     parser.add_argument("--quick", action="store_true", help="under two minutes, and rough; for a first look")
     parser.add_argument("--sides", help=f"only these, with commas between: {','.join(SIDES)}")
@@ -35,7 +35,9 @@ def _arguments() -> argparse.Namespace:
         help=f"the folder for {NAME}.md, {NAME}.svg and {NAME}.json (default: docs/_static, which the docs show; "
         "with --quick: .cache/bench)",
     )
-    parser.add_argument("--again", type=Path, metavar="JSON", help="only write table and picture of an earlier run")
+    parser.add_argument(
+        "--again", type=Path, metavar="JSON", help="only write table and picture of an earlier run"
+    )
     return parser.parse_args()
 
 

@@ -68,6 +68,6 @@ class Mode:
     memory_step: int = 50_000
 
 
-QUICK: Final = Mode("quick", 3, 0.03, 0.15, 1000, 2.0, 0)
+QUICK: Final = Mode("quick", 3, 0.03, 0.15, 300, 2.0, 0)
 # Twice the heartbeat's time: each idle client is asked for a sign of life at least once.
 FULL: Final = Mode("full", 5, 0.5, 1.5, 1000, 45.0, 1_000_000)

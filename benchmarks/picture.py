@@ -85,7 +85,7 @@ def picture(results: Results) -> str:
     shown = panels(results)
     height = sum(panel.height for panel in shown) + 2 * MARGIN + 14
     lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}"',
         'role="img" font-family="system-ui, sans-serif">',
         f"<title>{escape(_alternative(shown))}</title>",
         f"<style>{_STYLE}</style>",

@@ -12,6 +12,7 @@ from benchmarks.targets import verdicts
 __all__ = ("report", "rows", "short")
 
 MIB: Final = 1 << 20
+ABSENT: Final = "-"
 
 
 def short(value: float) -> str:
@@ -62,7 +63,12 @@ def _head(results: Results) -> str:
 
 def _targets(results: Results) -> str:
     lines = [
-        (one.title, one.wanted, one.value or "not measured", ("met" if one.met else "missed") if one.value else "")
+        (
+            one.title,
+            one.wanted,
+            one.value or "not measured",
+            ("met" if one.met else "missed") if one.value else "",
+        )
         for one in verdicts(results)
     ]
     return "**What we aim at**\n\n" + rows(("Target", "Wanted", "Measured", ""), lines)
@@ -70,10 +76,10 @@ def _targets(results: Results) -> str:
 
 def _spread(found: Spread | None, factor: float = 1) -> str:
     if found is None:
-        return "–"
+        return ABSENT
     low, high = found.low * factor, found.high * factor
     middle = short(found.median * factor)
-    return middle if low == high else f"{middle} ({short(low)}–{short(high)})"
+    return middle if low == high else f"{middle} ({short(low)} to {short(high)})"
 
 
 def _grid(
@@ -98,7 +104,7 @@ def _grid(
     lines: list[list[str]] = []
     for side, (name, _) in results.sides.items():
         cells = [show(results.spread(side, load, figure)) for _, load, figure in columns]
-        if all(cell == "–" for cell in cells):
+        if all(cell == ABSENT for cell in cells):
             continue
         if compare:
             found = results.ratio("ours", side, ratio_to, columns[0][2])
@@ -146,7 +152,11 @@ def _events(results: Results) -> str:
 
 
 def _stalls(results: Results) -> str:
-    columns = [("on the clock", "full", "stall"), ("CPU time", "full", "stall_cpu"), ("requests a second", "full", "rate")]
+    columns = [
+        ("on the clock", "full", "stall"),
+        ("CPU time", "full", "stall_cpu"),
+        ("requests a second", "full", "rate"),
+    ]
     title = f"Longest turn of the bot's loop in milliseconds, {results.loads.get('full', '')}"
     return _grid(results, title, columns)
 
@@ -155,7 +165,9 @@ def _idle(results: Results) -> str:
     idle = results.idle
     if idle is None:
         return ""
-    memory = "" if idle.memory is None else f" and {short(idle.memory / idle.clients / 1024)} KiB of memory each"
+    memory = (
+        "" if idle.memory is None else f" and {short(idle.memory / idle.clients / 1024)} KiB of memory each"
+    )
     return (
         f"**Idle clients.** {idle.clients:,} connected clients cost the bot's process {idle.cpu * 100:.2f} % of a core "
         f"({idle.cpu_without * 100:.2f} % without them){memory}, over {idle.seconds:g} s."

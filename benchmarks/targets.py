@@ -73,7 +73,9 @@ def _stall(results: Results) -> Spread | None:
 
 
 TARGETS: Final = (
-    Target("requests a second, 64 in flight, against *limit*", 0.6, True, " x", _against("limit", "64", "rate")),
+    Target(
+        "requests a second, 64 in flight, against *limit*", 0.6, True, " x", _against("limit", "64", "rate")
+    ),
     Target("the same against grpc.aio", 15, True, " x", _against("grpc", "64", "rate")),
     Target("the same against nats-py", 2.5, True, " x", _against("nats", "64", "rate")),
     Target("the same against discord-ext-ipcx", 30, True, " x", _against("ipcx", "64", "rate")),

@@ -8,14 +8,15 @@ from contextlib import asynccontextmanager
 from typing import Any, ClassVar
 
 import grpc
-import grpc.aio
 import msgspec
+from grpc import aio
 
 from benchmarks.sides.base import Caller, Heard, answer
 from benchmarks.world import KEY
 
 __all__ = ("GrpcAio",)
 
+_untyped: Any = aio  # the types that come with it lack EOF
 _SERVICE = "benchmarks.Bot"
 _encode, _decode = msgspec.json.encode, msgspec.json.decode
 
@@ -55,7 +56,7 @@ class _Bot:
 
 
 class _Caller:
-    def __init__(self, channel: grpc.aio.Channel) -> None:
+    def __init__(self, channel: aio.Channel) -> None:
         self._channel = channel
         self._methods: dict[str, Any] = {}
         self._metadata = (("authorization", KEY),)
@@ -78,7 +79,7 @@ class _Caller:
 
         async def listen() -> None:
             # Not `async for`: the library refuses a stream that was read in the other way before.
-            while (data := await stream.read()) is not grpc.aio.EOF:
+            while (data := await stream.read()) is not _untyped.EOF:
                 heard(data)
 
         self._tasks.add(asyncio.create_task(listen()))
@@ -91,13 +92,15 @@ class _Caller:
 
 class GrpcAio:
     title: ClassVar[str] = "grpc.aio"
-    note: ClassVar[str] = "generic handlers, JSON (msgspec) as the message format, one channel, key in the metadata"
+    note: ClassVar[str] = (
+        "generic handlers, JSON (msgspec) as the message format, one channel, key in the metadata"
+    )
     loop: ClassVar[str] = "asyncio"
     pushes: ClassVar[bool] = True
 
     @asynccontextmanager
     async def serve(self, discord_port: int) -> AsyncGenerator[str]:
-        server = grpc.aio.server()
+        server = aio.server()
         server.add_generic_rpc_handlers((_Bot().handlers(),))
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
@@ -110,7 +113,7 @@ class GrpcAio:
     async def connect(self, address: str) -> AsyncGenerator[Caller]:
         # Channels to the same address share a connection unless they differ in an option or are told not to.
         options = (("grpc.use_local_subchannel_pool", 1),)
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{address}", options=options) as channel:
+        async with aio.insecure_channel(f"127.0.0.1:{address}", options=options) as channel:
             await channel.channel_ready()
             caller = _Caller(channel)
             try:

@@ -36,7 +36,7 @@ class Guilds(commands.Cog):
 
 
 class _Caller:
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Any) -> None:
         self._client = client
 
     async def call(self, route: str, data: dict[str, Any], /) -> Any:

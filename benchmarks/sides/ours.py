@@ -43,7 +43,9 @@ class _Caller:
 
 class Ours:
     title: ClassVar[str] = "discord_tools.ipc"
-    note: ClassVar[str] = "`Server` on a discord.py bot, secret key, routes with typed parameters, events dispatched"
+    note: ClassVar[str] = (
+        "`Server` on a discord.py bot, secret key, routes with typed parameters, events dispatched"
+    )
     loop: ClassVar[str] = "asyncio"
     pushes: ClassVar[bool] = True
 
@@ -75,18 +77,18 @@ class Ours:
             @route()
             async def burst(self, request: Request, n: int) -> None:
                 for _ in range(n):
-                    await server.publish("member_join", event())
+                    await servers[0].publish("member_join", event())
 
-        server: Server[commands.Bot]
+        servers: list[Server[commands.Bot]] = []
 
         async def setup(bot: commands.Bot) -> None:
-            nonlocal server
             await bot.add_cog(Guilds())
             server = Server(bot, "127.0.0.1", 0, KEY, multicast=False)
+            servers.append(server)
             await server.start()
 
         async with running_bot(discord_port, setup=setup):
-            yield str(server.port)
+            yield str(servers[0].port)
 
     @asynccontextmanager
     async def connect(self, address: str) -> AsyncGenerator[Caller]:

@@ -36,7 +36,9 @@ class Bot(commands.Bot):
             secret_key=SECRET_KEY,
             multicast=options.multicast_port is not None,
             multicast_port=options.multicast_port or 0,
-            limits=ServerLimits(heartbeat=options.heartbeat, grace=options.grace),
+            limits=ServerLimits(
+                heartbeat=options.heartbeat, grace=options.grace, resume_seconds=options.resume_seconds
+            ),
         )
 
     async def login(self, token: str) -> None:
@@ -108,6 +110,7 @@ def main() -> None:
     parser.add_argument("--multicast-port", type=int)
     parser.add_argument("--heartbeat", type=float, default=20.0)
     parser.add_argument("--grace", type=float, default=5.0)
+    parser.add_argument("--resume-seconds", type=float, default=10.0)
     parser.add_argument("--uvloop", action="store_true")
     options = parser.parse_args()
     if options.uvloop:

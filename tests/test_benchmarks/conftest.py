@@ -9,12 +9,18 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from benchmarks.results import Cell, Idle, Results, Sample  # noqa: E402 (its folder was not on the path before)
+from benchmarks.results import Cell, Idle, Results, Sample
 
 
 def cell(side: str, load: str, number: int, rate: float, **figures: float) -> Cell:
     """A cell in which everything but the named figures follows from the rate."""
-    usual = {"requests": int(rate), "p50": 1e6 / rate, "p99": 3e6 / rate, "caller_cpu": 5.0, "bot_cpu": 1e6 / rate}
+    usual = {
+        "requests": int(rate),
+        "p50": 1e6 / rate,
+        "p99": 3e6 / rate,
+        "caller_cpu": 5.0,
+        "bot_cpu": 1e6 / rate,
+    }
     return Cell(load=load, side=side, round=number, rate=rate, **{**usual, **figures})  # pyright: ignore[reportArgumentType]
 
 

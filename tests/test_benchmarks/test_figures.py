@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import pytest
-
 from benchmarks.figures import Spread, percentile, ratio, spread
 
 
@@ -13,7 +12,9 @@ def test_a_spread_is_the_median_between_the_extremes() -> None:
 @pytest.mark.parametrize(
     ("share", "expected"), [(0.5, 50.0), (0.99, 99.0), (0.991, 100.0), (1.0, 100.0), (0.0, 1.0)]
 )
-def test_a_percentile_is_the_smallest_value_that_the_share_does_not_exceed(share: float, expected: float) -> None:
+def test_a_percentile_is_the_smallest_value_that_the_share_does_not_exceed(
+    share: float, expected: float
+) -> None:
     assert percentile([float(number) for number in range(1, 101)], share) == expected
 
 

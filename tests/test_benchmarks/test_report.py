@@ -5,7 +5,6 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-
 from benchmarks.figures import Spread
 from benchmarks.picture import WIDTH, panels, picture
 from benchmarks.results import Results, Sample
@@ -21,7 +20,9 @@ def verdict(results: Results, words: str) -> tuple[str | None, bool]:
     return found.value, found.met
 
 
-def test_a_target_is_judged_by_ratios_within_rounds_whatever_the_machine_does_meanwhile(results: Results) -> None:
+def test_a_target_is_judged_by_ratios_within_rounds_whatever_the_machine_does_meanwhile(
+    results: Results,
+) -> None:
     assert verdict(results, "requests a second") == ("0.7 x", True)
 
 
@@ -53,7 +54,14 @@ def test_memory_is_judged_from_the_first_hundred_thousand_requests_on(results: R
 
 @pytest.mark.parametrize(
     ("value", "expected"),
-    [(0.61234, "0.612"), (9.876, "9.88"), (123.4, "123"), (999.6, "1000"), (12_345.0, "12,300"), (1_234.0, "1,230")],
+    [
+        (0.61234, "0.612"),
+        (9.876, "9.88"),
+        (123.4, "123"),
+        (999.6, "1000"),
+        (12_345.0, "12,300"),
+        (1_234.0, "1,230"),
+    ],
 )
 def test_numbers_have_three_significant_digits(value: float, expected: str) -> None:
     assert short(value) == expected
@@ -105,7 +113,9 @@ def test_the_picture_has_a_panel_for_each_figure_with_the_best_side_first(result
 
 def test_bars_are_as_long_as_their_values_on_one_scale(results: Results) -> None:
     root = ElementTree.fromstring(picture(results))
-    lengths = {kind: float(bars[0].attrib["width"]) for kind in ("limit", "ours") if (bars := rects(root, kind))}
+    lengths = {
+        kind: float(bars[0].attrib["width"]) for kind in ("limit", "ours") if (bars := rects(root, kind))
+    }
     assert lengths["ours"] / lengths["limit"] == pytest.approx(0.7, abs=0.01)
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import msgspec
 import pytest
-
 from benchmarks import runner
 from benchmarks.drive import Callers
 from benchmarks.loads import LOADS, Load, Mode, load_named
@@ -21,7 +20,9 @@ from benchmarks.sides.limit import Limit
 from benchmarks.table import report
 from benchmarks.world import QUESTIONS, ROUTES, event
 
-TINY = Mode("tiny", rounds=2, warm_up=0.01, seconds=0.05, idle_clients=3, idle_seconds=0.05, memory_requests=0)
+TINY = Mode(
+    "tiny", rounds=2, warm_up=0.01, seconds=0.05, idle_clients=3, idle_seconds=0.05, memory_requests=0
+)
 
 
 @pytest.mark.parametrize(("route", "size"), [("stats", 150), ("members", 59_000), ("everybody", 1 << 20)])

@@ -15,7 +15,7 @@ from aiohttp import web
 from discord_tools.ipc import ClientLimits, ClientSession
 from discord_tools.ipc.transports.base import Closed, Transport
 from discord_tools.ipc.transports.websocket import WebSocketTransport
-from discord_tools.ipc.wire.frames import HELLO, SUBPROTOCOL
+from discord_tools.ipc.wire.frames import ACK, HELLO, SUBPROTOCOL
 
 KEY = "a key that only tests know"
 
@@ -39,12 +39,15 @@ class Talk:
         self._frames: deque[dict[str, Any]] = deque()
 
     async def read(self) -> dict[str, Any]:
-        """The next frame, whichever message it came in."""
+        """The next frame, whichever message it came in. Acknowledgements come at any time, and a script needs none."""
         async with asyncio.timeout(5):
-            while not self._frames:
-                message = json.loads(await self.transport.receive())
-                self._frames.extend(message if isinstance(message, list) else [message])
-        return self._frames.popleft()
+            while True:
+                while not self._frames:
+                    message = json.loads(await self.transport.receive())
+                    self._frames.extend(message if isinstance(message, list) else [message])
+                frame = self._frames.popleft()
+                if frame.get("method") != ACK:
+                    return frame
 
     async def call(self, method: str) -> dict[str, Any]:
         """The next frame, which must be a call of this method."""
@@ -64,10 +67,10 @@ class Talk:
     async def answer(self, frame: dict[str, Any], result: Any = None) -> None:
         await self.say({"id": frame["id"], "result": result})
 
-    async def welcome(self, **limits: int) -> dict[str, Any]:
+    async def welcome(self, **grants: Any) -> dict[str, Any]:
         """Takes the hello and grants what it says."""
         hello = await self.call(HELLO)
-        await self.answer(hello, welcome(**limits))
+        await self.answer(hello, welcome(**grants))
         return hello
 
     async def echo(self) -> None:
@@ -90,9 +93,18 @@ class Talk:
                     return closed
 
 
-def welcome(calls: int = 16, message_bytes: int = 1 << 20) -> dict[str, Any]:
-    limits = {"calls": calls, "message_bytes": message_bytes}
-    return {"server": "script", "heartbeat": 20.0, "limits": limits, "ready": True}
+def welcome(calls: int = 16, message_bytes: int = 1 << 20, **more: Any) -> dict[str, Any]:
+    """What a bot says that has not seen this client before, where ``more`` says nothing else."""
+    return {
+        "server": "script",
+        "session": "a token",
+        "resumed": False,
+        "received": 0,
+        "heartbeat": 20.0,
+        "limits": {"calls": calls, "message_bytes": message_bytes},
+        "ready": True,
+        **more,
+    }
 
 
 Script = Callable[[Talk], Awaitable[object]]

@@ -20,6 +20,7 @@ from discord_tools.ipc.errors import (
     DecodeError,
     DuplicateRoute,
     EncodeError,
+    FellBehind,
     Forbidden,
     InvalidRequest,
     IPCError,
@@ -64,6 +65,7 @@ TREE: dict[type[BaseException], tuple[type[BaseException], ...]] = {
     DeadlineExceeded: (RemoteError, TimeoutError),
     Cancelled: (RemoteError,),
     TooLarge: (RemoteError,),
+    FellBehind: (RemoteError,),
     RouteError: (RemoteError,),
 }
 
@@ -78,6 +80,7 @@ CODES = {
     -32005: DeadlineExceeded,
     -32006: Cancelled,
     -32007: TooLarge,
+    -32009: FellBehind,
 }
 
 #: One of each that has fields, its fields, and what it says.

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from msgspec import Raw
 
+from discord_tools.ipc.limits import PACK_BYTES
 from discord_tools.ipc.link import EVENTS_PER_TURN, PROTOCOL_ERROR, Link
 from discord_tools.ipc.transports.base import Closed
 from discord_tools.ipc.transports.memory import MemoryTransport, memory_pair
@@ -15,6 +16,12 @@ from discord_tools.ipc.wire.peer import MAX_VIOLATIONS, CallReceived, Event, Pee
 from test_client.scripts import Talk, until
 
 EMPTY = Raw(b"{}")
+
+
+class Waiting:
+    """What waits for an answer."""
+
+    number = 0
 
 
 class Side:
@@ -26,7 +33,7 @@ class Side:
         self.talk = Talk(far)
         self.events: list[Event] = []
         self.size = size
-        self.peer: Peer[str] = Peer(calls=10_000, message_bytes=1 << 30)
+        self.peer = Peer(calls=10_000, message_bytes=1 << 30, retain_bytes=1 << 30)
         self.link = Link(self.peer, near, self.handle, backlog_bytes=backlog, **options)
         self.running = asyncio.create_task(self.link.run())
 
@@ -53,7 +60,7 @@ async def fill(side: Side, calls: int = 100) -> None:
 async def test_what_is_queued_in_one_turn_leaves_as_one_message() -> None:
     side = Side()
     for name in ("one", "two", "three"):
-        side.peer.call(name, EMPTY, name)
+        side.peer.call(name, EMPTY, Waiting())
         side.link.wake()
     message = json.loads(await side.far.receive())
     assert [frame["method"] for frame in message] == ["one", "two", "three"]
@@ -129,13 +136,15 @@ async def test_closing_waits_no_longer_than_it_may_for_a_reader_that_does_not_re
         await asyncio.sleep(0)
         await asyncio.sleep(0)
     async with asyncio.timeout(5):
-        await side.link.close(seconds=0.05)
+        await side.link.close(1000, "", seconds=0.05)
     await side.ended()
 
 
 async def test_a_link_that_never_ran_can_be_closed() -> None:
     near, far = memory_pair()
-    link = Link(Peer[str](calls=0, message_bytes=100), near, lambda event: None, backlog_bytes=100)
+    link = Link(
+        Peer(calls=0, message_bytes=100, retain_bytes=100), near, lambda event: None, backlog_bytes=100
+    )
     await link.close(4000, "never")
     with pytest.raises(Closed, match="4000"):
         await far.receive()
@@ -143,8 +152,8 @@ async def test_a_link_that_never_ran_can_be_closed() -> None:
 
 async def test_closing_twice_is_no_error() -> None:
     side = Side()
-    await asyncio.gather(side.link.close(), side.link.close())
-    await side.link.close()
+    await asyncio.gather(side.link.close(1000, ""), side.link.close(1000, ""))
+    await side.link.close(1000, "")
     await side.ended()
 
 
@@ -213,7 +222,7 @@ async def test_a_link_that_waits_for_room_can_be_closed() -> None:
     filling = asyncio.create_task(fill(side))
     await asyncio.wait((filling,), timeout=0.05)
     async with asyncio.timeout(5):
-        await side.link.close(seconds=0.05)
+        await side.link.close(1000, "", seconds=0.05)
     await side.ended()
     await asyncio.wait((filling,))
     assert isinstance(filling.exception(), Closed)
@@ -226,7 +235,7 @@ async def test_patience_with_a_reader_that_does_not_read_has_an_end(packed: bool
         await side.talk.say(*map(call, range(EVENTS_PER_TURN * 5)))
     filling = asyncio.create_task(fill(side))
     assert (await side.ended()).reason == "it does not read what it is sent"
-    await side.link.close(seconds=0)
+    await side.link.close(1000, "", seconds=0)
     await asyncio.wait((filling,))
     assert isinstance(filling.exception(), Closed)
 
@@ -235,7 +244,7 @@ async def test_who_makes_large_frames_waits_for_room_and_gets_it() -> None:
     side = Side(capacity=1, backlog=100)
     await side.link.room()
     for _ in range(3):
-        side.peer.call("stats", Raw(b'"' + b"x" * 100 + b'"'), "context")
+        side.peer.call("stats", Raw(b'"' + b"x" * 100 + b'"'), Waiting())
         side.link.wake()
         await asyncio.sleep(0)
     waiting = asyncio.create_task(side.link.room())
@@ -249,10 +258,26 @@ async def test_who_makes_large_frames_waits_for_room_and_gets_it() -> None:
     await side.ended()
 
 
+async def test_room_comes_with_the_first_messages_that_make_it() -> None:
+    side = Side(capacity=1, backlog=PACK_BYTES * 4)
+    for _ in range(8):
+        side.peer.call("stats", Raw(b'"' + b"x" * PACK_BYTES + b'"'), Waiting())
+    side.link.wake()
+    await until(side.link.is_full)
+    waiting = asyncio.create_task(side.link.room())
+    for _ in range(5):
+        await side.talk.read()
+    async with asyncio.timeout(5):
+        await waiting
+    assert not side.link.is_full()
+    await side.far.close()
+    await side.ended()
+
+
 async def test_nobody_waits_for_room_on_a_link_that_has_ended() -> None:
     side = Side(capacity=1, backlog=100)
     for _ in range(3):
-        side.peer.call("stats", Raw(b'"' + b"x" * 100 + b'"'), "context")
+        side.peer.call("stats", Raw(b'"' + b"x" * 100 + b'"'), Waiting())
         side.link.wake()
         await asyncio.sleep(0)
     waiting = asyncio.create_task(side.link.room())

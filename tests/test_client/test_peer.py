@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -22,20 +23,46 @@ from discord_tools.ipc.wire.peer import (
 EMPTY = Raw(b"{}")
 
 
-def make(calls: int = 16, message_bytes: int = 1 << 20) -> Peer[str]:
-    return Peer(calls=calls, message_bytes=message_bytes)
+@dataclass
+class Waiting:
+    """What waits for an answer."""
+
+    name: str = "context"
+    number: int = 0
 
 
-def sent(peer: Peer[Any]) -> list[dict[str, Any]]:
+def make(calls: int = 16, message_bytes: int = 1 << 20, retain_bytes: int = 1 << 20) -> Peer:
+    return Peer(calls=calls, message_bytes=message_bytes, retain_bytes=retain_bytes)
+
+
+def called(peer: Peer, params: Raw = EMPTY, name: str = "context") -> Waiting:
+    """Queues a call."""
+    waiting = Waiting(name)
+    peer.call("stats", params, waiting)
+    return waiting
+
+
+def events_of(peer: Peer) -> list[Any]:
+    """Everything that has happened."""
+    return list(iter(peer.next_event, None))
+
+
+def waiting_of(peer: Peer) -> list[str]:
+    """The names of all calls that wait for an answer. The peer gives them up."""
+    unsent, maybe = peer.abandon()
+    return [context.name for context in (*unsent, *maybe)]
+
+
+def sent(peer: Peer) -> list[dict[str, Any]]:
     """What the peer has to send, frame by frame."""
     messages = [json.loads(message) for message in peer.take_messages()]
     return [frame for m in messages for frame in (m if isinstance(m, list) else [m])]
 
 
-def fed(peer: Peer[Any], *frames: dict[str, Any]) -> list[Any]:
+def fed(peer: Peer, *frames: dict[str, Any]) -> list[Any]:
     """Feeds frames in one message and returns what happened."""
     peer.feed(json.dumps([{"jsonrpc": "2.0", **frame} for frame in frames]))
-    return peer.take_events()
+    return events_of(peer)
 
 
 def violation(events: list[Any]) -> str:
@@ -49,20 +76,21 @@ def violation(events: list[Any]) -> str:
 
 def test_a_call_goes_out_as_json_rpc() -> None:
     peer = make()
-    assert peer.call("stats", Raw(b'{"x":1}'), "context") == 1
+    assert called(peer, Raw(b'{"x":1}')).number == 1
     assert peer.take_messages() == [b'{"jsonrpc":"2.0","id":1,"method":"stats","params":{"x":1}}']
 
 
-def test_a_call_may_carry_headers() -> None:
+def test_a_call_may_carry_headers_and_credit() -> None:
     peer = make()
-    peer.call("stats", EMPTY, "context", {"trace": "1"})
-    assert sent(peer)[0]["headers"] == {"trace": "1"}
+    peer.call("stats", EMPTY, Waiting(), headers={"trace": "1"}, credit=3)
+    (frame,) = sent(peer)
+    assert (frame["headers"], frame["credit"]) == ({"trace": "1"}, 3)
 
 
 def test_calls_of_one_turn_share_a_message() -> None:
     peer = make()
-    peer.call("one", EMPTY, "1")
-    peer.call("two", EMPTY, "2")
+    peer.call("one", EMPTY, Waiting())
+    peer.call("two", EMPTY, Waiting())
     (message,) = peer.take_messages()
     assert [frame["method"] for frame in json.loads(message)] == ["one", "two"]
 
@@ -70,15 +98,15 @@ def test_calls_of_one_turn_share_a_message() -> None:
 def test_a_pack_stays_within_what_the_other_side_takes() -> None:
     peer = make(message_bytes=200)
     for _ in range(20):
-        peer.call("stats", EMPTY, "context")
+        called(peer)
     messages = peer.take_messages()
     assert max(map(len, messages)) <= 200
     assert sum(len(json.loads(message)) for message in messages) == 20
 
 
-def test_what_was_taken_is_not_sent_again() -> None:
+def test_what_was_taken_is_not_sent_again_on_the_same_connection() -> None:
     peer = make()
-    peer.call("stats", EMPTY, "context")
+    called(peer)
     assert peer.pending_bytes == len(peer.take_messages()[0])
     assert peer.take_messages() == []
     assert peer.pending_bytes == 0
@@ -86,61 +114,79 @@ def test_what_was_taken_is_not_sent_again() -> None:
 
 def test_each_call_gets_its_own_answer_in_any_order() -> None:
     peer = make()
-    for context in "abc":
-        peer.call("stats", EMPTY, context)
+    a, b, c = (called(peer, name=name) for name in "abc")
     events = fed(peer, {"id": 3, "result": "C"}, {"id": 1, "result": "A"})
-    assert events == [Answered("c", Raw(b'"C"'), UNSET), Answered("a", Raw(b'"A"'), UNSET)]
-    assert peer.waiting == 1
+    assert [(event.context, event.result) for event in events] == [(c, Raw(b'"C"')), (a, Raw(b'"A"'))]
+    assert events[0].context is c
+    assert waiting_of(peer) == [b.name]
+
+
+def test_a_call_that_is_answered_before_it_was_sent_is_answered() -> None:
+    peer = make()
+    context = called(peer)
+    assert fed(peer, {"id": 1, "result": 1}) == [Answered(context, Raw(b"1"), UNSET)]
+    assert peer.abandon() == ([], [])
 
 
 def test_an_error_is_an_answer() -> None:
     peer = make()
-    peer.call("stats", EMPTY, "context")
+    context = called(peer)
     (event,) = fed(peer, {"id": 1, "error": {"code": 404, "message": "no", "data": [1]}})
-    assert event == Answered("context", Raw(b"null"), ErrorObject(404, "no", Raw(b"[1]")))
+    assert event == Answered(context, Raw(b"null"), ErrorObject(404, "no", Raw(b"[1]")))
 
 
 def test_an_answer_without_a_result_is_null() -> None:
     peer = make()
-    peer.call("stats", EMPTY, "context")
-    assert fed(peer, {"id": 1}) == [Answered("context", Raw(b"null"), UNSET)]
+    context = called(peer)
+    assert fed(peer, {"id": 1}) == [Answered(context, Raw(b"null"), UNSET)]
 
 
 def test_a_call_over_the_limit_is_refused_and_leaves_nothing_behind() -> None:
     peer = make(message_bytes=100)
     with pytest.raises(TooLarge, match="the other side takes 100"):
-        peer.call("stats", Raw(b'"' + b"x" * 100 + b'"'), "context")
-    assert (peer.take_messages(), peer.waiting, peer.pending_bytes) == ([], 0, 0)
-    assert peer.call("stats", EMPTY, "context") == 1
+        called(peer, Raw(b'"' + b"x" * 100 + b'"'))
+    assert (peer.take_messages(), waiting_of(peer), peer.pending_bytes) == ([], [], 0)
+    assert called(peer).number == 1
 
 
 def test_a_call_as_large_as_the_limit_goes_out() -> None:
     size = len(b'{"jsonrpc":"2.0","id":1,"method":"stats","params":{}}')
-    make(message_bytes=size).call("stats", EMPTY, "context")
+    called(make(message_bytes=size))
     with pytest.raises(TooLarge):
-        make(message_bytes=size - 1).call("stats", EMPTY, "context")
+        called(make(message_bytes=size - 1))
 
 
 def test_a_call_that_cannot_be_encoded_leaves_nothing_behind() -> None:
     peer = make()
     with pytest.raises(UnicodeEncodeError):
-        peer.call("\ud800", EMPTY, "context")
-    assert (peer.take_messages(), peer.waiting) == ([], 0)
+        peer.call("\ud800", EMPTY, Waiting())
+    assert (peer.take_messages(), waiting_of(peer)) == ([], [])
 
 
 def test_forgetting_a_call_cancels_it_there() -> None:
     peer = make()
-    number = peer.call("stats", EMPTY, "context")
+    number = called(peer).number
     sent(peer)
     peer.forget(number)
     assert sent(peer) == [{"jsonrpc": "2.0", "method": CANCEL, "params": {"id": number}}]
-    assert peer.waiting == 0
+    assert waiting_of(peer) == []
+
+
+def test_forgetting_a_call_that_was_not_sent_takes_it_back() -> None:
+    peer = make()
+    first, second, third = (called(peer) for _ in range(3))
+    peer.forget(second.number)
+    assert [frame["id"] for frame in sent(peer)] == [first.number, third.number]
+    assert peer.pending_bytes == 0
+    assert "belongs to no call" in violation(fed(peer, {"id": second.number, "result": 1}))
 
 
 @pytest.mark.parametrize("answer", [{"result": 1}, {"error": {"code": -32006, "message": "cancelled"}}])
 def test_the_late_answer_to_a_forgotten_call_is_passed_over_once(answer: dict[str, Any]) -> None:
     peer = make()
-    peer.forget(peer.call("stats", EMPTY, "context"))
+    number = called(peer).number
+    sent(peer)
+    peer.forget(number)
     sent(peer)
     assert fed(peer, {"id": 1, **answer}) == []
     assert "belongs to no call" in violation(fed(peer, {"id": 1, **answer}))
@@ -148,21 +194,27 @@ def test_the_late_answer_to_a_forgotten_call_is_passed_over_once(answer: dict[st
 
 def test_forgetting_an_answered_call_says_nothing() -> None:
     peer = make()
-    number = peer.call("stats", EMPTY, "context")
+    number = called(peer).number
     sent(peer)
     fed(peer, {"id": number, "result": 1})
     peer.forget(number)
     assert sent(peer) == []
 
 
-def test_abandoning_gives_back_the_calls_that_wait_once() -> None:
+def test_abandoning_gives_back_the_calls_that_wait_once_and_tells_which_were_sent() -> None:
     peer = make()
-    for context in "abc":
-        peer.call("stats", EMPTY, context)
+    for name in "abc":
+        called(peer, name=name)
+    sent(peer)
+    d, _, e = called(peer, name="d"), called(peer), called(peer, name="e")
     peer.forget(2)
+    peer.forget(d.number + 1)
     fed(peer, {"id": 1, "result": 1})
-    assert peer.abandon() == ["c"]
-    assert peer.abandon() == []
+    assert [context.name for context in peer.sent_calls()] == ["c"]
+    unsent, maybe = peer.abandon()
+    assert unsent == [d, e]
+    assert [context.name for context in maybe] == ["c"]
+    assert peer.abandon() == ([], [])
 
 
 def test_a_leave_is_announced() -> None:
@@ -175,12 +227,14 @@ def test_a_leave_is_announced() -> None:
 
 
 def test_a_call_comes_in_with_all_that_it_has() -> None:
-    (event,) = fed(make(), {"id": "x", "method": "stats", "params": {"a": 1}, "headers": {"h": 2}})
-    assert event == CallReceived("x", "stats", Raw(b'{"a": 1}'), {"h": 2})
+    (event,) = fed(
+        make(), {"id": "x", "method": "stats", "params": {"a": 1}, "headers": {"h": 2}, "credit": 3}
+    )
+    assert event == CallReceived("x", "stats", Raw(b'{"a": 1}'), {"h": 2}, 3)
 
 
 def test_a_call_without_parameters_comes_in_without() -> None:
-    assert fed(make(), {"id": 1, "method": "stats"}) == [CallReceived(1, "stats", UNSET, UNSET)]
+    assert fed(make(), {"id": 1, "method": "stats"}) == [CallReceived(1, "stats", UNSET, UNSET, UNSET)]
 
 
 def test_a_reply_goes_out_once() -> None:
@@ -230,7 +284,7 @@ def test_an_answered_call_makes_room_for_another_one() -> None:
     peer = make(calls=1)
     fed(peer, {"id": 1, "method": "stats"})
     peer.reply(1, b"1")
-    assert fed(peer, {"id": 1, "method": "stats"}) == [CallReceived(1, "stats", UNSET, UNSET)]
+    assert fed(peer, {"id": 1, "method": "stats"}) == [CallReceived(1, "stats", UNSET, UNSET, UNSET)]
 
 
 def test_the_id_of_an_open_call_cannot_be_used_again_and_its_answer_is_not_confused() -> None:
@@ -270,7 +324,7 @@ def test_a_notification_with_bad_parameters_is_a_violation(method: str, params: 
 def test_a_notification_that_is_not_utf_8_is_a_violation() -> None:
     peer = make()
     peer.feed(b'{"jsonrpc":"2.0","method":"rpc.bye","params":{"reason":"\xff"}}')
-    assert f"bad parameters of {BYE}" in violation(peer.take_events())
+    assert f"bad parameters of {BYE}" in violation(events_of(peer))
 
 
 @pytest.mark.parametrize("method", ["rpc.later", "stats"])
@@ -300,7 +354,7 @@ def test_an_unknown_notification_is_passed_over_without_an_answer(method: str) -
 def test_a_violation_is_reported_and_answered(message: bytes, code: int, about: int | None) -> None:
     peer = make()
     peer.feed(message)
-    assert violation(peer.take_events())
+    assert violation(events_of(peer))
     (answer,) = sent(peer)
     assert (answer["id"], answer["error"]["code"]) == (about, code)
 
@@ -328,7 +382,7 @@ def test_two_peers_that_misunderstand_each_other_come_to_an_end() -> None:
             two.feed(message)
         for message in two.take_messages():
             one.feed(message)
-    assert len(one.take_events() + two.take_events()) == 2
+    assert len(events_of(one) + events_of(two)) == 2
 
 
 def test_a_violation_under_the_id_of_an_open_call_does_not_answer_it() -> None:
@@ -347,7 +401,7 @@ def test_too_many_violations_are_fatal() -> None:
 def test_a_pack_of_100_000_violations_costs_no_more_than_16() -> None:
     peer = make()
     peer.feed(b"[" + b",".join([b"1"] * 100_000) + b"]")
-    assert len(peer.take_events()) == MAX_VIOLATIONS
+    assert len(events_of(peer)) == MAX_VIOLATIONS
     assert len(sent(peer)) == MAX_VIOLATIONS
 
 
@@ -355,7 +409,7 @@ def test_nothing_is_taken_after_a_fatal_violation() -> None:
     peer = make()
     for _ in range(MAX_VIOLATIONS):
         peer.feed(b"nonsense")
-    peer.take_events()
+    events_of(peer)
     sent(peer)
     assert fed(peer, {"id": 1, "method": "stats"}) == []
     assert sent(peer) == []

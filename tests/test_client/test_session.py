@@ -9,6 +9,7 @@ import weakref
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypedDict
 
 import aiohttp
@@ -398,20 +399,21 @@ async def test_no_connection_within_the_whole_time_is_a_connect_error_in_that_ti
         await ipc.close()
 
 
-async def test_time_that_is_over_before_the_call_is_a_timeout_and_nothing_is_sent() -> None:
-    frames: list[dict[str, Any]] = []
+async def test_time_that_is_over_at_once_is_a_timeout_and_what_was_sent_is_cancelled() -> None:
+    frames: list[str] = []
 
     async def script(talk: Talk) -> None:
         await talk.welcome()
-        frames.append(await talk.read())
+        while "rpc.bye" not in frames:
+            frames.append((await talk.read())["method"])
         await talk.ended()
 
     async with Bot(script) as bot, session(bot.port, timeout=1e-9) as ipc:
         with pytest.raises(RequestTimeout):
             await ipc.request("echo")
         await ipc.close()
-        await until(lambda: frames)
-    assert frames[0]["method"] == "rpc.bye"
+        await until(lambda: "rpc.bye" in frames)
+    assert frames in (["echo", "rpc.cancel", "rpc.bye"], ["rpc.bye"])
 
 
 async def test_a_connect_timeout_of_0_fails_at_once_without_a_connection() -> None:
@@ -496,8 +498,8 @@ PLACES: dict[str, tuple[Callable[[], Place], type[IPCError]]] = {
     "500": (lambda: bot_with(status=500), ConnectError),
     "503": (lambda: bot_with(status=503), ConnectError),
     "closes": (lambda: bot_with(close_at_once), ConnectError),
-    "garbage": (lambda: bot_with(garbage), ConnectError),
-    "words": (lambda: bot_with(words), ConnectError),
+    "garbage": (lambda: bot_with(garbage), ProtocolError),
+    "words": (lambda: bot_with(words), ProtocolError),
     "no hello": (lambda: bot_with(Talk.ended), ConnectError),
     "wrong hello": (lambda: bot_with(wrong_hello), ProtocolError),
 }
@@ -619,6 +621,23 @@ async def test_requests_that_wait_for_a_slot_are_not_lost_with_the_connection_no
     assert sorted(ran) == list(range(10))
 
 
+async def test_a_request_outlives_its_connection() -> None:
+    async def first(talk: Talk) -> None:
+        await talk.welcome()
+        frame = await talk.call("stats")
+        bot.script = partial(second, frame)
+        bot.break_off()
+
+    async def second(frame: dict[str, Any], talk: Talk) -> None:
+        await talk.welcome(resumed=True, received=1)
+        await talk.answer(frame, "answer")
+        await talk.ended()
+
+    async with Bot(first) as bot, session(bot.port) as ipc:
+        assert await ipc.request("stats") == "answer"
+        assert len(bot.requests) == 2
+
+
 async def test_a_restarted_bot_is_found_by_the_same_session() -> None:
     async with Bot() as bot, session(bot.port) as ipc:
         assert await ipc.request("echo", x=1) == {"x": 1}
@@ -655,6 +674,30 @@ async def test_a_bot_that_moved_is_found_through_the_multicast_port() -> None:
         await until(lambda: len(multicast.requests) == 2)
         await ipc.request("echo")
         assert ipc.url == f"ws://127.0.0.1:{new.port}"
+
+
+async def test_a_request_that_is_given_up_does_not_forget_the_port_that_was_found() -> None:
+    patient = asyncio.Event()
+
+    async def slow(talk: Talk) -> None:
+        await patient.wait()
+        await echoing(talk)
+
+    async with (
+        Bot(slow) as bot,
+        Bot(multicasting(told(bot.port)), protocols=()) as multicast,
+    ):
+        ipc = asking(multicast.port, connect_timeout=0.05)
+        try:
+            starting = asyncio.create_task(ipc.start())
+            await until(lambda: bot.talks)
+            with pytest.raises(ConnectError):
+                await ipc.request("echo")
+            patient.set()
+            await starting
+            assert ipc.url == f"ws://127.0.0.1:{bot.port}"
+        finally:
+            await ipc.close()
 
 
 async def test_a_changed_key_is_unauthorized_at_each_request_until_it_is_right_again() -> None:
@@ -777,7 +820,7 @@ async def test_closing_with_requests_in_flight_ends_each_of_them_with_an_error_o
         async with asyncio.timeout(5):
             await ipc.close()
             await asyncio.wait(tasks)
-        assert [type(task.exception()) for task in tasks] == [ConnectionLost] * 2 + [SessionClosed] * 3
+        assert [type(task.exception()) for task in tasks] == [SessionClosed] * 5
 
 
 async def test_closing_by_two_tasks_is_over_for_both_when_it_is_over() -> None:

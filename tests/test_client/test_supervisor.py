@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -15,16 +16,23 @@ from msgspec import Raw
 from discord_tools.ipc import (
     ClientLimits,
     ConnectError,
+    ConnectionLost,
     ProtocolError,
     ResolutionError,
     SessionClosed,
     Unauthorized,
 )
+from discord_tools.ipc.conversation import Conversation
 from discord_tools.ipc.dial import Dialer
 from discord_tools.ipc.supervisor import Supervisor
 from test_client.scripts import KEY, QUICK, Bot, Talk, Vacant, echoing, listening, silence, until
 
 LOG = "discord_tools.ipc.supervisor"
+
+
+def talking(limits: ClientLimits, patience: float = 5.0) -> tuple[Callable[[], Conversation], float]:
+    """What is said over the connections, and how long it waits for the next one."""
+    return lambda: Conversation(limits, 30.0, {}), patience
 
 
 @asynccontextmanager
@@ -33,7 +41,7 @@ async def supervising(
 ) -> AsyncIterator[Supervisor]:
     dialer = Dialer("127.0.0.1", port, more.get("multicast_port", 20000), more.get("key"), limits)
     async with aiohttp.ClientSession() as http:
-        one = Supervisor(dialer, lambda: http, limits, "127.0.0.1", 30.0, {})
+        one = Supervisor(dialer, lambda: http, limits, *talking(limits, more.get("patience", 5.0)))
         try:
             yield one
         finally:
@@ -41,8 +49,8 @@ async def supervising(
 
 
 async def echoed(one: Supervisor, word: str = "hello") -> None:
-    connection = await one.connected(5.0)
-    assert await connection.call("echo", Raw(f'"{word}"'.encode()), 5.0) == Raw(f'"{word}"'.encode())
+    conversation = await one.connected(5.0)
+    assert await conversation.call("echo", Raw(f'"{word}"'.encode()), 5.0) == Raw(f'"{word}"'.encode())
 
 
 async def test_a_connection_is_made_once_for_all_who_wait() -> None:
@@ -56,7 +64,7 @@ async def test_the_first_attempt_ends_with_the_first_failure(vacant: Vacant) -> 
     async with supervising(vacant.port) as one:
         async with asyncio.timeout(5):
             await one.first_attempt()
-        assert one.connection is None
+        assert one.conversation is None
 
 
 async def test_without_a_bot_the_last_reason_and_the_time_are_told(vacant: Vacant) -> None:
@@ -113,6 +121,74 @@ async def test_a_bot_that_hangs_up_after_the_upgrade_is_tried_again_and_a_connec
         await echoed(one)
 
 
+async def test_a_hello_that_is_not_answered_in_time_is_a_connect_error() -> None:
+    limits = ClientLimits(handshake=0.05, backoff=0.01, backoff_max=0.02, close=0.1)
+    async with Bot(Talk.ended) as bot, supervising(bot.port, limits) as one:
+        with pytest.raises(ConnectError, match="before the server said hello") as caught:
+            await one.connected(0.3)
+        assert (caught.value.host, caught.value.port) == ("127.0.0.1", bot.port)
+
+
+async def test_a_bot_that_does_not_know_what_a_hello_is_ends_it(caplog: pytest.LogCaptureFixture) -> None:
+    async def plain(talk: Talk) -> None:
+        error = {"code": -32601, "message": "what?"}
+        await talk.say({"id": (await talk.read())["id"], "error": error})
+        await talk.ended()
+
+    async with Bot(plain) as bot, supervising(bot.port) as one:
+        with pytest.raises(ProtocolError, match="what"):
+            await one.connected(5.0)
+        assert len(bot.requests) == 1
+        assert "the next request tries again" in caplog.text
+
+
+async def test_requests_are_given_up_when_the_bot_stays_away_for_longer_than_they_wait() -> None:
+    async def script(talk: Talk) -> None:
+        await talk.welcome(calls=1)
+        await talk.call("sent")
+        bot.break_off()
+
+    async with Bot(script) as bot, supervising(bot.port, patience=0.1) as one:
+        conversation = await one.connected(5.0)
+        calls = [asyncio.create_task(conversation.call(name, Raw(b"{}"), None)) for name in ("sent", "not")]
+        bot.status = 503
+        async with asyncio.timeout(5):
+            await asyncio.wait(calls)
+        assert [type(call.exception()) for call in calls] == [ConnectionLost, ConnectError]
+        assert "tried for 0.1 s" in str(calls[1].exception())
+
+
+async def test_requests_are_not_given_up_when_the_bot_comes_back_in_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    back, late = asyncio.Event(), asyncio.Event()
+
+    async def first(talk: Talk) -> None:
+        await talk.welcome()
+        frame = await talk.call("slow")
+        bot.script = partial(second, frame)
+        bot.break_off()
+
+    async def second(frame: dict[str, Any], talk: Talk) -> None:
+        await talk.welcome(resumed=True, received=1)
+        back.set()
+        await late.wait()
+        await talk.answer(frame, 1)
+        await talk.ended()
+
+    async with Bot(first) as bot, supervising(bot.port, patience=10.0) as one:
+        conversation = await one.connected(5.0)
+        call = asyncio.create_task(conversation.call("slow", Raw(b"{}"), None))
+        await back.wait()
+        await until(lambda: conversation.usable)
+        loop = asyncio.get_running_loop()
+        real = loop.time
+        monkeypatch.setattr(loop, "time", lambda: real() + 11.0)
+        await asyncio.wait((call,), timeout=0.05)
+        late.set()
+        assert await call == Raw(b"1")
+
+
 class Counting(Supervisor):
     """Keeps how many attempts had failed before each pause, and does not pause."""
 
@@ -121,18 +197,22 @@ class Counting(Supervisor):
         return 0.0
 
 
-@pytest.mark.parametrize("patience", [60.0, 0.0], ids=["at once", "later"])
-async def test_pauses_grow_only_while_the_bot_hangs_up_at_once(patience: float) -> None:
+@pytest.mark.parametrize("words", [0, 5], ids=["at once", "later"])
+async def test_pauses_grow_only_while_the_bot_hangs_up_at_once(words: int) -> None:
     async def hang_up(talk: Talk) -> None:
         await talk.welcome()
+        # Less each time: what counts is each connection by itself.
+        for _ in range(words - len(bot.requests) + 1):
+            await talk.say({"method": "rpc.later"})
 
-    limits = ClientLimits(backoff_max=patience)
+    limits = ClientLimits(backoff_max=60.0)
     async with Bot(hang_up) as bot, aiohttp.ClientSession() as http:
-        one = Counting(Dialer("127.0.0.1", bot.port, 1, None, limits), lambda: http, limits, "", None, {})
+        dialer = Dialer("127.0.0.1", bot.port, 1, None, limits)
+        one = Counting(dialer, lambda: http, limits, *talking(limits))
         one.start()
         await until(lambda: len(bot.requests) == 5)
         await one.close()
-        assert one.failed[:4] == ([1, 2, 3, 4] if patience else [0, 0, 0, 0])
+        assert one.failed[:4] == ([0, 0, 0, 0] if words else [1, 2, 3, 4])
 
 
 async def test_pauses_double_up_to_a_limit_and_are_random() -> None:
@@ -174,7 +254,7 @@ async def test_a_key_that_is_changed_while_nobody_asks_is_an_error_in_the_log(
         bot.key = "a new key"
         bot.break_off()
         await until(lambda: "the next request tries again" in caplog.text)
-        assert one.connection is None
+        assert one.conversation is None
         with pytest.raises(Unauthorized):
             await one.connected(5.0)
 
@@ -201,7 +281,8 @@ async def test_a_fault_of_ours_is_logged_and_does_not_end_it(caplog: pytest.LogC
                 raise faults.pop()
             return http
 
-        one = Supervisor(Dialer("127.0.0.1", bot.port, 1, None, QUICK), make, QUICK, "127.0.0.1", None, {})
+        dialer = Dialer("127.0.0.1", bot.port, 1, None, QUICK)
+        one = Supervisor(dialer, make, QUICK, *talking(QUICK))
         await echoed(one)
         assert "KeyError: 'a fault'" in caplog.text
         await one.close()
@@ -243,10 +324,10 @@ async def test_while_the_bot_takes_its_leave_open_calls_are_answered_and_new_one
         await talk.answer(frame, "answer")
 
     async with Bot(script) as bot, supervising(bot.port) as one:
-        connection = await one.connected(5.0)
-        slow = asyncio.create_task(connection.call("slow", Raw(b"{}"), 5.0))
+        conversation = await one.connected(5.0)
+        slow = asyncio.create_task(conversation.call("slow", Raw(b"{}"), 5.0))
         await leaving.wait()
-        await connection.wait_until_leaving()
+        await until(lambda: not conversation.usable)
         bot.script = echoing
         echo = asyncio.create_task(echoed(one))
         done, _ = await asyncio.wait((echo, slow), timeout=0.05)

@@ -8,7 +8,7 @@ import signal
 import pytest
 from discord.ext import commands
 
-from discord_tools.ipc import ClientSession, Request, RequestTimeout, Server
+from discord_tools.ipc import ClientSession, Request, RequestTimeout, Server, SessionClosed
 from processes import SECRET_KEY, Program
 from test_end_to_end.conftest import Held
 from test_end_to_end.tools import posix, until
@@ -54,13 +54,13 @@ async def test_closing_the_session_cancels_its_handlers(server: Server[commands.
         asked = asyncio.ensure_future(session.request("hold", name="a"))
         await held.began("a").wait()
     await until(lambda: held.ended.get("a") == "cancelled and cleaned up")
-    with pytest.raises(ConnectionError):
+    with pytest.raises(SessionClosed):
         await asked
 
 
-async def test_a_client_process_that_vanishes_cancels_its_handlers(discord_port: int) -> None:
+async def test_a_client_process_that_vanishes_and_stays_away_loses_its_handlers(discord_port: int) -> None:
     async with (
-        Program("bot", loopback=discord_port) as bot,
+        Program("bot", loopback=discord_port, resume_seconds=0.2) as bot,
         ClientSession(port=bot.ready["port"], secret_key=SECRET_KEY) as session,
     ):
         async with Program("dashboard", port=bot.ready["port"]) as dashboard:
@@ -76,7 +76,7 @@ async def test_a_client_process_that_vanishes_cancels_its_handlers(discord_port:
 @posix
 async def test_a_client_process_that_freezes_is_given_up_by_the_heartbeat(discord_port: int) -> None:
     async with (
-        Program("bot", loopback=discord_port, heartbeat=0.4) as bot,
+        Program("bot", loopback=discord_port, heartbeat=0.4, resume_seconds=0.1) as bot,
         ClientSession(port=bot.ready["port"], secret_key=SECRET_KEY) as session,
         Program("dashboard", port=bot.ready["port"]) as dashboard,
     ):

@@ -104,7 +104,7 @@ async def test_a_server_ends_though_a_client_does_not_read(
 async def test_a_client_that_does_not_read_for_long_is_given_up(
     loopback_bot: commands.Bot, caplog: pytest.LogCaptureFixture
 ) -> None:
-    limits = ServerLimits(heartbeat=0.3, grace=0.1, backlog_bytes=MEGABYTE)
+    limits = ServerLimits(heartbeat=0.3, grace=0.1, backlog_bytes=MEGABYTE, resume_seconds=0.1)
     server = Server(loopback_bot, port=0, secret_key=SECRET_KEY, multicast=False, limits=limits)
     ended: list[str] = []
 

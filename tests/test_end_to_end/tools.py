@@ -56,11 +56,14 @@ class RawClient:
         await self.send({"jsonrpc": "2.0", "id": number, "method": method, "params": params})
 
     async def receive(self) -> Any:
-        """The next message, decoded."""
+        """The next message, decoded, without the acknowledgements in it."""
         async with asyncio.timeout(PATIENCE):
-            message = await self.socket.receive()
-        assert message.type in (WSMsgType.BINARY, WSMsgType.TEXT), (message, self.socket.close_code)
-        return json.loads(message.data)
+            while True:
+                message = await self.socket.receive()
+                assert message.type in (WSMsgType.BINARY, WSMsgType.TEXT), (message, self.socket.close_code)
+                frames = said(message.data)
+                if frames:
+                    return frames if len(frames) > 1 else frames[0]
 
     async def frames(self) -> AsyncGenerator[dict[str, Any], None]:
         """What comes, one frame at a time, until the other side closes."""
@@ -69,8 +72,7 @@ class RawClient:
                 message = await self.socket.receive()
             if message.type not in (WSMsgType.BINARY, WSMsgType.TEXT):
                 return
-            content = json.loads(message.data)
-            for frame in content if isinstance(content, list) else [content]:
+            for frame in said(message.data):
                 yield frame
 
     async def closed(self) -> int | None:
@@ -78,6 +80,13 @@ class RawClient:
         async for _ in self.frames():
             pass
         return self.socket.close_code
+
+
+def said(data: bytes | str) -> list[dict[str, Any]]:
+    """The frames of a message but for acknowledgements, which come whenever much was received."""
+    content = json.loads(data)
+    frames = content if isinstance(content, list) else [content]
+    return [frame for frame in frames if frame.get("method") != "rpc.ack"]
 
 
 @asynccontextmanager

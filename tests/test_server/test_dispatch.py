@@ -161,6 +161,58 @@ async def test_a_dispatch_that_fails_does_not_touch_the_answer(
     assert "Dispatching raw_ipc_request failed" in caplog.text
 
 
+async def test_what_nobody_listens_to_is_not_dispatched(
+    bot: commands.Bot, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, logger="discord.client")
+    async with talking(bot) as talk:
+        talk.route(echo)
+        await talk.call("echo")
+        assert "ipc_request" not in caplog.text
+        Heard(bot)
+        await talk.call("echo")
+        assert "Dispatching event ipc_request_completion" in caplog.text
+
+
+@pytest.mark.parametrize("event", ["raw_ipc_request", "ipc_request_completion"])
+async def test_who_waits_for_an_event_gets_it(bot: commands.Bot, event: str) -> None:
+    async with talking(bot) as talk:
+        talk.route(echo)
+        waiting = asyncio.create_task(bot.wait_for(event, timeout=5))
+        await asyncio.sleep(0)  # so that it waits
+        await talk.call("echo", {"a": 1})
+        assert (await waiting)["a"] == 1
+
+
+async def test_a_method_of_the_clients_own_class_hears_its_event() -> None:
+    heard: list[str] = []
+
+    class Client(discord.Client):
+        async def on_raw_ipc_request(self, request: Request) -> None:
+            heard.append(request.endpoint)
+
+    async with Client(intents=discord.Intents.none()) as client, talking(client) as talk:
+        talk.route(echo)
+        await talk.call("echo")
+        await until(lambda: heard)
+    assert heard == ["echo"]
+
+
+async def test_a_dispatch_of_the_clients_own_class_gets_every_event() -> None:
+    dispatched: list[str] = []
+
+    class Bot(commands.Bot):
+        def dispatch(self, event_name: str, /, *args: Any, **kwargs: Any) -> None:
+            dispatched.append(event_name)
+            super().dispatch(event_name, *args, **kwargs)
+
+    async with Bot("!", intents=discord.Intents.none()) as bot, talking(bot) as talk:
+        talk.route(echo)
+        await talk.call("echo")
+        await until(lambda: len(dispatched) == 2)
+    assert dispatched == ["raw_ipc_request", "ipc_request_completion"]
+
+
 async def test_calls_are_answered_where_the_client_has_no_loop_for_events() -> None:
     client = discord.Client(intents=discord.Intents.none())
     Heard(client)

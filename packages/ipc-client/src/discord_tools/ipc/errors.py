@@ -122,6 +122,10 @@ class ConnectionLost(IPCError, ConnectionError):
 
     .. versionadded:: 1.0
 
+    .. versionchanged:: 1.1
+        A connection that comes back within :attr:`ClientSession.connect_timeout` loses no call. This is raised when it
+        stays away for longer, and when the bot was restarted meanwhile.
+
     Attributes
     ----------
     endpoint: :class:`str`

@@ -72,7 +72,8 @@ class ClientSession:
         For a single request, put ``async with asyncio.timeout(...)`` around it.
     connect_timeout: :class:`float`
         How long a request waits for a connection when there is none, in seconds. Meanwhile attempts go on in the
-        background, with growing pauses. 0 fails at once. Defaults to 5: a bot restarts within that.
+        background, with growing pauses. 0 fails at once. Defaults to 5: a bot restarts within that. A request in
+        progress outlives its connection for as long.
     headers: Optional[Mapping[:class:`str`, Any]]
         What routes find in :attr:`Request.headers`. Defaults to nothing.
     limits: :class:`ClientLimits`
@@ -271,7 +272,8 @@ class ClientSession:
         RequestTimeout
             No answer came within :attr:`timeout`.
         ConnectionLost
-            The connection broke while the request waited for its answer; the route may have run.
+            The connection was gone for too long while the request waited for its answer, or the bot was restarted;
+            the route may have run.
         RemoteError
             The bot answered with an error; the subclass tells which.
         EncodeError

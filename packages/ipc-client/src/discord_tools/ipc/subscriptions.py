@@ -124,6 +124,11 @@ class Subscription(Stream[Event]):
         .. describe:: async with x
 
             Asynchronously begins the subscription, and ends it at the end of the block.
+
+    Attributes
+    ----------
+    events: Tuple[:class:`str`, ...]
+        The names of the events.
     """
 
     def __init__(self, connect: Connect, subscribe: Subscribe, credit: int, timeout: float | None) -> None:

@@ -168,15 +168,15 @@ class Supervisor:
         if conversation is None:
             conversation = self._conversation = self._make()
         while True:
-            received = conversation.received
             try:
-                closed = await self._connect(conversation)
+                closed, useful = await self._connect(conversation)
                 (log.debug if self._closed else log.info if closed.clean else log.warning)(
                     "Lost the bot at port %s: %s", self._dialer.port, closed.reason
                 )
-                self._giving_up = loop.call_later(self._patience, self._give_up, conversation)
+                if not self._closed:
+                    self._giving_up = loop.call_later(self._patience, self._give_up, conversation)
                 # A server that accepts and hangs up at once deserves the same pauses as one that refuses.
-                attempt = 0 if conversation.received > received else attempt + 1
+                attempt = 0 if useful else attempt + 1
             except ConnectError as error:
                 attempt += 1
                 self._failure = error
@@ -194,16 +194,18 @@ class Supervisor:
                 self._tried.set()
             await asyncio.sleep(self._pause(attempt))
 
-    async def _connect(self, conversation: Conversation) -> Closed:
-        """One connection, from the dial to the end."""
+    async def _connect(self, conversation: Conversation) -> tuple[Closed, bool]:
+        """One connection, from the dial to the end, and whether anything came in over it."""
         reached = await self._dialer.dial(self._http())
         if isinstance(reached, OlderServer):
-            return await self._use(reached)
+            return await self._use(reached), True
         try:
             await self._greet(conversation, reached)
             link = conversation.attach(reached)
             self._succeed()
-            return await conversation.carry(link)
+            received = conversation.received
+            closed = await conversation.carry(link)
+            return closed, conversation.received > received
         finally:
             await reached.close()
 

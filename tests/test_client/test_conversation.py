@@ -1,0 +1,684 @@
+"""A conversation over pairs of memory transports, with the bot's end written out frame by frame."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import logging
+from typing import Any
+
+import pytest
+from msgspec import Raw
+
+from discord_tools.ipc import (
+    ClientLimits,
+    ConnectError,
+    ConnectionLost,
+    ProtocolError,
+    RequestTimeout,
+    RouteError,
+    SessionClosed,
+    TooLarge,
+)
+from discord_tools.ipc.conversation import AGENT, Conversation
+from discord_tools.ipc.link import EVENTS_PER_TURN
+from discord_tools.ipc.transports.base import Closed
+from discord_tools.ipc.transports.memory import MemoryTransport, memory_pair
+from discord_tools.ipc.wire.peer import MAX_VIOLATIONS
+from test_client.scripts import Talk, until
+
+LIMITS = ClientLimits(handshake=5.0, close=0.1)
+EMPTY = Raw(b"{}")
+GONE = ConnectError("host", 1, "gone")
+
+
+class Line:
+    """A conversation, and the bot's end of its present connection."""
+
+    def __init__(self, timeout: float | None = None, **headers: Any) -> None:
+        self.conversation = Conversation(LIMITS, timeout, headers)
+        self._connect()
+
+    def _connect(self) -> None:
+        self.near: MemoryTransport
+        self.near, far = memory_pair()
+        self.talk = Talk(far)
+
+    def start(self, endpoint: str = "stats", timeout: float | None = 5.0) -> asyncio.Task[Raw]:
+        return asyncio.create_task(self.conversation.call(endpoint, EMPTY, timeout))
+
+    async def greet(self, **grants: Any) -> dict[str, Any]:
+        """Says hello and takes the answer."""
+        await self.near.send(self.conversation.hello())
+        hello = await self.talk.welcome(**grants)
+        self.conversation.welcomed(await self.near.receive())
+        return hello
+
+    async def open(self, **grants: Any) -> dict[str, Any]:
+        """Past the hello."""
+        hello = await self.greet(**grants)
+        link = self.conversation.attach(self.near)
+        self.running = asyncio.create_task(self.conversation.carry(link))
+        return hello
+
+    async def again(self, **grants: Any) -> dict[str, Any]:
+        """Past the hello on another connection."""
+        self._connect()
+        return await self.open(**grants)
+
+    async def resume(self, received: int) -> dict[str, Any]:
+        """On another connection, with a bot that has received so many messages."""
+        return await self.again(resumed=True, received=received)
+
+    async def hang_up(self, code: int = 1006) -> Closed:
+        await self.talk.transport.close(code)
+        async with asyncio.timeout(5):
+            return await self.running
+
+
+@pytest.fixture
+async def line() -> Any:
+    line = Line()
+    await line.open()
+    yield line
+    await line.hang_up()
+
+
+# -- the hello
+
+
+async def test_the_hello_says_who_how_long_how_large_and_with_which_headers() -> None:
+    line = Line(12.5, user=7)
+    frame = await line.greet(calls=3, message_bytes=1000)
+    assert frame["params"] == {
+        "client": AGENT,
+        "timeout": 12.5,
+        "message_bytes": LIMITS.message_bytes,
+        "headers": {"user": 7},
+    }
+
+
+async def test_the_hello_of_a_client_that_waits_for_ever_names_no_time() -> None:
+    assert (await Line(None).greet())["params"].get("timeout") is None
+
+
+async def test_the_hello_after_a_cut_shows_the_token_and_how_much_came_in() -> None:
+    line = Line()
+    await line.open(session="my token")
+    call = line.start()
+    await line.talk.answer(await line.talk.call("stats"), 1)
+    await call
+    await line.hang_up()
+    hello = await line.resume(1)
+    assert (hello["params"]["session"], hello["params"]["received"]) == ("my token", 1)
+    await line.hang_up()
+
+
+GOOD = {"server": "x", "session": "t", "resumed": False, "received": 0, "heartbeat": 20, "ready": True}
+LIMITED = {**GOOD, "limits": {"calls": 1, "message_bytes": 1}}
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        b"null",
+        b"{}",
+        b'"welcome"',
+        b"[]",
+        json.dumps({**GOOD, "limits": {"calls": 1}}).encode(),
+        json.dumps({**GOOD, "limits": {"calls": "1", "message_bytes": 1}}).encode(),
+        json.dumps(LIMITED).encode().replace(b'"x"', b'"\xff"'),
+        *(json.dumps({k: v for k, v in LIMITED.items() if k != gone}).encode() for gone in LIMITED),
+    ],
+)
+async def test_a_hello_answered_in_a_wrong_shape_is_a_protocol_error(result: bytes) -> None:
+    line = Line()
+    with pytest.raises(ProtocolError, match=r"rpc\.hello cannot be understood"):
+        line.conversation.welcomed(b'{"jsonrpc":"2.0","id":0,"result":' + result + b"}")
+    assert not line.conversation.usable
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        (b"nonsense", "cannot be understood"),
+        (b"\xff\x00", "cannot be understood"),
+        ("hello, world", "cannot be understood"),
+        (b"[" * 100_000, "is no frame"),
+        (b"[]", "cannot be understood"),
+        (b'{"jsonrpc":"2.0","method":"rpc.later"}', "cannot be understood"),
+        (b"5", "is no frame"),
+    ],
+    ids=range(7),
+)
+async def test_what_is_no_answer_to_a_hello_is_a_protocol_error(message: bytes | str, words: str) -> None:
+    with pytest.raises(ProtocolError, match=words):
+        Line().conversation.welcomed(message)
+
+
+async def test_a_hello_answered_with_an_error_is_a_protocol_error_with_its_words() -> None:
+    with pytest.raises(ProtocolError, match=r"refuses the rpc\.hello: what"):
+        Line().conversation.welcomed(b'{"jsonrpc":"2.0","id":0,"error":{"code":-32601,"message":"what?"}}')
+
+
+@pytest.mark.parametrize("calls", [2**62, 0, -1])
+async def test_whatever_is_granted_calls_can_be_made(calls: int) -> None:
+    line = Line()
+    async with asyncio.timeout(5):
+        await line.open(calls=calls)
+    call = line.start()
+    await line.talk.answer(await line.talk.call("stats"), 1)
+    assert await call == Raw(b"1")
+    await line.hang_up()
+
+
+# -- calls
+
+
+async def test_each_call_gets_its_own_answer(line: Line) -> None:
+    calls = [line.start(str(number)) for number in range(10)]
+    frames = [await line.talk.read() for _ in calls]
+    await line.talk.say(*({"id": frame["id"], "result": frame["method"]} for frame in reversed(frames)))
+    assert [await call for call in calls] == [Raw(b'"%d"' % number) for number in range(10)]
+
+
+async def test_an_error_of_the_bot_is_raised_with_all_that_it_has(line: Line) -> None:
+    call = line.start()
+    error = {"code": 404, "message": "no such guild", "data": {"id": 7}}
+    await line.talk.say({"id": (await line.talk.read())["id"], "error": error})
+    with pytest.raises(RouteError) as caught:
+        await call
+    assert (caught.value.code, caught.value.data, caught.value.endpoint) == (404, {"id": 7}, "stats")
+
+
+async def test_an_error_whose_data_cannot_be_read_is_raised_without(
+    line: Line, caplog: pytest.LogCaptureFixture
+) -> None:
+    call = line.start()
+    frame = await line.talk.read()
+    await line.talk.raw(
+        b'{"jsonrpc":"2.0","id":%d,"error":{"code":404,"message":"no","data":"\xff"}}' % frame["id"]
+    )
+    with pytest.raises(RouteError) as caught:
+        await call
+    assert (caught.value.code, caught.value.data) == (404, None)
+    assert "data of an error of 'stats' cannot be read" in caplog.text
+
+
+async def test_no_answer_in_time_is_a_timeout_and_cancels_the_call_there(line: Line) -> None:
+    call = line.start(timeout=0.05)
+    number = (await line.talk.call("stats"))["id"]
+    with pytest.raises(RequestTimeout) as caught:
+        await call
+    assert (caught.value.endpoint, caught.value.seconds) == ("stats", 0.05)
+    assert await line.talk.read() == {"jsonrpc": "2.0", "method": "rpc.cancel", "params": {"id": number}}
+
+
+async def test_cancelling_cancels_the_call_there_and_passes_over_its_late_answer(
+    line: Line, caplog: pytest.LogCaptureFixture
+) -> None:
+    call = line.start()
+    frame = await line.talk.call("stats")
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert (await line.talk.read())["params"] == {"id": frame["id"]}
+    await line.talk.answer(frame, "late")
+    other = line.start("other")
+    await line.talk.answer(await line.talk.call("other"), "own")
+    assert await other == Raw(b'"own"')
+    assert caplog.text == ""
+
+
+async def test_an_answer_in_the_turn_of_the_cancellation_hurts_nobody(line: Line) -> None:
+    call = line.start()
+    frame = await line.talk.call("stats")
+    await line.talk.answer(frame, 1)
+    call.cancel()
+    await asyncio.wait((call,))
+    assert call.cancelled()
+    other = line.start("other")
+    # The call was answered before it was forgotten, so there is nothing to cancel there.
+    await line.talk.answer(await line.talk.call("other"), 2)
+    assert await other == Raw(b"2")
+
+
+async def test_an_answer_and_a_timeout_in_the_same_turn_end_the_call_once(line: Line) -> None:
+    call = line.start(timeout=0.05)
+    frame = await line.talk.call("stats")
+    loop = asyncio.get_running_loop()
+    # Both are due when the loop gets its next turn.
+    end = loop.time() + 0.1
+    await line.talk.answer(frame, 1)
+    while loop.time() < end:
+        pass
+    done, _ = await asyncio.wait((call,), timeout=5)
+    assert done
+    assert call.exception() is None or isinstance(call.exception(), RequestTimeout)
+
+
+async def test_an_answer_to_an_unknown_id_is_a_warning_and_no_more(
+    line: Line, caplog: pytest.LogCaptureFixture
+) -> None:
+    await line.talk.say({"id": 999, "result": 1}, {"id": "x", "result": 2})
+    call = line.start()
+    complaints = [await line.talk.read() for _ in range(2)]
+    assert [complaint["error"]["code"] for complaint in complaints] == [-32600, -32600]
+    await line.talk.answer(await line.talk.call("stats"), 3)
+    assert await call == Raw(b"3")
+    assert caplog.text.count("belongs to no call") == 2
+
+
+async def test_a_second_answer_to_a_call_is_a_warning_and_changes_nothing(
+    line: Line, caplog: pytest.LogCaptureFixture
+) -> None:
+    call = line.start()
+    frame = await line.talk.read()
+    await line.talk.say({"id": frame["id"], "result": 1}, {"id": frame["id"], "result": 2})
+    assert await call == Raw(b"1")
+    assert "belongs to no call" in caplog.text
+
+
+async def test_a_call_over_the_bots_limit_is_refused_and_the_connection_goes_on() -> None:
+    line = Line()
+    await line.open(message_bytes=200)
+    with pytest.raises(TooLarge, match="takes 200"):
+        await line.conversation.call("stats", Raw(b'"' + b"x" * 200 + b'"'), 5.0)
+    call = line.start()
+    await line.talk.answer(await line.talk.call("stats"), 1)
+    assert await call == Raw(b"1")
+    await line.hang_up()
+
+
+async def test_a_bot_that_calls_is_told_that_there_are_no_routes(line: Line) -> None:
+    await line.talk.say({"id": "x", "method": "stats"})
+    answer = await line.talk.read()
+    assert answer["id"] == "x"
+    assert answer["error"]["code"] < 0
+
+
+# -- slots
+
+
+async def test_no_more_calls_are_open_than_the_bot_grants() -> None:
+    line = Line()
+    await line.open(calls=3)
+    calls = [line.start(str(number)) for number in range(10)]
+    opened = [await line.talk.read() for _ in range(3)]
+    fourth = asyncio.create_task(line.talk.read())
+    done, _ = await asyncio.wait((fourth,), timeout=0.05)
+    assert not done
+    for number in range(10):
+        frame = opened.pop(0)
+        await line.talk.answer(frame, frame["method"])
+        if number < 7:
+            opened.append(await fourth if number == 0 else await line.talk.read())
+    assert [await call for call in calls] == [Raw(b'"%d"' % number) for number in range(10)]
+    await line.hang_up()
+
+
+async def test_a_call_that_is_cancelled_or_timed_out_gives_its_slot_to_the_next() -> None:
+    line = Line()
+    await line.open(calls=1)
+    cancelled, timed_out, last = line.start("1"), line.start("2", 0.05), line.start("3")
+    await line.talk.call("1")
+    await asyncio.wait((timed_out,))  # while it waits for its slot
+    assert isinstance(timed_out.exception(), RequestTimeout)
+    cancelled.cancel()
+    assert (await line.talk.read())["method"] == "rpc.cancel"
+    await line.talk.answer(await line.talk.call("3"), 3)
+    assert await last == Raw(b"3")
+    await line.hang_up()
+
+
+async def test_waiting_for_a_slot_counts_into_the_timeout() -> None:
+    line = Line()
+    await line.open(calls=1)
+    first, second = line.start("1", None), line.start("2", 0.05)
+    frame = await line.talk.call("1")
+    with pytest.raises(RequestTimeout) as caught:
+        async with asyncio.timeout(5):
+            await second
+    assert (caught.value.endpoint, caught.value.seconds) == ("2", 0.05)
+    await line.talk.answer(frame, 1)
+    assert await first == Raw(b"1")
+    await line.hang_up()
+
+
+async def test_a_slot_that_comes_late_leaves_only_the_rest_of_the_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    line = Line()
+    await line.open(calls=1)
+    first = line.start("1", None)
+    frame = await line.talk.call("1")
+    second = line.start("2", 100.0)
+    await asyncio.sleep(0)
+    loop = asyncio.get_running_loop()
+    real = loop.time
+    monkeypatch.setattr(loop, "time", lambda: real() + 95.0)
+    await line.talk.answer(frame, 1)
+    await line.talk.call("2")
+    monkeypatch.setattr(loop, "time", lambda: real() + 100.0)
+    with pytest.raises(RequestTimeout) as caught:
+        async with asyncio.timeout(5):
+            await second
+    assert caught.value.seconds == 100.0
+    assert await first == Raw(b"1")
+    await line.hang_up()
+
+
+async def test_a_call_whose_time_is_over_is_never_sent() -> None:
+    line = Line(30.0)
+    await line.open()
+    with pytest.raises(RequestTimeout) as caught:
+        await line.conversation.call("late", EMPTY, 0.0)
+    assert (caught.value.endpoint, caught.value.seconds) == ("late", 30.0)
+    call = line.start()
+    await line.talk.answer(await line.talk.call("stats"), 1)
+    assert await call == Raw(b"1")
+    await line.hang_up()
+
+
+async def test_a_call_with_less_time_than_the_hello_said_tells_how_much() -> None:
+    line = Line(30.0)
+    await line.open()
+    calls = [line.start("whole", 30.0), line.start("rest", 5.0)]
+    frames = [await line.talk.call("whole"), await line.talk.call("rest")]
+    assert [frame.get("headers") for frame in frames] == [None, {"timeout": 5.0}]
+    for frame in frames:
+        await line.talk.answer(frame, 1)
+    await asyncio.gather(*calls)
+    await line.hang_up()
+
+
+async def test_a_call_that_is_cancelled_while_it_waits_for_a_slot_is_never_sent() -> None:
+    line = Line()
+    await line.open(calls=1)
+    first, second = line.start("1"), line.start("2")
+    frame = await line.talk.call("1")
+    second.cancel()
+    await asyncio.wait((second,))
+    third = line.start("3")
+    await line.talk.answer(frame, 1)
+    await line.talk.answer(await line.talk.call("3"), 3)
+    assert [await first, await third] == [Raw(b"1"), Raw(b"3")]
+    await line.hang_up()
+
+
+# -- a connection that breaks
+
+
+async def test_calls_outlive_a_cut_and_are_not_sent_twice() -> None:
+    line = Line()
+    await line.open(calls=2)
+    calls = [line.start(str(number)) for number in range(4)]
+    frames = [await line.talk.read() for _ in range(2)]
+    await line.hang_up()
+    await line.again(calls=2, resumed=True, received=1)
+    for number in range(4):
+        await line.talk.answer(frames.pop(0), number)
+        if number < 2:
+            frames.append(await line.talk.call(str(number + 2)))
+    assert [await call for call in calls] == [Raw(b"%d" % number) for number in range(4)]
+    await line.hang_up()
+
+
+async def test_what_the_bot_has_not_received_is_sent_again_and_as_it_was() -> None:
+    line = Line()
+    await line.open()
+    first = line.start("1")
+    await line.talk.answer(await line.talk.call("1"), 1)
+    await first
+    second = line.start("2")
+    frame = await line.talk.call("2")
+    await line.hang_up()
+    third = line.start("3")
+    await line.resume(1)
+    assert await line.talk.call("2") == frame
+    await line.talk.answer(frame, 2)
+    await line.talk.answer(await line.talk.call("3"), 3)
+    assert [await second, await third] == [Raw(b"2"), Raw(b"3")]
+    await line.hang_up()
+
+
+async def test_calls_that_may_have_run_are_lost_with_the_bot_and_the_others_are_called_there() -> None:
+    line = Line()
+    await line.open(calls=3)
+    calls = [line.start(name) for name in ("a", "/b", "c", "d", "e")]
+    for _ in range(3):
+        await line.talk.read()
+    await line.hang_up()
+    await line.again(calls=5, session="another", idempotent=["/b", "/c"])
+    frames = {frame["method"]: frame for frame in [await line.talk.read() for _ in range(4)]}
+    assert set(frames) == {"/b", "c", "d", "e"}
+    for name, frame in frames.items():
+        await line.talk.answer(frame, name)
+    with pytest.raises(ConnectionLost) as caught:
+        await calls[0]
+    assert str(caught.value) == str(ConnectionLost("a"))
+    assert [await call for call in calls[1:]] == [Raw(b'"/b"'), Raw(b'"c"'), Raw(b'"d"'), Raw(b'"e"')]
+    await line.hang_up()
+
+
+async def test_what_another_bot_does_not_take_is_too_large() -> None:
+    line = Line()
+    await line.open(calls=1)
+    first = line.start("1")
+    frame = await line.talk.call("1")
+    await line.talk.answer(frame, 1)
+    await first
+    await line.hang_up()
+    large = asyncio.create_task(line.conversation.call("large", Raw(b'"' + b"x" * 200 + b'"'), 5.0))
+    await asyncio.sleep(0)
+    await line.again(message_bytes=200, session="another")
+    with pytest.raises(TooLarge, match="takes 200"):
+        await large
+    await line.hang_up()
+
+
+async def test_a_bot_that_asks_for_what_is_not_kept_is_left_and_the_next_one_begins_anew() -> None:
+    line = Line()
+    await line.open()
+    call = line.start()
+    await line.talk.call("stats")
+    await line.hang_up()
+    with pytest.raises(Closed, match="not kept"):
+        await line.resume(99)
+    assert not line.conversation.usable
+    hello = await line.again()
+    assert "session" not in hello["params"]
+    with pytest.raises(ConnectionLost):
+        await call
+    await line.hang_up()
+
+
+async def test_giving_up_ends_what_may_have_run_as_lost_and_what_was_never_sent_as_a_connect_error() -> None:
+    line = Line()
+    await line.open(calls=3)
+    calls = [line.start(str(number)) for number in range(2)]
+    for _ in range(2):
+        await line.talk.read()
+    await line.hang_up()
+    calls += [line.start(str(number)) for number in range(2, 5)]
+    await asyncio.sleep(0)
+    line.conversation.give_up(GONE)
+    await asyncio.wait(calls)
+    assert [str(call.exception()) for call in calls] == [
+        str(ConnectionLost("0")),
+        str(ConnectionLost("1")),
+        *[str(GONE)] * 3,
+    ]
+    await line.resume(1)
+    cancels = [await line.talk.read() for _ in range(2)]  # of those that it may have received
+    assert [frame["method"] for frame in cancels] == ["rpc.cancel"] * 2
+    last = line.start("last")
+    await line.talk.answer(await line.talk.call("last"), 1)
+    assert await last == Raw(b"1")
+    await line.hang_up()
+
+
+async def test_a_conversation_without_a_connection_is_not_usable() -> None:
+    line = Line()
+    assert not line.conversation.usable
+    await line.open()
+    assert line.conversation.usable
+    assert line.conversation.ready.is_set()
+    await line.hang_up()
+    assert not line.conversation.usable
+    assert not line.conversation.ready.is_set()
+
+
+async def test_after_the_bot_takes_its_leave_open_calls_are_answered_and_new_ones_not_sent(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "discord_tools.ipc")
+    line = Line()
+    await line.open(calls=1)
+    call, waiting = line.start(), line.start("waiting")
+    frame = await line.talk.call("stats")
+    await line.talk.say({"method": "rpc.bye", "params": {"reason": "good night"}})
+    await until(lambda: not line.conversation.usable)
+    new = line.start("new")
+    await line.talk.answer(frame, 1)
+    assert await call == Raw(b"1")
+    assert "good night" in caplog.text
+    reading = asyncio.create_task(line.talk.ended())
+    done, _ = await asyncio.wait((waiting, new, reading), timeout=0.05)
+    assert not done
+    await line.hang_up(1001)
+    await reading
+    await line.again(session="another")
+    for one in (waiting, new):
+        await line.talk.answer(await line.talk.read(), 2)
+        assert await one == Raw(b"2")
+    await line.hang_up()
+
+
+async def test_a_conversation_that_another_client_took_over_begins_anew(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    line = Line()
+    await line.open()
+    assert (await line.hang_up(4001)).code == 4001
+    assert "took this conversation over" in caplog.text
+    assert "session" not in (await line.again())["params"]
+    await line.hang_up()
+
+
+# -- the end
+
+
+async def test_closing_takes_leave_and_ending_ends_open_calls() -> None:
+    line = Line()
+    await line.open()
+    call = line.start()
+    await line.talk.call("stats")
+    await line.conversation.close()
+    assert (await line.talk.read())["params"] == {"reason": "the session is closed"}
+    assert (await line.talk.ended()).clean
+    assert (await line.running).clean
+    assert not call.done()
+    line.conversation.end(SessionClosed())
+    with pytest.raises(SessionClosed):
+        await call
+
+
+async def test_ending_ends_calls_wherever_they_are(caplog: pytest.LogCaptureFixture) -> None:
+    line = Line()
+    await line.open(calls=2)
+    calls = [line.start(str(number)) for number in range(3)]
+    for _ in range(2):
+        await line.talk.read()
+    gone = line.start("cancelled")
+    await asyncio.sleep(0)
+    gone.cancel()
+    await asyncio.wait((gone,))
+    line.conversation.end(SessionClosed())
+    await asyncio.wait(calls)
+    assert [type(call.exception()) for call in calls] == [SessionClosed] * 3
+    await line.hang_up()
+    gc.collect()
+    assert caplog.text == ""  # no error that nobody looked at
+
+
+async def test_an_answer_that_has_come_in_is_not_lost_with_the_connection() -> None:
+    for begin in (False, True):
+        line = Line()
+        await line.open(calls=1000)
+        calls = [line.start() for _ in range(EVENTS_PER_TURN * 3)]
+        frames = [await line.talk.read() for _ in calls]
+        await line.talk.say(*({"id": frame["id"], "result": 1} for frame in frames))
+        await until(lambda: line.conversation.received)  # noqa: B023
+        line.running.cancel()
+        await asyncio.wait((line.running,))
+        if begin:
+            await line.again(session="another")
+        else:
+            line.conversation.end(SessionClosed())
+        async with asyncio.timeout(5):
+            assert [await call for call in calls] == [Raw(b"1")] * len(calls)
+        if begin:
+            await line.hang_up()
+
+
+async def test_cancelling_the_connection_leaves_calls_for_the_next_one() -> None:
+    line = Line()
+    await line.open()
+    call = line.start()
+    frame = await line.talk.call("stats")
+    line.running.cancel()
+    await asyncio.wait((line.running,))
+    assert line.running.cancelled()
+    assert not line.conversation.usable
+    assert not call.done()
+    await line.resume(1)
+    await line.talk.answer(frame, 1)
+    assert await call == Raw(b"1")
+    await line.hang_up()
+
+
+async def test_a_call_that_is_cancelled_in_any_turn_of_the_end_stays_cancelled() -> None:
+    for turns in range(12):
+        line = Line()
+        await line.open()
+        call = line.start()
+        await line.talk.call("stats")
+        await line.talk.transport.close(1006)
+        line.conversation.end(SessionClosed())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        cancelled = call.cancel()
+        await asyncio.wait((call, line.running))
+        assert call.cancelled() or isinstance(call.exception(), SessionClosed)
+        assert call.cancelled() or turns
+        assert cancelled or turns
+
+
+async def test_a_bot_that_cancels_a_call_of_its_own_is_passed_over(
+    line: Line, caplog: pytest.LogCaptureFixture
+) -> None:
+    await line.talk.say({"method": "rpc.cancel", "params": {"id": 1}})
+    call = line.start()
+    await line.talk.answer(await line.talk.call("stats"), 1)
+    assert await call == Raw(b"1")
+    assert caplog.text == ""
+
+
+async def test_a_bot_that_sends_100_000_violations_is_left_after_few_log_lines(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    line = Line()
+    await line.open()
+    call = line.start()
+    await line.talk.read()
+    await line.talk.raw(b"[" + b",".join([b"7"] * 100_000) + b"]")
+    assert not (await line.running).clean
+    assert len(caplog.records) == MAX_VIOLATIONS
+    assert {record.levelno for record in caplog.records} == {logging.WARNING}
+    # The bot is not asked to go on with it, since nothing more of it is read.
+    assert "session" not in (await line.again())["params"]
+    with pytest.raises(ConnectionLost):
+        await call
+    await line.hang_up()
