@@ -676,6 +676,21 @@ async def test_a_bot_that_moved_is_found_through_the_multicast_port() -> None:
         assert ipc.url == f"ws://127.0.0.1:{new.port}"
 
 
+async def test_a_bot_whose_old_port_answers_no_hello_is_found_through_the_multicast_port() -> None:
+    async with (
+        Bot() as new,
+        Bot() as old,
+        Bot(multicasting(told(old.port), told(new.port)), protocols=()) as multicast,
+        asking(multicast.port) as ipc,
+    ):
+        await ipc.request("echo")
+        old.script = close_at_once
+        old.break_off()
+        await until(lambda: len(multicast.requests) == 2)
+        assert await ipc.request("echo", x=1) == {"x": 1}
+        assert ipc.url == f"ws://127.0.0.1:{new.port}"
+
+
 async def test_a_request_that_is_given_up_does_not_forget_the_port_that_was_found() -> None:
     patient = asyncio.Event()
 

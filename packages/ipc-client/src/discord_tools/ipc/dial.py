@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import aiohttp
 
@@ -158,6 +158,17 @@ class Dialer:
         except (aiohttp.ClientError, OSError, ValueError, RuntimeError) as error:
             # ValueError: a host and port that make no URL. RuntimeError: the given session was closed.
             raise failure(self._host, port, str(error) or type(error).__name__) from error
+
+
+def _release(socket: aiohttp.ClientWebSocketResponse) -> None:
+    """Gives the connection back to the pool of its session.
+
+    aiohttp forgets that where the connection was reset, until the garbage collector finds it: a hundred such cuts before
+    that, and the pool has no connections left. There is no public way.
+    """
+    response: Any = getattr(socket, "_response", None)
+    if response is not None:
+        response.close()
 
 
 def _refusal(status: int) -> str:
