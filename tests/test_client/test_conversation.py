@@ -369,6 +369,30 @@ async def test_a_slot_that_comes_late_leaves_only_the_rest_of_the_time(
     await line.hang_up()
 
 
+async def test_calls_that_share_a_timer_end_each_at_its_own_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    line = Line(10.0)
+    await line.open()
+    loop = asyncio.get_running_loop()
+    real = loop.time
+    answered, first = line.start("answered", 10.0), line.start("first", 10.0)
+    frame = await line.talk.call("answered")
+    await line.talk.call("first")
+    await line.talk.answer(frame, 1)
+    assert await answered == Raw(b"1")
+    monkeypatch.setattr(loop, "time", lambda: real() + 5.0)
+    second = line.start("second", 10.0)
+    await line.talk.call("second")
+    for ends, call, clock in (("first", first, 10.0), ("second", second, 15.0)):
+        monkeypatch.setattr(loop, "time", lambda clock=clock: real() + clock)
+        with pytest.raises(RequestTimeout) as caught:
+            async with asyncio.timeout(5):
+                await call
+        assert caught.value.endpoint == ends
+        assert (await line.talk.read())["method"] == "rpc.cancel"
+        assert second.done() == (ends == "second")
+    await line.hang_up()
+
+
 async def test_a_call_whose_time_is_over_is_never_sent() -> None:
     line = Line(30.0)
     await line.open()
