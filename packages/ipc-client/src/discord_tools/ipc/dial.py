@@ -136,7 +136,7 @@ class Dialer:
             # This socket has a heartbeat already, so requests get others.
             await socket.close()
             return OlderServer(http, self._host, port, self._limits)
-        return WebSocketTransport(socket, close_seconds=self._limits.close)
+        return WebSocketTransport(socket, lambda: _release(socket), close_seconds=self._limits.close)
 
     async def _within(
         self, attempt: Callable[[], Awaitable[ResultT]], port: int, failure: type[ConnectError]
@@ -163,8 +163,8 @@ class Dialer:
 def _release(socket: aiohttp.ClientWebSocketResponse) -> None:
     """Gives the connection back to the pool of its session.
 
-    aiohttp forgets that where the connection was reset, until the garbage collector finds it: a hundred such cuts before
-    that, and the pool has no connections left. There is no public way.
+    aiohttp forgets that where the connection was reset, until the garbage collector finds it. A hundred such cuts, and
+    the pool has no connections left. There is no public way.
     """
     response: Any = getattr(socket, "_response", None)
     if response is not None:
