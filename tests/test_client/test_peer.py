@@ -8,15 +8,20 @@ import pytest
 from msgspec import UNSET, Raw
 
 from discord_tools.ipc import Overloaded, TooLarge
-from discord_tools.ipc.wire.frames import BYE, CANCEL, ErrorObject
+from discord_tools.ipc.wire.frames import ACK, BYE, CANCEL, ITEM, MORE, READY, ErrorObject
 from discord_tools.ipc.wire.peer import (
+    ACK_BYTES,
+    ACK_MESSAGES,
     MAX_VIOLATIONS,
     REASON_CHARS,
     Answered,
     ByeReceived,
     CallReceived,
     CancelReceived,
+    ItemsReceived,
+    MoreReceived,
     Peer,
+    ReadyReceived,
     Violated,
 )
 
@@ -315,7 +320,12 @@ def test_a_leave_comes_in() -> None:
     assert fed(make(), {"method": BYE, "params": {"reason": "enough"}}) == [ByeReceived("enough")]
 
 
-@pytest.mark.parametrize("method", [CANCEL, BYE])
+def test_more_credit_and_readiness_come_in() -> None:
+    assert fed(make(), {"method": MORE, "params": {"id": "x", "n": 3}}) == [MoreReceived("x", 3)]
+    assert fed(make(), {"method": READY, "params": {"ready": True}}) == [ReadyReceived(True)]
+
+
+@pytest.mark.parametrize("method", [CANCEL, BYE, ITEM, MORE, READY, ACK])
 @pytest.mark.parametrize("params", [{}, {"params": []}, {"params": {"id": [], "reason": []}}])
 def test_a_notification_with_bad_parameters_is_a_violation(method: str, params: dict[str, Any]) -> None:
     assert f"bad parameters of {method}" in violation(fed(make(), {"method": method, **params}))
@@ -332,6 +342,117 @@ def test_an_unknown_notification_is_passed_over_without_an_answer(method: str) -
     peer = make()
     assert fed(peer, {"method": method}) == []
     assert sent(peer) == []
+
+
+# -- streams
+
+
+def test_items_come_in_for_the_call_that_waits_and_are_passed_over_for_others() -> None:
+    peer = make()
+    context = called(peer)
+    frames = [{"method": ITEM, "params": {"id": number, "items": [1, "2"]}} for number in (1, 2)]
+    assert fed(peer, *frames) == [ItemsReceived(context, [Raw(b"1"), Raw(b'"2"')])]
+
+
+def test_items_of_one_turn_travel_together_and_before_the_answer() -> None:
+    peer = make()
+    fed(peer, {"id": 7, "method": "stats", "credit": 10})
+    for item in (b"1", b"2"):
+        peer.item(7, item)
+    assert [frame["params"] for frame in sent(peer)] == [{"id": 7, "items": [1, 2]}]
+    peer.item(7, b"3")
+    peer.reply(7, b"null")
+    items, answer = sent(peer)
+    assert (items["params"], answer["id"]) == ({"id": 7, "items": [3]}, 7)
+    peer.item(7, b"4")
+    assert sent(peer) == []
+
+
+def test_an_item_over_the_limit_is_refused_and_the_largest_one_fits() -> None:
+    peer = make(message_bytes=5000)
+    fed(peer, {"id": 7, "method": "stats", "credit": 10})
+    with pytest.raises(TooLarge, match="the reader takes 5000"):
+        peer.item(7, b"1" * (peer.item_bytes + 1))
+    for _ in range(2):
+        peer.item(7, b"1" * peer.item_bytes)
+    messages = peer.take_messages()
+    assert len(messages) == 2
+    assert max(map(len, messages)) <= 5000
+
+
+def test_more_is_only_asked_for_while_the_call_waits() -> None:
+    peer = make()
+    context = called(peer)
+    sent(peer)
+    peer.more(context.number, 5)
+    assert [frame["params"] for frame in sent(peer)] == [{"id": 1, "n": 5}]
+    fed(peer, {"id": 1, "result": None})
+    peer.more(context.number, 5)
+    assert sent(peer) == []
+
+
+# -- acknowledging, and going on after a cut
+
+
+def test_messages_are_acknowledged_now_and_then() -> None:
+    peer = make()
+    for _ in range(ACK_MESSAGES - 1):
+        fed(peer, {"method": "rpc.later"})
+    assert sent(peer) == []
+    fed(peer, {"method": "rpc.later"})
+    assert sent(peer) == [{"jsonrpc": "2.0", "method": ACK, "params": {"received": ACK_MESSAGES}}]
+
+
+def test_a_large_message_is_acknowledged_at_once() -> None:
+    peer = make()
+    fed(peer, {"method": "rpc.later", "params": "x" * ACK_BYTES})
+    assert [frame["params"] for frame in sent(peer)] == [{"received": 1}]
+
+
+def test_what_was_not_received_is_sent_again_in_order_and_before_what_is_new() -> None:
+    peer = make()
+    messages: list[bytes] = []
+    for _ in range(4):
+        called(peer)
+        messages += peer.take_messages()
+    fed(peer, {"method": ACK, "params": {"received": 1}})
+    called(peer)
+    assert peer.resume(2)
+    *again, new = peer.take_messages()
+    assert again == messages[2:]
+    assert json.loads(new)["id"] == 5
+    assert peer.take_messages() == []
+    assert peer.resume(5)
+    assert peer.take_messages() == []
+
+
+@pytest.mark.parametrize("received", [-1, 0, 3])
+def test_a_peer_does_not_go_on_from_where_it_cannot(received: int) -> None:
+    peer = make()
+    for _ in range(2):
+        called(peer)
+        peer.take_messages()
+    fed(peer, {"method": ACK, "params": {"received": 1}})
+    assert not peer.resume(received)
+
+
+def test_no_more_is_kept_than_may_be() -> None:
+    size = len(b'{"jsonrpc":"2.0","id":1,"method":"stats","params":{}}')
+    for received, goes_on in ((1, False), (2, True)):
+        peer = make(retain_bytes=2 * size)
+        for _ in range(4):
+            called(peer)
+            peer.take_messages()
+        # An acknowledgement that is older than what was dropped is nobody's fault.
+        assert fed(peer, {"method": ACK, "params": {"received": 1}}) == []
+        assert peer.resume(received) == goes_on
+
+
+@pytest.mark.parametrize("received", [-1, 1])
+def test_acknowledging_what_was_never_sent_is_a_violation(received: int) -> None:
+    assert "cannot have been received" in violation(
+        fed(make(), {"method": ACK, "params": {"received": received}})
+    )
 
 
 # -- violations
