@@ -471,18 +471,18 @@ async def test_a_client_that_sends_only_rubbish_is_hung_up_on(bot: commands.Bot)
 
 
 @pytest.mark.parametrize(
-    ("params", "answers"),
+    ("params", "expected"),
     [
-        ("17", [BAD_DATA]),
-        ('"text"', [BAD_DATA]),
-        ("null", [BAD_DATA]),
-        ("{", [UNREADABLE]),
-        ('{"a":\ud800}', [UNREADABLE]),
-        ("[" * 5000 + "]" * 5000, [BAD_DATA, UNREADABLE]),  # how deep is too deep is the interpreter's matter
+        ("17", BAD_DATA),
+        ('"text"', BAD_DATA),
+        ("null", BAD_DATA),
+        ("{", UNREADABLE),
+        ('{"a":\ud800}', UNREADABLE),
+        ("[" * 100_000 + "]" * 100_000, UNREADABLE),  # too deep for every interpreter
     ],
 )
 async def test_data_that_is_no_object_is_bad_data(
-    bot: commands.Bot, params: str, answers: list[tuple[int | None, int]]
+    bot: commands.Bot, params: str, expected: tuple[int | None, int]
 ) -> None:
     async def anything(request: Request) -> None:
         raise AssertionError("must not run")
@@ -493,7 +493,7 @@ async def test_data_that_is_no_object_is_bad_data(
         raw = params.encode(errors="surrogatepass")
         await talk.say(b'{"jsonrpc":"2.0","id":9,"method":"anything","params":' + raw + b"}")
         (answer,) = await talk.hear()
-    assert (answer["id"], answer["error"]["code"]) in answers
+    assert (answer["id"], answer["error"]["code"]) == expected
 
 
 # -- the end
