@@ -9,9 +9,12 @@ from typing import Any
 import pytest
 from discord.ext import commands
 
-from discord_tools.ipc import ServerLimits
+from discord_tools.ipc import Request, ServerLimits
+from discord_tools.ipc.transports.base import Closed
+from discord_tools.ipc.transports.memory import memory_pair
 from discord_tools.ipc.wire.frames import HELLO
-from test_server.talk import IDEMPOTENT, talking
+from discord_tools.ipc.wire.peer import ByeReceived
+from test_server.talk import IDEMPOTENT, talking, until
 
 
 async def test_the_hello_tells_what_the_server_grants(bot: commands.Bot) -> None:
@@ -146,3 +149,39 @@ async def test_the_log_tells_a_leave_from_a_loss(
         await talk.transport.close(code)
         await talk.ended()
     assert [r.levelno for r in caplog.records if "test has gone" in r.getMessage()] == [level]
+
+
+@pytest.mark.parametrize("method", [HELLO, "/anything"])
+async def test_a_client_that_leaves_right_after_its_first_message_harms_nobody(
+    bot: commands.Bot, caplog: pytest.LogCaptureFixture, method: str
+) -> None:
+    async with talking(bot, ServerLimits(resume_seconds=0), hello=False) as talk:
+        await talk.say({"jsonrpc": "2.0", "id": 1, "method": method, "params": {"client": "test"}})
+        await talk.transport.close(1006)
+        await asyncio.wait_for(talk.serving, 5)
+        await until(lambda: all(conversation.over for conversation in talk.conversations))
+    assert len(talk.conversations) == (method == HELLO)
+    assert not [record for record in caplog.records if record.levelno > logging.WARNING]
+
+
+async def test_a_client_that_comes_while_the_server_ends_is_turned_away(bot: commands.Bot) -> None:
+    go, started = asyncio.Event(), asyncio.Event()
+
+    async def wait(request: Request) -> None:
+        started.set()
+        await go.wait()
+
+    async with talking(bot) as talk:
+        talk.route(wait)
+        talk.send("wait")
+        await started.wait()
+        draining = asyncio.create_task(talk.sessions.drain(()))
+        await until(lambda: any(isinstance(event, ByeReceived) for event in talk.events))
+        near, far = memory_pair()
+        await asyncio.wait_for(talk.sessions.serve(far), 5)
+        with pytest.raises(Closed) as caught:
+            await near.receive()
+        assert not draining.done()
+        go.set()
+        await draining
+    assert caught.value.code == 1001
