@@ -215,7 +215,7 @@ async def test_the_multicast_port_answers_as_on_the_page(reader: Reader, bot: An
         (("Authorization: change me", "Authorization: wrong"), 401),
         (("Authorization: ", "Authorization: Bearer "), 101),
         (("Authorization: ", "Origin: https://example.org\nAuthorization: "), 403),
-        (("Sec-WebSocket-Protocol: discord-tools.ipc.1", "Sec-WebSocket-Protocol: other"), 426),
+        (("Upgrade: websocket\n", ""), 426),
     ],
 )
 async def test_the_handshake_is_answered_as_the_page_says(
