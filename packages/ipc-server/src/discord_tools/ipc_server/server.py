@@ -377,11 +377,14 @@ class Server(Generic[ClientT]):
                 if self._watching is not None:
                     self._watching.cancel()
                 listening.stop_listening()
+                others = asyncio.create_task(listening.drain(self._terminators))
                 try:
-                    await asyncio.gather(
-                        self._sessions.drain(self._terminators), listening.drain(self._terminators)
-                    )
+                    # In this very task: one of its own could be cancelled before its first step, and nobody would
+                    # take leave.
+                    await self._sessions.drain(self._terminators)
+                    await others
                 finally:
+                    others.cancel()
                     await listening.close(self._terminators)
                     self._lifeline.cut()
                     log.info("Terminated")
