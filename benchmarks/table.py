@@ -38,6 +38,7 @@ def report(results: Results) -> str:
         _targets(results),
         _calls(results),
         _latencies(results),
+        _mixed(results),
         _cpu(results),
         _sizes(results),
         _events(results),
@@ -56,8 +57,8 @@ def _head(results: Results) -> str:
         f"Measured on {results.date} in {results.mode} mode: {results.rounds} rounds, {results.seconds:g} s for each "
         f"figure in each. {machine['cpu']}, {machine['cores']} cores, {machine['system']}, {machine['python']}; "
         f"{results.pinned}. {used}.\n\n"
-        "Figures are medians over the rounds, with the lowest and the highest in parentheses. Ratios are taken "
-        "within each round."
+        "Figures are medians over the rounds; ± is how far off the farthest round was. Ratios are taken within each "
+        "round, and what stands after *ours is* is how many times as much as this side ours did with 64 in flight."
     )
 
 
@@ -74,12 +75,12 @@ def _targets(results: Results) -> str:
     return "**What we aim at**\n\n" + rows(("Target", "Wanted", "Measured", ""), lines)
 
 
-def _spread(found: Spread | None, factor: float = 1) -> str:
+def _spread(found: Spread | None) -> str:
     if found is None:
         return ABSENT
-    low, high = found.low * factor, found.high * factor
-    middle = short(found.median * factor)
-    return middle if low == high else f"{middle} ({short(low)} to {short(high)})"
+    off = max(found.high - found.median, found.median - found.low)
+    # Three numbers in each cell would make tables that nobody can read.
+    return short(found.median) + (f" ±{off / found.median * 100:.0f}%" if off and found.median else "")
 
 
 def _grid(
@@ -108,7 +109,7 @@ def _grid(
             continue
         if compare:
             found = results.ratio("ours", side, ratio_to, columns[0][2])
-            cells.append("" if side == "ours" or found is None else f"{_spread(found)} x")
+            cells.append("" if side == "ours" or found is None else f"{short(found.median)}x")
         lines.append([f"**{name}**" if side == "ours" else name, *cells])
     return f"**{title}**\n\n" + rows(header, lines) if lines else ""
 
@@ -122,8 +123,16 @@ def _latencies(results: Results) -> str:
     columns = [
         (f"{count}: {figure}", count, figure) for count in ("1", "64", "256") for figure in ("p50", "p99")
     ]
-    columns += [(f"64 beside sleepers: {figure}", "mixed", figure) for figure in ("p50", "p99")]
     return _grid(results, "Latency in microseconds, by requests in flight", columns)
+
+
+def _mixed(results: Results) -> str:
+    columns = [(f"alone: {figure}", "64", figure) for figure in ("p50", "p99")]
+    columns += [(f"beside them: {figure}", "mixed", figure) for figure in ("p50", "p99")]
+    if "mixed" not in results.loads:
+        return ""
+    title = "Latency in microseconds, 64 in flight, alone and beside 16 calls that sleep for 50 ms"
+    return _grid(results, title, columns)
 
 
 def _cpu(results: Results) -> str:

@@ -74,20 +74,20 @@ def _stall(results: Results) -> Spread | None:
 
 TARGETS: Final = (
     Target(
-        "requests a second, 64 in flight, against *limit*", 0.6, True, " x", _against("limit", "64", "rate")
+        "requests a second, 64 in flight, against *limit*", 0.6, True, "x", _against("limit", "64", "rate")
     ),
-    Target("the same against grpc.aio", 15, True, " x", _against("grpc", "64", "rate")),
-    Target("the same against nats-py", 2.5, True, " x", _against("nats", "64", "rate")),
-    Target("the same against discord-ext-ipcx", 30, True, " x", _against("ipcx", "64", "rate")),
-    Target("median latency, one at a time, against *limit*", 1.5, False, " x", _against("limit", "1", "p50")),
+    Target("the same against grpc.aio", 15, True, "x", _against("grpc", "64", "rate")),
+    Target("the same against nats-py", 2.5, True, "x", _against("nats", "64", "rate")),
+    Target("the same against discord-ext-ipcx", 30, True, "x", _against("ipcx", "64", "rate")),
+    Target("median latency, one at a time, against *limit*", 1.5, False, "x", _against("limit", "1", "p50")),
     Target(
         "CPU time of the bot's process for a request, 64 in flight, against *limit*",
         2,
         False,
-        " x",
+        "x",
         _against("limit", "64", "bot_cpu"),
     ),
-    Target("growth of memory after the first 100,000 requests", GROWTH * 100, False, " %", _growth),
+    Target("growth of memory after the first 100,000 requests", GROWTH * 100, False, "%", _growth),
     Target("longest stall of the bot's loop by its own work, under full load", 20, False, " ms", _stall),
 )
 
