@@ -129,15 +129,19 @@ async def test_cancelling_takes_no_more_than_the_way_there(
         assert routes.cancelled.is_set()
 
 
-async def test_a_call_that_is_cancelled_before_it_is_sent_never_leaves(
-    session: ClientSession, routes: Routes
-) -> None:
-    waiting = asyncio.create_task(session.request("echo", value=1))
-    await asyncio.sleep(0)
-    waiting.cancel()
-    await asyncio.wait((waiting,))
-    assert await session.request("echo", value=2) == 2
-    assert routes.ran == [2]
+async def test_a_call_that_is_cancelled_before_it_is_sent_never_leaves(loopback_bot: commands.Bot) -> None:
+    async with serving(loopback_bot, calls=1) as server, connecting(server.port) as session:
+        routes = Routes(server)
+        first = asyncio.create_task(session.request("wait", value=1))
+        await asyncio.wait_for(routes.entered.wait(), 5)
+        second = asyncio.create_task(session.request("echo", value=2))  # waits until the bot takes one more
+        await asyncio.sleep(0)
+        second.cancel()
+        await asyncio.wait((second,))
+        routes.gate.set()
+        assert await first == 1
+        assert await session.request("echo", value=3) == 3
+        assert routes.ran == [1, 3]
 
 
 async def test_a_route_that_is_cancelled_on_the_bot_ends_the_caller(

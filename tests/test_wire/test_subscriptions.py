@@ -9,20 +9,25 @@ from typing import Any
 
 import pytest
 from discord.ext import commands
+from msgspec import Raw
 
 from discord_tools.ipc import (
+    BadData,
     ClientLimits,
     ClientSession,
     EncodeError,
     Event,
     FellBehind,
     Gap,
+    ProtocolError,
     RequestTimeout,
     Server,
     ServerLimits,
     SessionClosed,
     Subscription,
 )
+from discord_tools.ipc.subscriptions import _EventFeed  # pyright: ignore[reportPrivateUsage]
+from discord_tools.ipc.wire.events import Subscribe
 from discord_tools.ipc_server.events import Hub
 from test_wire.parts import KEY, Routes, Wire, connecting, serving, until, wired
 from test_wire.proxy import Proxy
@@ -545,3 +550,26 @@ async def test_a_clock_that_jumps_moves_only_the_time_of_events(
     assert [event.data for event in events] == [1, 2, 3]
     assert events[1].time.timestamp() == pytest.approx(ahead)
     assert events[2].time.timestamp() == 0.0
+
+
+async def test_a_subscription_that_the_bot_refuses_says_why(session: ClientSession) -> None:
+    with pytest.raises(BadData, match="256"):
+        async with session.subscribe(*(f"event {n}" for n in range(300))):
+            pass
+    with pytest.raises(BadData, match="256"):
+        await anext(session.subscribe(*(f"event {n}" for n in range(300))))
+
+
+@pytest.mark.parametrize(
+    "items",
+    [[b"5"], [b'{"epoch": "a", "seq": {}}', b"5"], [b'{"epoch": "a", "seq": {}}', b'{"event": 1}'], []],
+)
+async def test_events_that_cannot_be_understood_end_the_subscription_with_a_typed_error(
+    items: list[bytes],
+) -> None:
+    feed = _EventFeed(Subscribe(["tick"]), 8)
+    feed.received([Raw(item) for item in items])
+    with pytest.raises(ProtocolError):
+        await feed.next()
+    with pytest.raises(StopAsyncIteration):
+        await feed.next()
