@@ -92,12 +92,7 @@ async def bot_part(discord_port: int) -> None:
                 elif order == "stop":
                     notes.publishing = False
                     await asyncio.gather(*publishing)
-                return {
-                    "published": notes.published,
-                    "runs": notes.runs,
-                    "wrong": notes.wrong,
-                    "memory": samples,
-                }
+                return {**vars(notes), "memory": samples}
 
             say({"port": server.port})
             await obeying(obey)
