@@ -33,7 +33,7 @@ def _arguments() -> argparse.Namespace:
         "--out",
         type=Path,
         help=f"the folder for {NAME}.md, {NAME}.svg and {NAME}.json (default: docs/_static, which the docs show; "
-        "with --quick: .cache/bench)",
+        "for less than a whole run: .cache/bench)",
     )
     parser.add_argument(
         "--again", type=Path, metavar="JSON", help="only write table and picture of an earlier run"
@@ -54,7 +54,9 @@ def _chosen(given: str | None, known: list[str]) -> list[str]:
 def main() -> None:
     """Runs it."""
     options = _arguments()
-    out: Path = options.out or ROOT / (".cache/bench" if options.quick else "docs/_static")
+    # The docs show whole runs only.
+    part = options.quick or options.sides or options.loads or options.rounds or options.seconds
+    out: Path = options.out or ROOT / (".cache/bench" if part else "docs/_static")
     if options.again is not None:
         results = Results.load(options.again)
     else:

@@ -103,6 +103,15 @@ def test_the_report_tells_how_far_off_the_farthest_round_was(results: Results) -
     assert "| **discord_tools.ipc** | 70,000 ±50% | 70,000 ±50% |" in report(results)
 
 
+def test_figures_of_other_loads_and_sides_are_kept_apart(results: Results) -> None:
+    for cell in results.cells:
+        if (cell.load, cell.side) == ("64", "ours"):
+            cell.rate = 5.0 + cell.round
+    assert results.of("ours", "64", "rate") == {0: 5.0, 1: 6.0, 2: 7.0}
+    assert results.of("ours", "1", "rate") == {0: 70_000.0, 1: 84_000.0, 2: 35_000.0}
+    assert results.of("limit", "64", "rate") == {0: 100_000.0, 1: 120_000.0, 2: 50_000.0}
+
+
 def test_results_come_back_from_their_file_unchanged(results: Results, tmp_path: Path) -> None:
     path = tmp_path / "benchmark.json"
     results.save(path)
@@ -128,6 +137,8 @@ def test_nothing_in_the_picture_is_beyond_its_edge(results: Results) -> None:
     for element in root.iter():
         ends = [float(element.attrib[name]) for name in ("x", "x1", "x2") if name in element.attrib]
         assert all(0 <= end <= WIDTH for end in ends), element.attrib
+        if element.attrib.get("class") == "value":
+            assert float(element.attrib["x"]) + 8 * len(element.text or "") <= WIDTH, element.text
 
 
 def test_the_picture_says_in_words_what_it_shows(results: Results) -> None:

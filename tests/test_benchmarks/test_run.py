@@ -52,7 +52,7 @@ def test_every_load_asks_for_what_there_is() -> None:
 async def test_callers_count_each_request_of_the_first_group_once() -> None:
     async with Limit().serve(0) as address, Limit().connect(address) as asker:
         figures = await Callers(Limit(), address, asker).drive([("stats", 4), ("nap", 2)], requests=100)
-    assert 98 <= figures["requests"] <= 100  # the others took part of them, one each at least
+    assert 0 < figures["requests"] <= 98  # of a hundred; the others took one each at least
     assert figures["rate"] == pytest.approx(figures["requests"] / figures["seconds"])
     assert 0 < figures["p50"] <= figures["p99"] <= figures["seconds"] * 1e6
 
@@ -70,13 +70,34 @@ async def test_a_caller_that_fails_fails_the_turn() -> None:
 
 
 async def test_a_burst_is_over_when_every_subscriber_has_every_event() -> None:
-    async with Limit().serve(0) as address, Limit().connect(address) as asker:
-        callers = Callers(Limit(), address, asker)
-        await callers.subscribe(3)
-        figures = await callers.burst(3, 10, 0.01)
-        await callers.leave()
-    assert figures["requests"] % 30 == 0
-    assert figures["requests"] >= 30
+    class Late:
+        """Everybody but the first subscriber hears events some time after the call is answered."""
+
+        def __init__(self) -> None:
+            self.listeners: list[Heard] = []
+
+        async def call(self, route: str, data: dict[str, Any], /) -> Any:
+            loop = asyncio.get_running_loop()
+            for number, heard in enumerate(self.listeners):
+                for _ in range(data["n"]):
+                    loop.call_later(0.02 * number, heard, {"at": time.perf_counter()})
+
+        async def subscribe(self, heard: Heard, /) -> None:
+            self.listeners.append(heard)
+
+    late = Late()
+
+    class Side(Limit):
+        @asynccontextmanager
+        async def connect(self, address: str) -> AsyncGenerator[Caller]:
+            yield late
+
+    callers = Callers(Side(), "", late)
+    await callers.subscribe(3)
+    figures = await callers.burst(3, 10, 0.01)
+    await callers.leave()
+    assert figures["requests"] == 30
+    assert figures["seconds"] >= 0.04
 
 
 async def test_leaving_disconnects_all_but_the_asker() -> None:
@@ -106,7 +127,7 @@ def test_the_watch_finds_the_longest_turn_and_leaves_out_waiting() -> None:
     async def work() -> None:
         watch.start()
         await asyncio.sleep(0)
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(0.5)
         end = time.thread_time() + 0.05
         while time.thread_time() < end:
             pass
@@ -115,8 +136,8 @@ def test_the_watch_finds_the_longest_turn_and_leaves_out_waiting() -> None:
 
     with asyncio.Runner(loop_factory=loop_factory("asyncio", watch)) as running:
         running.run(work())
-    assert 0.05 <= watch.longest_cpu < 0.1
-    assert watch.longest >= watch.longest_cpu * 0.99
+    assert 0.05 <= watch.longest_cpu < 0.5
+    assert watch.longest_cpu * 0.99 <= watch.longest < 0.5
 
 
 def test_the_watch_forgets_what_was_before() -> None:
