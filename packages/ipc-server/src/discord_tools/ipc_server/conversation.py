@@ -17,6 +17,7 @@ from discord_tools.ipc.errors import (
     NotReady,
     Overloaded,
     RemoteError,
+    TooLarge,
     UnknownEndpoint,
 )
 from discord_tools.ipc.limits import ServerLimits
@@ -424,7 +425,10 @@ class Conversation:
         if call.endpoint == SUBSCRIBE and call.streams:
             self._subscribe(call)
         elif call.endpoint == DISCOVER:
-            self.peer.reply(call.number, self._dispatcher.discover())
+            try:
+                self.peer.reply(call.number, self._dispatcher.discover())
+            except TooLarge as error:
+                call.fail(error)
             self.wake()
         else:
             call.fail(UnknownEndpoint("there is no such method"))

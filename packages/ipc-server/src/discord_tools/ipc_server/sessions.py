@@ -158,14 +158,14 @@ class Sessions:
     def _welcome(self, number: Id, conversation: Conversation, resumed: bool) -> bytes:
         grants = Grants(self._limits.calls, self._limits.message_bytes)
         welcome = Welcome(
-            AGENT,
-            conversation.token,
-            resumed,
-            conversation.peer.received,
-            self._limits.heartbeat,
-            grants,
-            self._ready(),
-            self._idempotent(),
+            server=AGENT,
+            session=conversation.token,
+            resumed=resumed,
+            received=conversation.peer.received,
+            heartbeat=self._limits.heartbeat,
+            limits=grants,
+            ready=self._ready(),
+            idempotent=self._idempotent(),
         )
         return encode(Frame("2.0", number, result=Raw(encode(welcome))))
 

@@ -97,8 +97,8 @@ class Grants(Struct):
     message_bytes: int
 
 
-class Welcome(Struct):
-    """Result of the first call on a connection.
+class Welcome(Struct, kw_only=True):
+    """Result of the first call on a connection. A server of version 1.0 has no conversations to go on with.
 
     ``resumed`` tells whether the conversation goes on: then ``received`` is how many messages of it have come in, and
     both sides send what the other has not received. Otherwise ``session`` names a new one. ``idempotent`` are the
@@ -106,9 +106,9 @@ class Welcome(Struct):
     """
 
     server: str
-    session: str
-    resumed: bool
-    received: int
+    session: str | None = None
+    resumed: bool = False
+    received: int = 0
     heartbeat: float
     limits: Grants
     ready: bool
