@@ -118,6 +118,9 @@ async def test_the_hello_after_a_cut_shows_the_token_and_how_much_came_in() -> N
 GOOD = {"server": "x", "session": "t", "resumed": False, "received": 0, "heartbeat": 20, "ready": True}
 LIMITED = {**GOOD, "limits": {"calls": 1, "message_bytes": 1}}
 
+#: What a server of version 1.0 does not say.
+NEW = ("session", "resumed", "received")
+
 
 @pytest.mark.parametrize(
     "result",
@@ -129,7 +132,11 @@ LIMITED = {**GOOD, "limits": {"calls": 1, "message_bytes": 1}}
         json.dumps({**GOOD, "limits": {"calls": 1}}).encode(),
         json.dumps({**GOOD, "limits": {"calls": "1", "message_bytes": 1}}).encode(),
         json.dumps(LIMITED).encode().replace(b'"x"', b'"\xff"'),
-        *(json.dumps({k: v for k, v in LIMITED.items() if k != gone}).encode() for gone in LIMITED),
+        *(
+            json.dumps({k: v for k, v in LIMITED.items() if k != gone}).encode()
+            for gone in LIMITED
+            if gone not in NEW
+        ),
     ],
 )
 async def test_a_hello_answered_in_a_wrong_shape_is_a_protocol_error(result: bytes) -> None:
@@ -137,6 +144,13 @@ async def test_a_hello_answered_in_a_wrong_shape_is_a_protocol_error(result: byt
     with pytest.raises(ProtocolError, match=r"rpc\.hello cannot be understood"):
         line.conversation.welcomed(b'{"jsonrpc":"2.0","id":0,"result":' + result + b"}")
     assert not line.conversation.usable
+
+
+async def test_a_server_of_version_1_0_is_understood_and_has_nothing_to_go_on_with() -> None:
+    conversation = Conversation(ClientLimits(), None, {})
+    result = json.dumps({k: v for k, v in LIMITED.items() if k not in NEW})
+    conversation.welcomed(f'{{"jsonrpc":"2.0","id":0,"result":{result}}}')
+    assert b'"session":null' in conversation.hello() or b'"session"' not in conversation.hello()
 
 
 @pytest.mark.parametrize(
