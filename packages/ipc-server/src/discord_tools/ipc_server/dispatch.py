@@ -36,6 +36,11 @@ _WRONG_KIND = {
 }
 
 
+#: The names of listeners, made once: looking up an attribute by a string that was just put together costs ten times as
+#: much, since the interpreter remembers only look-ups of names that it knows.
+_LISTENERS = {event: f"on_{event}" for event in ("raw_ipc_request", "ipc_request_completion")}
+
+
 class IncomingCall(Call, Protocol):
     """A call that can fail, too. Once ``settled`` it takes no answer any more.
 
@@ -75,7 +80,7 @@ class Dispatcher:
     def _is_heard(self, event: str) -> bool:
         """Whether anybody may listen. Dispatching to nobody would cost as much as all the rest of a small call."""
         client: Any = self._client
-        name = "on_" + event
+        name = _LISTENERS[event]
         # What wait_for() waits for is known to discord.py alone; without its table, or with a dispatch of the user's
         # own, everything is dispatched.
         return (
