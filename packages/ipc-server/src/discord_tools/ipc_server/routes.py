@@ -206,6 +206,7 @@ class RouteTable:
 
     def __init__(self, client: discord.Client) -> None:
         self._client = client
+        self._bot = client if isinstance(client, commands.bot.BotBase) else None
         self._own: dict[str, Route[Any]] = {}
         self._all: dict[str, Route[Any]] = {}
         self._cogs: tuple[Any, ...] | None = None
@@ -245,7 +246,7 @@ class RouteTable:
         return MappingProxyType(self._current())
 
     def _cogs_now(self) -> tuple[Any, ...]:
-        return tuple(self._client.cogs.values()) if isinstance(self._client, commands.bot.BotBase) else ()
+        return () if self._bot is None else tuple(self._bot.cogs.values())
 
     def _current(self) -> dict[str, Route[Any]]:
         cogs = self._cogs_now()
