@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from discord_tools.ipc.wire import peer
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
@@ -48,3 +51,11 @@ def results() -> Results:
         idle=Idle(1000, 3.0, 0.001, 0.004, 20_480_000),
         memory=[Sample(0, 50_000_000), Sample(100_000, 60_000_000), Sample(1_000_000, 60_600_000)],
     )
+
+
+@pytest.fixture(autouse=True)
+def packing() -> Iterator[None]:
+    """Puts back what the side without packing changes for its whole process."""
+    before = peer.PACK_BYTES
+    yield
+    setattr(peer, "PACK_BYTES", before)  # noqa: B010 (it is Final)
