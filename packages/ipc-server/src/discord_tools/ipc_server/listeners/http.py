@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, TypeAlias
 
 from aiohttp import web
 
@@ -12,6 +13,8 @@ from discord_tools.ipc.errors import ListenError
 from discord_tools.ipc_server.listeners.sockets import BACKLOG, addresses_of, listen
 
 __all__ = ("HTTPListener",)
+
+Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 log = logging.getLogger(__name__)
 
@@ -29,10 +32,10 @@ class HTTPListener:
 
     def __init__(
         self,
-        handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
+        handler: Handler,
         more: Iterable[web.RouteDef] = (),
     ) -> None:
-        app = web.Application()
+        app = web.Application(middlewares=[self._note])
         app.router.add_get("/", handler)
         app.router.add_routes(more)
         # Conversations are ended by the server before this; whatever is still there has had its time.
@@ -41,6 +44,7 @@ class HTTPListener:
             app, access_log=None, handle_signals=False, shutdown_timeout=1.0, lingering_time=0.5
         )
         self._servers: list[asyncio.Server] = []
+        self._tasks: set[asyncio.Task[Any]] = set()
 
     async def start(self, host: str, port: int) -> int:
         """Listens, and returns the port: the system's choice where ``port`` is 0.
@@ -85,5 +89,16 @@ class HTTPListener:
         """Frees the port and ends all connections."""
         self.stop_listening()
         await self._runner.cleanup()
+        if self._tasks:
+            # It cancels handlers and does not wait for them. They have connections to close, and a moment for it.
+            await asyncio.wait(self._tasks, timeout=1.0)
         # Transports close their sockets in the next turn of the loop.
         await asyncio.sleep(0)
+
+    @web.middleware
+    async def _note(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        task = asyncio.current_task()
+        if task is not None:
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return await handler(request)
