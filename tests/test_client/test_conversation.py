@@ -500,6 +500,27 @@ async def test_calls_that_may_have_run_are_lost_with_the_bot_and_the_others_are_
     await line.hang_up()
 
 
+async def test_a_call_cancelled_in_the_turn_of_a_new_beginning_ends_no_other_call() -> None:
+    line = Line()
+    await line.open(calls=3)
+    lost, kept = line.start("lost"), line.start("kept")
+    for _ in range(2):
+        await line.talk.read()
+    await line.hang_up()
+    line._connect()  # pyright: ignore[reportPrivateUsage]
+    await line.near.send(line.conversation.hello())
+    await line.talk.welcome(calls=3, session="another", idempotent=["/kept"])
+    answer = await line.near.receive()
+    lost.cancel()  # it was number 1, as the other one is now
+    line.conversation.welcomed(answer)
+    line.running = asyncio.create_task(line.conversation.carry(line.conversation.attach(line.near)))
+    with pytest.raises(asyncio.CancelledError):
+        await lost
+    await line.talk.answer(await line.talk.call("kept"), 2)
+    assert await asyncio.wait_for(kept, 5) == Raw(b"2")
+    await line.hang_up()
+
+
 async def test_what_another_bot_does_not_take_is_too_large() -> None:
     line = Line()
     await line.open(calls=1)

@@ -17,6 +17,7 @@ from discord_tools.ipc import (
     ClientSession,
     ConnectError,
     ConnectionLost,
+    InvalidRequest,
     RequestTimeout,
     RouteError,
     RouteFailed,
@@ -357,6 +358,22 @@ async def test_a_bot_that_moves_to_this_library_gets_the_full_protocol_at_the_ne
         assert await session.request("text") == "text"
     async with serving(port=port, multicast=False):
         assert await session.request("echo", n=1) == {"data": {"n": 1}}
+        await session.close()
+
+
+async def test_a_bot_that_moves_back_to_an_older_library_ends_what_waits_for_it(
+    serving: Serving,
+) -> None:
+    async with serving(multicast=False) as ours:
+        port = ours.port
+        session = ClientSession("127.0.0.1", port, secret_key=KEY, timeout=None)
+        events = session.subscribe("tick")
+        await events.__aenter__()
+        waiting = asyncio.create_task(anext(events))
+    async with listening(Recorded().handle, port):
+        with pytest.raises(InvalidRequest, match="older library"):
+            await asyncio.wait_for(waiting, 10)
+        assert await session.request("text") == "text"
         await session.close()
 
 

@@ -433,7 +433,7 @@ async def test_a_key_that_was_changed_ends_the_calls_and_the_session_works_with_
         await asyncio.wait_for(routes.entered.wait(), 5)
         proxy.upstream = other.port
         proxy.cut()
-        with pytest.raises(Unauthorized):
+        with pytest.raises(ConnectionLost):
             await waiting
         with pytest.raises(Unauthorized):
             await session.wait_until_ready()

@@ -14,7 +14,6 @@ from msgspec import UNSET, Raw, UnsetType
 
 from discord_tools.ipc._version import __version__
 from discord_tools.ipc.errors import (
-    ConnectError,
     ConnectionLost,
     IPCError,
     ProtocolError,
@@ -223,8 +222,8 @@ class Conversation:
         self._peer.forget(pending.number)
         self._wake()
 
-    def give_up(self, error: ConnectError) -> None:
-        """Ends the requests: the connection has been gone for too long. Those that were never sent get ``error``.
+    def give_up(self, error: IPCError) -> None:
+        """Ends the requests: the connection does not come back in time. Those that were never sent get ``error``.
 
         Streams and subscriptions wait on, since nothing of them is lost yet.
         """
@@ -320,6 +319,8 @@ class Conversation:
         self._peer = self._new_peer(welcome.limits.message_bytes)
         idempotent = frozenset(welcome.idempotent)
         for pending, sent in (*((one, False) for one in unsent), *((one, True) for one in maybe)):
+            # The new peer counts from 1 again. Who was cancelled in this very turn must not end another's call there.
+            pending.number = 0
             endpoint = pending.endpoint if pending.endpoint.startswith("/") else f"/{pending.endpoint}"
             params = pending.again(not sent or endpoint in idempotent)
             if params is None:

@@ -21,7 +21,7 @@ from discord_tools.ipc.missing import MISSING
 from discord_tools.ipc.secret import checked_key
 from discord_tools.ipc.streams import Feed, Stream
 from discord_tools.ipc.subscriptions import Subscription
-from discord_tools.ipc.supervisor import State, Supervisor
+from discord_tools.ipc.supervisor import NO_STREAMS, State, Supervisor
 from discord_tools.ipc.wire.events import Subscribe
 
 if TYPE_CHECKING:
@@ -411,9 +411,7 @@ class ClientSession:
         reached = self._supervisor.conversation or await self._supervisor.connected(self.connect_timeout)
         if isinstance(reached, Conversation):
             return reached
-        raise InvalidRequest(
-            "the bot runs a server of an older library, which has neither streams nor events"
-        )
+        raise InvalidRequest(NO_STREAMS)
 
     def _decoder(self, type_: Any) -> msgspec.json.Decoder[Any]:
         decoder = self._decoders.get(type_)

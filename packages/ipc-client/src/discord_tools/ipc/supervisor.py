@@ -6,20 +6,22 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import aiohttp
 
 from discord_tools.ipc.conversation import Conversation
 from discord_tools.ipc.dial import Dialer, OlderServer
-from discord_tools.ipc.errors import ConnectError, IPCError, SessionClosed
+from discord_tools.ipc.errors import ConnectError, InvalidRequest, IPCError, SessionClosed
 from discord_tools.ipc.legacy import LegacyConnection
 from discord_tools.ipc.limits import ClientLimits
 from discord_tools.ipc.transports.base import Closed, Transport
 
-__all__ = ("State", "Supervisor")
+__all__ = ("NO_STREAMS", "State", "Supervisor")
 
 log = logging.getLogger(__name__)
+
+NO_STREAMS: Final = "the bot runs a server of an older library, which has neither streams nor events"
 
 State: TypeAlias = Literal["connecting", "ready", "bot not ready", "lost", "closed"]
 
@@ -183,6 +185,7 @@ class Supervisor:
                 (log.warning if attempt == 1 else log.debug)("%s; trying again", error)
             except IPCError as error:
                 log.error("%s; the next request tries again", error)
+                conversation.give_up(error)  # requests that may have run get an error that says so
                 conversation.end(error)
                 self._fail(error)
                 return
@@ -198,6 +201,9 @@ class Supervisor:
         """One connection, from the dial to the end, and whether anything came in over it."""
         reached = await self._dialer.dial(self._http())
         if isinstance(reached, OlderServer):
+            # Whoever still waits for the bot that was here before would wait for ever.
+            conversation.give_up(self._dialer.failure("the bot has gone back to an older library"))
+            conversation.end(InvalidRequest(NO_STREAMS))
             return await self._use(reached), True
         try:
             await self._greet(conversation, reached)
