@@ -7,6 +7,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 from discord.ext import commands
 from msgspec import Raw
@@ -352,6 +353,33 @@ async def test_names_that_clients_make_up_are_forgotten_with_them() -> None:
     assert set(hub._topics) == {"known", "made up"}  # pyright: ignore[reportPrivateUsage]
     subscriber.close()
     assert set(hub._topics) == {"known"}  # pyright: ignore[reportPrivateUsage]
+
+
+async def test_a_gap_is_told_before_the_events_that_come_after_it() -> None:
+    class Reader:
+        takes = True
+        largest = 1000
+        params = b'{"events": ["tick"]}'
+
+        def __init__(self) -> None:
+            self.items: list[dict[str, object]] = []
+
+        def push(self, item: bytes) -> None:
+            self.items.append(msgspec.json.decode(item))
+
+        def abort(self, error: Exception) -> None: ...
+
+    hub, reader = Hub(ServerLimits(event_queue_bytes=100)), Reader()
+    subscriber = hub.subscribe(reader)
+    subscriber.begin()
+    reader.takes = False
+    hub.publish("tick", "x" * 200)  # more than the queue holds, so the queue stays empty
+    reader.takes = True
+    hub.publish("tick", "in the turn before the reader's next look")
+    subscriber.pump()
+    hub.publish("tick", 3)
+    assert [(item["seq"], item.get("missed")) for item in reader.items[1:]] == [(2, 2), (3, None)]
+    subscriber.close()
 
 
 async def test_an_event_that_is_too_large_for_a_reader_is_a_gap_for_it_alone(

@@ -217,7 +217,7 @@ class Subscriber:
         if not self._wants(event):
             return
         call, item = self._call, self._item(event)
-        if not self._first and not self._queue and call.takes:
+        if not self._missed and not self._first and not self._queue and call.takes:
             call.push(item)
         elif self._missed or not self._has_room(len(item)):
             if self._wish.drop:
