@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from types import SimpleNamespace
+from typing import Any
 
 import discord
 import pytest
 from discord.ext import commands
 
 from discord_tools.ipc import ClientSession, Server
+from discord_tools.ipc_server.encoding import encode_answer
 from discord_tools.ipc_server.forward import Forwarder, event_data
 from loopback import LoopbackDiscord
 from loopback.bots import running_bot
@@ -78,6 +82,40 @@ async def test_a_handler_of_the_client_itself_is_back_at_the_end() -> None:
     forwarder.stop()
     forwarder.stop()
     assert vars(client)["on_custom"] is on_custom
+
+
+async def test_a_handler_that_came_after_ours_stays_at_the_end() -> None:
+    client = discord.Client(intents=discord.Intents.none())
+    forwarder = Forwarder(client, lambda name, data: None)
+    forwarder.add("custom")
+    forwarder.start()
+
+    async def on_custom(value: int) -> None: ...
+
+    client.event(on_custom)
+    forwarder.stop()
+    assert vars(client)["on_custom"] is on_custom
+
+
+async def test_voice_states_and_reactions_can_be_forwarded(loopback_bot: commands.Bot) -> None:
+    member = loopback_bot.guilds[0].members[0]
+    state: Any = {"session_id": "s", "self_mute": True}
+    voice = discord.VoiceState(data=state)
+    data = json.loads(encode_answer(event_data("voice_state_update", (member, voice, voice))))
+    assert data["guild_id"] == str(member.guild.id)
+    assert (data["after"]["channel_id"], data["after"]["self_mute"]) == (None, True)
+
+    message: Any = SimpleNamespace(id=1, channel=SimpleNamespace(id=2), guild=member.guild)
+    payload: Any = {"emoji": {"id": None, "name": "x"}, "count": 3, "me": False}
+    reaction = discord.Reaction(message=message, data=payload, emoji="x")
+    assert json.loads(encode_answer(event_data("reaction_add", (reaction, member))))["reaction"] == {
+        "message_id": "1",
+        "channel_id": "2",
+        "guild_id": str(member.guild.id),
+        "emoji": {"id": None, "name": "x"},
+        "count": 3,
+        "me": False,
+    }
 
 
 async def test_an_event_that_cannot_be_written_is_not_kept_from_the_clients_own_handler() -> None:

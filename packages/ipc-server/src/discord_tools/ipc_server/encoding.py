@@ -216,6 +216,33 @@ def _emoji(emoji: discord.Emoji) -> dict[str, Any]:
     }
 
 
+def _reaction(reaction: discord.Reaction) -> dict[str, Any]:
+    return {
+        "message_id": str(reaction.message.id),
+        "channel_id": str(reaction.message.channel.id),
+        "guild_id": _id(reaction.message.guild),
+        # Discord's form of an emoji that is a character.
+        "emoji": {"id": None, "name": reaction.emoji} if isinstance(reaction.emoji, str) else reaction.emoji,
+        "count": reaction.count,
+        "me": reaction.me,
+    }
+
+
+def _voice_state(state: discord.VoiceState) -> dict[str, Any]:
+    return {
+        "channel_id": _id(state.channel),
+        "session_id": state.session_id,
+        "deaf": state.deaf,
+        "mute": state.mute,
+        "self_deaf": state.self_deaf,
+        "self_mute": state.self_mute,
+        "self_stream": state.self_stream,
+        "self_video": state.self_video,
+        "suppress": state.suppress,
+        "request_to_speak_timestamp": state.requested_to_speak_at,
+    }
+
+
 #: The first class that fits wins, so the narrower ones come first.
 _WRITERS: tuple[tuple[type | tuple[type, ...], Callable[[Any], Any]], ...] = (
     (discord.Member, _member),
@@ -226,6 +253,8 @@ _WRITERS: tuple[tuple[type | tuple[type, ...], Callable[[Any], Any]], ...] = (
     ((discord.abc.GuildChannel, discord.abc.PrivateChannel), _channel),
     (discord.Message, _message),
     (discord.Emoji, _emoji),
+    (discord.Reaction, _reaction),
+    (discord.VoiceState, _voice_state),
     ((discord.Attachment, discord.PartialEmoji), _with_id_as_string),
     ((discord.Embed, discord.AllowedMentions), lambda value: value.to_dict()),
     (discord.Asset, lambda asset: asset.url),

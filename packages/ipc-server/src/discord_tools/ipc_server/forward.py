@@ -41,7 +41,8 @@ class Forwarder:
         self._client: Any = client
         self._publish = publish
         self._listeners: dict[str, Listener] = {}
-        self._wrapped: dict[str, Listener | None] = {}
+        #: What stands on a plain client, and what stood there before.
+        self._wrapped: dict[str, tuple[Listener, Listener | None]] = {}
         self._active = False
 
     def add(self, event: str) -> None:
@@ -66,9 +67,11 @@ class Forwarder:
         for event, listener in self._listeners.items():
             if isinstance(self._client, commands.bot.BotBase):
                 self._client.remove_listener(listener, f"on_{event}")
-            else:
+                continue
+            ours, own = self._wrapped.pop(event)
+            # A handler that the user has registered since then took the place of ours, and stays.
+            if self._client.__dict__.get(f"on_{event}") is ours:
                 delattr(self._client, f"on_{event}")
-                own = self._wrapped.pop(event, None)
                 if own is not None:
                     setattr(self._client, f"on_{event}", own)
 
@@ -84,7 +87,7 @@ class Forwarder:
             self._client.add_listener(listener, attribute)
             return
         # A plain client has one handler for an event, an attribute; ours runs beside it.
-        self._wrapped[event] = self._client.__dict__.get(attribute)
+        own: Listener | None = self._client.__dict__.get(attribute)
         handler: Listener | None = getattr(self._client, attribute, None)
 
         async def both(*args: Any) -> None:
@@ -94,6 +97,7 @@ class Forwarder:
                 if handler is not None:
                     await handler(*args)
 
+        self._wrapped[event] = both, own
         setattr(self._client, attribute, both)
 
 
