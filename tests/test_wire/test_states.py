@@ -116,6 +116,23 @@ async def test_a_bot_that_is_not_ready_yet_says_so_and_tells_when_it_is(
         await running
 
 
+async def test_a_server_that_was_started_before_log_in_tells_when_the_bot_is_ready(
+    loopback_discord: LoopbackDiscord,
+) -> None:
+    bot = make_bot(loopback_discord)
+    async with (
+        Server(bot, port=0, secret_key=KEY, multicast=False) as server,
+        connecting(server.port) as session,
+    ):
+        assert session.state == "bot not ready"
+        waiting = asyncio.create_task(session.wait_until_ready())
+        async with bot:
+            running = asyncio.create_task(bot.start(TOKEN))
+            await asyncio.wait_for(waiting, 10)
+            await bot.close()
+            await running
+
+
 async def test_closing_ends_the_wait_until_ready(loopback_discord: LoopbackDiscord) -> None:
     bot = make_bot(loopback_discord)
     async with bot:

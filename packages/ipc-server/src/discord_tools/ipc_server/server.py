@@ -7,7 +7,7 @@ import logging
 import sys
 from collections.abc import Callable, Collection, Mapping
 from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 
 import discord
 
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 __all__ = ("Server",)
 
 log = logging.getLogger(__name__)
+
+#: How often it is looked whether the client has logged in, in seconds, where the server was started before that.
+LOOK: Final = 0.5
 
 ClientT = TypeVar("ClientT", bound=discord.Client)
 R = TypeVar("R")
@@ -434,10 +437,12 @@ class Server(Generic[ClientT]):
 
     async def _watch(self) -> None:
         """Tells clients when the bot becomes ready."""
-        loop: Any = self.client.loop
-        if isinstance(loop, asyncio.AbstractEventLoop):  # a sentinel of discord.py before log-in
-            await self.client.wait_until_ready()
-            self._sessions.tell_ready(True)
+        client: Any = self.client
+        # A sentinel of discord.py before log-in, which it tells nobody of.
+        while not isinstance(client.loop, asyncio.AbstractEventLoop):  # noqa: ASYNC110
+            await asyncio.sleep(LOOK)
+        await self.client.wait_until_ready()
+        self._sessions.tell_ready(True)
 
     async def serve(self, transport: Transport) -> None:
         """Talks to one client until the end.
