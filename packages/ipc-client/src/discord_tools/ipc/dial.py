@@ -15,7 +15,7 @@ from discord_tools.ipc.multicast import resolve
 from discord_tools.ipc.transports.websocket import WebSocketTransport
 from discord_tools.ipc.wire.frames import SUBPROTOCOL
 
-__all__ = ("Dialer", "OlderServer", "url_of")
+__all__ = ("Dialer", "OlderServer", "release", "url_of")
 
 ResultT = TypeVar("ResultT")
 
@@ -135,8 +135,9 @@ class Dialer:
         if socket.protocol != SUBPROTOCOL:
             # This socket has a heartbeat already, so requests get others.
             await socket.close()
+            release(socket)
             return OlderServer(http, self._host, port, self._limits)
-        return WebSocketTransport(socket, lambda: _release(socket), close_seconds=self._limits.close)
+        return WebSocketTransport(socket, lambda: release(socket), close_seconds=self._limits.close)
 
     async def _within(
         self, attempt: Callable[[], Awaitable[ResultT]], port: int, failure: type[ConnectError]
@@ -160,7 +161,7 @@ class Dialer:
             raise failure(self._host, port, str(error) or type(error).__name__) from error
 
 
-def _release(socket: aiohttp.ClientWebSocketResponse) -> None:
+def release(socket: aiohttp.ClientWebSocketResponse) -> None:
     """Gives the connection back to the pool of its session.
 
     aiohttp forgets that where the connection was reset, until the garbage collector finds it. A hundred such cuts, and

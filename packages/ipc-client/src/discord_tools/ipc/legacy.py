@@ -15,6 +15,7 @@ from typing import Final
 import aiohttp
 from msgspec import Raw
 
+from discord_tools.ipc.dial import release
 from discord_tools.ipc.errors import ConnectionLost, RequestTimeout, TooLarge, Unauthorized
 from discord_tools.ipc.limits import ClientLimits
 from discord_tools.ipc.transports.base import Closed
@@ -64,9 +65,12 @@ class _Socket:
     async def close(self) -> None:
         self._ended = True
         self._reader.cancel()
-        await asyncio.wait((self._reader,))
-        with suppress(aiohttp.ClientError, ConnectionError, RuntimeError):
-            await self._socket.close()
+        try:
+            await asyncio.wait((self._reader,))
+            with suppress(aiohttp.ClientError, ConnectionError, RuntimeError):
+                await self._socket.close()
+        finally:
+            release(self._socket)  # also where closing is cancelled
 
     async def _read(self) -> None:
         reason = "the server closed the connection"
