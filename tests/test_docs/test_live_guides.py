@@ -183,7 +183,7 @@ async def test_a_gap_is_seen_and_a_later_reader_goes_on_where_it_was(page: Reade
     await until(lambda: page.names["orders"] == ["loaded", "cake"])
     await ended(loop)
 
-    page.names["last_seq"] = 1
+    page.names.update(last_seq=1, last_epoch=None)
     await bot.ipc.publish("order", "milk")
     loop = reading(page, "events-after")
     await until(lambda: page.names["last_seq"] == 2)

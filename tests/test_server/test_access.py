@@ -10,6 +10,7 @@ from discord.ext import commands
 from multidict import CIMultiDict
 
 from discord_tools.ipc import Server
+from discord_tools.ipc_server import access
 from discord_tools.ipc_server.access import Gate
 
 
@@ -75,3 +76,18 @@ def test_one_origin_is_not_taken_for_many(bot: commands.Bot) -> None:
 def test_a_key_that_no_header_can_hold_is_refused_by_the_constructor(bot: commands.Bot, key: str) -> None:
     with pytest.raises(ValueError, match="secret_key"):
         Server(bot, secret_key=key)
+
+
+def test_many_refusals_are_told_a_few_times_a_minute(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(access.time, "monotonic", lambda: now)
+    gate = Gate("k", ())
+    for number in range(1000):
+        gate.tell("refused %d", number)
+    assert caplog.messages == [f"refused {number}" for number in range(access.TOLD_PER_MINUTE)]
+    caplog.clear()
+    now += 60
+    gate.tell("refused once more")
+    assert caplog.messages == [f"{1000 - access.TOLD_PER_MINUTE} more were refused", "refused once more"]

@@ -286,6 +286,34 @@ async def test_a_number_that_this_run_of_the_bot_has_not_come_to_is_a_gap(
     assert event.data == 1
 
 
+@pytest.mark.parametrize("by", ["event", "numbers"])
+async def test_a_number_of_an_earlier_run_is_a_gap_also_where_this_run_has_come_further(
+    loopback_bot: commands.Bot, by: str
+) -> None:
+    async with (
+        serving(loopback_bot) as server,
+        connecting(server.port) as session,
+        session.subscribe("tick") as subscription,
+    ):
+        await server.publish("tick", "before")
+        (last,) = await take(subscription, 1)
+    async with serving(loopback_bot) as server, connecting(server.port) as session:
+        async with session.subscribe("tick"):
+            for number in range(3):
+                await server.publish("tick", number)
+        if by == "event":
+            later = session.subscribe("tick", after=last)
+        else:
+            later = session.subscribe("tick", after=last.seq, epoch=last.epoch)
+        async with later as subscription:
+            gap, *events = await take(subscription, 4)
+    assert isinstance(gap, Gap)
+    assert gap.missed is None
+    assert [event.data for event in events] == [0, 1, 2]
+    assert {event.epoch for event in (gap, *events)} == {gap.epoch}
+    assert gap.epoch != last.epoch
+
+
 @pytest.mark.parametrize("overflow", ["gap", "drop"])
 async def test_all_that_is_kept_is_replayed_also_when_it_is_more_than_a_queue_holds(
     loopback_bot: commands.Bot, overflow: Any

@@ -20,7 +20,7 @@ from discord_tools.ipc.limits import ClientLimits
 from discord_tools.ipc.missing import MISSING
 from discord_tools.ipc.secret import checked_key
 from discord_tools.ipc.streams import Feed, Stream
-from discord_tools.ipc.subscriptions import Subscription
+from discord_tools.ipc.subscriptions import Event, Subscription
 from discord_tools.ipc.supervisor import NO_STREAMS, State, Supervisor
 from discord_tools.ipc.wire.events import Subscribe
 
@@ -338,7 +338,8 @@ class ClientSession:
     def subscribe(
         self,
         *events: str,
-        after: int | Mapping[str, int] | None = None,
+        after: int | Mapping[str, int] | Event | None = None,
+        epoch: str | None = None,
         overflow: Literal["gap", "drop"] = "gap",
         **filter: Any,
     ) -> Subscription:
@@ -350,9 +351,13 @@ class ClientSession:
         ----------
         *events: :class:`str`
             The names of the events.
-        after: Optional[Union[:class:`int`, Mapping[:class:`str`, :class:`int`]]]
-            The sequence number of the last event that is known already, for each name: the bot sends those after it
-            first, as far as it has kept them. Defaults to ``None``: only what happens from now on.
+        after: Optional[Union[:class:`int`, Mapping[:class:`str`, :class:`int`], :class:`Event`]]
+            The sequence number of the last event that is known already, for each name, or that event itself: the bot
+            sends those after it first, as far as it has kept them. Defaults to ``None``: only what happens from now
+            on.
+        epoch: Optional[:class:`str`]
+            The :attr:`Event.epoch` that the sequence numbers belong to, so that a restart of the bot is noticed and
+            told by a :class:`Gap`. An :class:`Event` brings its own. Defaults to ``None``: the present one.
         overflow: :class:`str`
             What happens when the reader is so slow that events have to be left out: ``gap``, the default, goes on and
             yields a :class:`Gap` in their place; ``drop`` ends the subscription with :exc:`FellBehind`.
@@ -378,7 +383,9 @@ class ClientSession:
             if len(events) > 1:
                 raise TypeError("after must be a mapping where there are several events")
             after = dict.fromkeys(events, after)
-        subscribe = Subscribe(list(events), dict(after or {}), None, filter, overflow == "drop")
+        elif isinstance(after, Event):
+            after, epoch = {after.name: after.seq}, after.epoch
+        subscribe = Subscribe(list(events), dict(after or {}), epoch, filter, overflow == "drop")
         _encode(subscribe)
         return Subscription(self._connected, subscribe, self._limits.stream_items, self.timeout)
 

@@ -35,17 +35,20 @@ class Event:
     seq: :class:`int`
         Its sequence number among the events of this name. They rise by one, whether or not a filter lets them
         through, and begin anew when the bot is restarted.
+    epoch: :class:`str`
+        The run of the bot that the sequence number belongs to.
     time: :class:`datetime.datetime`
         When it was published, by the bot's clock, in UTC.
     data: Any
         What was published with it.
     """
 
-    __slots__ = ("data", "name", "seq", "time")
+    __slots__ = ("data", "epoch", "name", "seq", "time")
 
-    def __init__(self, name: str, seq: int, time: datetime, data: Any) -> None:
+    def __init__(self, name: str, seq: int, time: datetime, data: Any, epoch: str) -> None:
         self.name: str = name
         self.seq: int = seq
+        self.epoch: str = epoch
         self.time: datetime = time
         self.data: Any = data
 
@@ -68,12 +71,12 @@ class Gap(Event):
 
     __slots__ = ("missed",)
 
-    def __init__(self, name: str, seq: int, time: datetime, missed: int | None) -> None:
-        super().__init__(name, seq, time, None)
+    def __init__(self, name: str, seq: int, time: datetime, missed: int | None, epoch: str) -> None:
+        super().__init__(name, seq, time, None, epoch)
         self.missed: int | None = missed
 
 
-class _EventFeed(Feed[Raw]):
+class _EventFeed(Feed[tuple[str, Raw]]):
     """Keeps track of what has come in, so as to go on from there when the bot has lost the subscription."""
 
     def __init__(self, subscribe: Subscribe, credit: int) -> None:
@@ -96,7 +99,8 @@ class _EventFeed(Feed[Raw]):
             self.drop()
             self.finish(ProtocolError(f"the bot's events cannot be understood: {error}"))
         else:
-            self.put(items)
+            epoch = self._subscribe.epoch or ""
+            self.put([(epoch, item) for item in items])
 
     def again(self, idempotent: bool) -> Raw | None:
         self._confirmed = False
@@ -150,8 +154,9 @@ class Subscription(Stream[Event]):
         return self
 
     def _decode(self, item: Any) -> Event:
-        event: EventItem = super()._decode(item)  # pyright: ignore[reportAssignmentType]
+        epoch, raw = item
+        event: EventItem = super()._decode(raw)  # pyright: ignore[reportAssignmentType]
         time = datetime.fromtimestamp(event.time, UTC)
         if event.missed is not UNSET:
-            return Gap(event.event, event.seq, time, event.missed)
-        return Event(event.event, event.seq, time, msgspec.json.decode(event.data))
+            return Gap(event.event, event.seq, time, event.missed, epoch)
+        return Event(event.event, event.seq, time, msgspec.json.decode(event.data), epoch)

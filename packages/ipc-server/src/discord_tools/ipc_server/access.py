@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import hmac
+import logging
+import time
 from collections.abc import Collection, Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
 __all__ = ("Gate",)
+
+log = logging.getLogger(__name__)
+
+#: So many refusals are told in a minute: strangers must not be able to fill the bot's log.
+TOLD_PER_MINUTE: Final = 20
 
 
 class Gate:
@@ -24,6 +31,19 @@ class Gate:
     def __init__(self, secret_key: str | None, origins: Collection[str]) -> None:
         self._key = None if secret_key is None else secret_key.encode()
         self._origins = frozenset(origin.lower().rstrip("/") for origin in origins)
+        self._minute = -60.0
+        self._told = 0
+
+    def tell(self, message: str, *args: object) -> None:
+        """Logs that somebody was refused, but not every one of many."""
+        now = time.monotonic()
+        if now - self._minute >= 60:
+            if self._told > TOLD_PER_MINUTE:
+                log.warning("%d more were refused", self._told - TOLD_PER_MINUTE)
+            self._minute, self._told = now, 0
+        self._told += 1
+        if self._told <= TOLD_PER_MINUTE:
+            log.warning(message, *args)
 
     def accepts(self, key: Any) -> bool:
         """:class:`bool`: Whether the key is the right one. Takes the same time however much of it is right."""

@@ -304,7 +304,9 @@ class Server(Generic[ClientT]):
         """Publishes events of discord.py, such as ``member_join``, under their own names while the server runs.
 
         An event with one argument is published with that; one with several with an object of them, such as
-        ``before`` and ``after``, and with ``guild_id``. The client needs the intents for these events.
+        ``before`` and ``after``, and with ``guild_id``. The client needs the intents for these events. Those whose
+        arguments have no JSON form, such as the ones named ``raw_...``, are not for this: publish what you need of
+        them.
 
         .. versionadded:: 1.1
 

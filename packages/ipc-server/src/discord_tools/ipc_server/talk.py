@@ -201,7 +201,7 @@ class PlainTalk:
         if not self._known:
             text = "show the secret key in the Authorization header of the handshake"
             self._say(refuse(Raw(b"null"), ErrorObject(ErrorCodes.UNAUTHORIZED, text)))
-            log.warning("Refused %s: JSON-RPC without a secret key", self._who)
+            self._service.gate.tell("Refused %s: JSON-RPC without a secret key", self._who)
             self._hang_up = "unauthorized"
             return
         self._caller = self._service.caller()
@@ -254,14 +254,14 @@ class PlainTalk:
             self._say(port_answer(self._service.port()))
         else:
             self._say(port_refusal())
-            log.warning("Refused to tell the port: wrong secret key")
+            self._service.gate.tell("Refused to tell the port: wrong secret key")
             self._count_against(None)
 
     def _count_against(self, label: str | None) -> None:
         """Notes a wrong key, or with ``None`` a message that is not understood."""
         self._wrong += 1
         if label is not None:
-            log.warning("Refused %s, a client of %s: wrong secret key", self._who, label)
+            self._service.gate.tell("Refused %s, a client of %s: wrong secret key", self._who, label)
         if self._wrong >= MAX_WRONG_KEYS:
             self._hang_up = "too many requests that were refused"
 

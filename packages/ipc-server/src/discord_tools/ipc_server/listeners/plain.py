@@ -75,10 +75,10 @@ def open_socket(
 ) -> web.WebSocketResponse | web.Response:
     """Makes the socket for a handshake, or the response that refuses it."""
     if not known and service.strangers >= MAX_STRANGERS:
-        log.warning("Refused a connection from %s: too many have shown no key yet", request.remote)
+        service.gate.tell("Refused a connection from %s: too many have shown no key yet", request.remote)
         return web.Response(status=HTTPStatus.SERVICE_UNAVAILABLE, text="too many connections")
     if len(service.sockets) >= service.limits.connections:
-        log.warning("Refused a connection from %s: %d are open", request.remote, len(service.sockets))
+        service.gate.tell("Refused a connection from %s: %d are open", request.remote, len(service.sockets))
         return web.Response(status=HTTPStatus.SERVICE_UNAVAILABLE, text="too many connections")
     # aiohttp takes less than the size that it is given, not as much.
     socket = web.WebSocketResponse(timeout=1.0, heartbeat=heartbeat, compress=False, max_msg_size=size + 1)

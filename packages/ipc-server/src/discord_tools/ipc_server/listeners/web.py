@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final
@@ -17,8 +16,6 @@ from discord_tools.ipc.wire.jsonrpc import refuse
 from discord_tools.ipc_server.plain import HTTP, Exchange, PlainService
 
 __all__ = ("WebListener",)
-
-log = logging.getLogger(__name__)
 
 JSON: Final = "application/json"
 
@@ -58,7 +55,7 @@ class WebListener:
         """Answers one ``POST /``."""
         refusal = self._service.gate.refusal(request.headers)
         if refusal is not None:
-            log.warning("Refused a POST from %s with HTTP %d", request.remote, refusal)
+            self._service.gate.tell("Refused a POST from %s with HTTP %d", request.remote, refusal)
             text = "wrong secret key" if refusal is HTTPStatus.UNAUTHORIZED else "this origin may not connect"
             return _error(refusal, ErrorCodes.UNAUTHORIZED, text)
         limits = self._service.limits

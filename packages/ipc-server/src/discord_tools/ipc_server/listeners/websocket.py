@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
@@ -16,8 +15,6 @@ from discord_tools.ipc_server.access import Gate
 from discord_tools.ipc_server.listeners.plain import PlainListener, hung_up, upgrade_required
 
 __all__ = ("WebSocketListener",)
-
-log = logging.getLogger(__name__)
 
 
 class WebSocketListener:
@@ -49,12 +46,12 @@ class WebSocketListener:
         ours = SUBPROTOCOL in _offered(request)
         refusal = self._gate.refusal(request.headers) if ours else self._plain.refusal(request)
         if refusal is not None:
-            log.warning(
+            self._gate.tell(
                 "Refused a connection from %s with HTTP %d %s", request.remote, refusal, refusal.phrase
             )
             return web.Response(status=refusal, text=_REFUSALS[refusal])
         if self._connections >= self._limits.connections:
-            log.warning("Refused a connection from %s: %d are open", request.remote, self._connections)
+            self._gate.tell("Refused a connection from %s: %d are open", request.remote, self._connections)
             return web.Response(status=HTTPStatus.SERVICE_UNAVAILABLE, text="too many connections")
         self._connections += 1
         try:
