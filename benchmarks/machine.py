@@ -107,7 +107,7 @@ def description() -> dict[str, Any]:
     return {
         "cpu": _cpu_model(),
         "cores": len(ALLOWED) or os.cpu_count() or 1,
-        "system": f"{platform.system()} {platform.release()}",
+        "system": f"{platform.system()} {'.'.join(platform.release().split('.')[:2])}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
     }
 

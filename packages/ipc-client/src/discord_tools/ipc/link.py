@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Final
 
@@ -10,6 +11,8 @@ from discord_tools.ipc.transports.base import PROTOCOL_ERROR, Closed, Transport
 from discord_tools.ipc.wire.peer import Event, Peer, Violated
 
 __all__ = ("Link",)
+
+log = logging.getLogger(__name__)
 
 #: After so many events the loop gets a turn, also when more messages lie ready: reading them does not suspend.
 EVENTS_PER_TURN: Final = 64
@@ -160,4 +163,8 @@ class Link:
                     return
         except Closed:
             # The reader meets the same end and says why.
+            await self._transport.close()
+        except Exception:
+            # A fault of ours must not leave a connection that is read and never answered.
+            log.exception("Sending failed")
             await self._transport.close()
