@@ -44,7 +44,7 @@ class _Caller:
 class Ours:
     title: ClassVar[str] = "discord_tools.ipc"
     note: ClassVar[str] = (
-        "`Server` on a discord.py bot, secret key, routes with typed parameters, events dispatched"
+        "`Server` on a discord.py bot, secret key, routes with typed parameters; nobody listens to its events"
     )
     loop: ClassVar[str] = "asyncio"
     pushes: ClassVar[bool] = True
