@@ -127,6 +127,8 @@ async def test_a_dead_bot_is_announced_until_it_is_back_and_the_page_catches_up(
     banner = page.locator("#banner")
     await expect(banner).to_be_hidden()
     await page.evaluate("window.reloaded = false")
+    await expect(page.locator("#members li").first).to_be_visible()
+    guild_id = await page.locator("#guilds li:has(a[aria-current])").get_attribute("data-id")
     dashboard = demo.dashboard.process.pid
     demo.bot.process.kill()
     await expect(banner).to_contain_text("The bot is not answering.")
@@ -134,7 +136,6 @@ async def test_a_dead_bot_is_announced_until_it_is_back_and_the_page_catches_up(
     await expect(page.get_by_role("button", name="Send")).to_be_disabled()
     await demo.bot.ended()
     # What happened meanwhile is not lost: the page asks anew.
-    guild_id = await page.locator("#guilds li:has(a[aria-current])").get_attribute("data-id")
     await command(discord(demo), "join", guild=guild_id, name="latecomer")
     await demo.bot.start()
     await expect(banner).to_be_hidden()

@@ -24,8 +24,15 @@ def either(request: pytest.FixtureRequest) -> "Built":
     return request.getfixturevalue(request.param.removeprefix("ipc-"))
 
 
-def requirements(lines: Iterable[str]) -> dict[str, Requirement]:
-    return {parsed.name.replace(".", "-"): parsed for parsed in map(Requirement, lines)}
+def requirements(lines: Iterable[str], extra: str = "") -> dict[str, Requirement]:
+    """What is required, by name: without extras, or with one of them."""
+    every = {parsed.name.replace(".", "-"): parsed for parsed in map(Requirement, lines)}
+    environment = {"extra": extra, "platform_system": "Linux"}
+    return {
+        name: parsed
+        for name, parsed in every.items()
+        if parsed.marker is None or parsed.marker.evaluate(environment)
+    }
 
 
 def test_the_server_pins_the_minor_version_of_the_client() -> None:
@@ -43,6 +50,12 @@ def test_the_pin_refuses_the_unrelated_package_of_the_same_name(server: "Built")
 
 def test_both_distributions_have_the_version_of_the_version_file(either: "Built") -> None:
     assert either.metadata["Version"] == __version__
+
+
+def test_both_offer_uvloop_as_an_extra(client: "Built", server: "Built") -> None:
+    for built in (client, server):
+        lines = built.metadata.get_all("Requires-Dist", [])
+        assert set(requirements(lines, "uvloop")) - set(requirements(lines)) == {"uvloop"}
 
 
 def test_the_client_requires_aiohttp_and_msgspec_only(client: "Built") -> None:
