@@ -405,6 +405,20 @@ async def test_closing_takes_leave_of_the_bot(caplog: pytest.LogCaptureFixture) 
     assert "Lost the bot" not in caplog.text
 
 
+async def test_closing_does_not_dial_again_while_it_takes_leave() -> None:
+    async def deaf(talk: Talk) -> None:
+        await talk.welcome()
+        await over.wait()
+
+    over = asyncio.Event()
+    limits = ClientLimits(backoff=0, close=0.2)
+    async with Bot(deaf) as bot, supervising(bot.port, limits) as one:
+        await one.connected(5.0)
+        await one.close()  # waits for an answer to its close frame, as long as that may take
+        over.set()
+        assert len(bot.requests) == 1
+
+
 async def test_closing_that_is_cancelled_ends_the_attempts_all_the_same() -> None:
     async def deaf(talk: Talk) -> None:
         await talk.welcome()

@@ -172,11 +172,12 @@ class Supervisor:
         while True:
             try:
                 closed, useful = await self._connect(conversation)
-                (log.debug if self._closed else log.info if closed.clean else log.warning)(
+                if self._closed:
+                    return  # close() would cancel a dial, but may leave the server a connection of nobody
+                (log.info if closed.clean else log.warning)(
                     "Lost the bot at port %s: %s", self._dialer.port, closed.reason
                 )
-                if not self._closed:
-                    self._giving_up = loop.call_later(self._patience, self._give_up, conversation)
+                self._giving_up = loop.call_later(self._patience, self._give_up, conversation)
                 # A server that accepts and hangs up at once deserves the same pauses as one that refuses.
                 attempt = 0 if useful else attempt + 1
             except ConnectError as error:
