@@ -42,7 +42,6 @@ __all__ = ("Conversation", "Pending")
 log = logging.getLogger(__name__)
 
 AGENT: Final = f"ipc-client/{__version__} python/{sys.version_info.major}.{sys.version_info.minor}"
-_NO_PARAMS: Final = Raw(b"{}")
 _NO_ROUTES: Final = ErrorObject(-32601, "this side has no routes")
 
 
@@ -50,6 +49,7 @@ class Pending(Protocol):
     """What waits for the bot: a request, a stream or a subscription."""
 
     number: int
+    frame: bytes
     endpoint: str
 
     def answered(self, answer: Answered) -> None:
@@ -72,15 +72,11 @@ class Pending(Protocol):
 class _Request(asyncio.Future[Answered]):
     """A request that waits for its answer."""
 
-    __slots__ = ("deadline", "endpoint", "number", "params", "timer")
-
-    def __init__(self, *, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(loop=loop)
-        self.number: int = 0
-        self.endpoint: str = ""
-        self.params: Raw = _NO_PARAMS
-        self.deadline: float = 0.0
-        self.timer: asyncio.TimerHandle | None = None
+    number: int = 0
+    frame: bytes = b""
+    endpoint: str = ""
+    deadline: float = 0.0
+    timer: asyncio.TimerHandle | None = None
 
     def answered(self, answer: Answered) -> None:
         if not self.done():
@@ -90,7 +86,7 @@ class _Request(asyncio.Future[Answered]):
         """A plain call has no items; a server that sends some breaks the protocol, which harms nobody here."""
 
     def again(self, idempotent: bool) -> Raw | None:
-        return self.params if idempotent else None
+        return _params.decode(self.frame).params if idempotent else None
 
     def lost(self, error: IPCError) -> None:
         if not self.done():
@@ -137,11 +133,13 @@ class Conversation:
 
     # -- calls
 
-    async def call(self, endpoint: str, params: Raw, seconds: float | None) -> Raw:
+    async def call(self, endpoint: str, params: Any, seconds: float | None) -> Raw:
         """Calls and waits for the answer. Cancelling it cancels the call on the other side, too.
 
         Raises
         ------
+        EncodeError
+            The parameters cannot be written as JSON.
         RequestTimeout
             No answer in time.
         ConnectionLost
@@ -152,7 +150,7 @@ class Conversation:
         if seconds is not None and seconds <= 0:
             raise RequestTimeout(endpoint, self._timeout or seconds)  # nobody would wait for it
         request = _Request(loop=self._loop)
-        request.endpoint, request.params = endpoint, params
+        request.endpoint = endpoint
         headers = UNSET if seconds is None else self._limit(request, seconds)
         slots = self._slots
         try:
@@ -160,11 +158,9 @@ class Conversation:
                 await slots.wait(request)
             try:
                 self._peer.call(endpoint, params, request, headers=headers)
-                self._wake()
                 answer = await request
             except (asyncio.CancelledError, RequestTimeout):
                 self._peer.forget(request.number)
-                self._wake()
                 raise
             finally:
                 slots.give()
@@ -210,17 +206,14 @@ class Conversation:
             The call does not fit into one message.
         """
         self._peer.call(pending.endpoint, params, pending, credit=credit)
-        self._wake()
 
     def more(self, pending: Pending, n: int) -> None:
         """Takes more items of a stream."""
         self._peer.more(pending.number, n)
-        self._wake()
 
     def forget(self, pending: Pending) -> None:
         """Gives a stream up."""
         self._peer.forget(pending.number)
-        self._wake()
 
     def give_up(self, error: IPCError) -> None:
         """Ends the requests: the connection does not come back in time. Those that were never sent get ``error``.
@@ -332,10 +325,6 @@ class Conversation:
             except TooLarge as error:
                 pending.lost(error)
 
-    def _wake(self) -> None:
-        if self._link is not None:
-            self._link.wake()
-
     def _set_ready(self, ready: bool) -> None:
         (self.ready.set if ready else self.ready.clear)()
 
@@ -413,7 +402,8 @@ class _Slots:
     def give(self) -> None:
         """Gives a place back."""
         self._free += 1
-        self._admit()
+        if self._queue:
+            self._admit()
 
     def _admit(self) -> None:
         while self._queue and self._free > 0 and not self._held:
@@ -421,6 +411,13 @@ class _Slots:
             if not place.done():
                 self._free -= 1
                 place.set_result(None)
+
+
+class _Params(msgspec.Struct):
+    params: Raw
+
+
+_params = msgspec.json.Decoder(_Params)
 
 
 def _expire(request: _Request, seconds: float) -> None:

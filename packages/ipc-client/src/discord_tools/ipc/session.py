@@ -285,7 +285,12 @@ class ClientSession:
         """
         # A type that nothing can be decoded into is found out before the route runs.
         decode = msgspec.json.decode if type is Any else self._decoder(type).decode
-        raw = await self._call(_name(route), _encode(data))
+        timeout = None if self.timeout == math.inf else self.timeout
+        conversation = self._supervisor.conversation
+        if conversation is None or self._closed:
+            raw = await self._call_once_connected(_name(route), _encode(data), timeout)
+        else:
+            raw = await conversation.call(_name(route), data, timeout)
         try:
             return decode(raw)
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
@@ -389,14 +394,7 @@ class ClientSession:
         _encode(subscribe)
         return Subscription(self._connected, subscribe, self._limits.stream_items, self.timeout)
 
-    def _call(self, endpoint: str, params: Raw) -> Coroutine[Any, Any, Raw]:
-        conversation = self._supervisor.conversation
-        if conversation is None or self._closed:
-            return self._call_once_connected(endpoint, params)
-        return conversation.call(endpoint, params, None if self.timeout == math.inf else self.timeout)
-
-    async def _call_once_connected(self, endpoint: str, params: Raw) -> Raw:
-        timeout = None if self.timeout == math.inf else self.timeout
+    async def _call_once_connected(self, endpoint: str, params: Raw, timeout: float | None) -> Raw:
         loop = asyncio.get_running_loop()
         began = loop.time()
         wait = self.connect_timeout if timeout is None else min(self.connect_timeout, timeout)

@@ -41,6 +41,7 @@ class Feed(Pending, Generic[ItemT]):
 
     def __init__(self, endpoint: str, params: Raw, credit: int) -> None:
         self.number: int = 0
+        self.frame: bytes = b""
         self.endpoint: str = endpoint
         self.conversation: Conversation | None = None
         self._params = params

@@ -99,11 +99,17 @@ class PlainCall:
         self.task: asyncio.Task[None] | None = None
         self.timer: asyncio.TimerHandle | None = None
 
+    def is_crowded(self) -> bool:
+        return False
+
     async def send_json(self, data: Any, /) -> None:
         if self.settled:
             raise AlreadyResponded(self.endpoint)
+        self.answer(data)
+
+    def answer(self, data: Any, /) -> None:
         answer = None
-        result = b"null" if data is None else encode_answer(data)
+        result = encode_answer(data)
         if self.writer is not None:
             answer = self.writer.result(result)
             self.room.take(len(answer))

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
-from collections.abc import Collection, Coroutine, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from msgspec import UNSET, Raw
@@ -22,6 +21,7 @@ from discord_tools.ipc.errors import (
 )
 from discord_tools.ipc.limits import ServerLimits
 from discord_tools.ipc.link import Link
+from discord_tools.ipc.tasks import spawn
 from discord_tools.ipc.transports.base import GOING_AWAY, REPLACED, Transport
 from discord_tools.ipc.wire.frames import (
     DISCOVER,
@@ -43,7 +43,7 @@ from discord_tools.ipc.wire.peer import (
     Violated,
 )
 from discord_tools.ipc_server.dispatch import Dispatcher
-from discord_tools.ipc_server.encoding import encode_answer
+from discord_tools.ipc_server.encoding import encode_answer, encode_reply
 from discord_tools.ipc_server.events import Hub, Subscriber
 
 __all__ = ("Conversation", "error_object")
@@ -54,54 +54,51 @@ log = logging.getLogger(__name__)
 #: After so many items of one stream the loop gets a turn.
 ITEMS_PER_TURN: Final = 64
 
+_NO_PARAMS: Final = b"{}"
+
 
 class _Call:
     """A call in progress."""
 
-    __slots__ = (
-        "_burst",
-        "_more",
-        "credit",
-        "deadline",
-        "endpoint",
-        "expired",
-        "headers",
-        "number",
-        "params",
-        "settled",
-        "streams",
-        "subscriber",
-        "talk",
-        "task",
-        "timer",
-    )
+    # Most calls never touch these, and a default of the class costs nothing.
+    streams: bool = False
+    credit: int = 0
+    deadline: float | None = None
+    settled: bool = False
+    expired: bool = False
+    subscriber: Subscriber | None = None
+    #: Set once it is known that the handler waits. One that does not has ended by then.
+    task: asyncio.Task[None] | None = None
+    timer: asyncio.TimerHandle | None = None
+    _more: asyncio.Event | None = None
+    _burst: int = 0
 
     def __init__(self, talk: Conversation, event: CallReceived, headers: Mapping[str, Any]) -> None:
         self.talk = talk
         self.number: Id = event.id
         self.endpoint: str = event.method
-        self.params: bytes = b"{}" if event.params is UNSET else event.params  # pyright: ignore[reportAttributeAccessIssue]
+        self.params: bytes = _NO_PARAMS if event.params is UNSET else event.params  # pyright: ignore[reportAttributeAccessIssue]
         self.headers: Mapping[str, Any] = headers if event.headers is UNSET else {**headers, **event.headers}
-        self.streams: bool = event.credit is not UNSET
-        self.credit: int = 0 if event.credit is UNSET else event.credit
-        self.subscriber: Subscriber | None = None
-        self.deadline: float | None = None
-        self.settled = False
-        self.expired = False
-        self.task: asyncio.Task[None] | None = None
-        self.timer: asyncio.TimerHandle | None = None
-        self._more: asyncio.Event | None = None
-        self._burst = 0
+        if event.credit is not UNSET:
+            self.streams = True
+            self.credit = event.credit
+
+    def is_crowded(self) -> bool:
+        link = self.talk.link
+        return link is not None and link.is_full()
+
+    def answer(self, data: Any, /) -> None:
+        self.talk.peer.answer(self.number, encode_reply(self.number, data))
+        self.settled = True
+        if self.talk.link is None:
+            self.talk.check_backlog()
 
     async def send_json(self, data: Any, /) -> None:
-        if self.talk.is_crowded():
-            # A thousand answers may be ready for a client that reads none: they stay values until there is room.
-            await self.talk.room()
+        # A thousand answers may be ready for a client that reads none: they stay values until there is room.
+        await self.talk.room()
         if self.settled:
             raise AlreadyResponded(self.endpoint)
-        self.talk.peer.reply(self.number, b"null" if data is None else encode_answer(data))
-        self.settled = True
-        self.talk.wake()
+        self.answer(data)
 
     async def send_item(self, data: Any) -> None:
         item = encode_answer(data)
@@ -122,7 +119,7 @@ class _Call:
         """Whether the reader of a subscription takes an item now. If it does not, it is told to once it does."""
         if self.credit <= 0:
             return False
-        if self.talk.is_crowded():
+        if self.is_crowded():
             self.talk.pump_later()
             return False
         return True
@@ -136,7 +133,8 @@ class _Call:
         """Sends an encoded item, on credit."""
         self.credit -= 1
         self.talk.peer.item(self.number, item)
-        self.talk.wake()
+        if self.talk.link is None:
+            self.talk.check_backlog()
 
     def grant(self, n: int) -> None:
         """The reader takes more items."""
@@ -157,7 +155,8 @@ class _Call:
         if not self.settled:
             self.talk.peer.fail(self.number, error_object(error))
             self.settled = True
-            self.talk.wake()
+            if self.talk.link is None:
+                self.talk.check_backlog()
 
     def abort(self, error: RemoteError) -> None:
         """Answers with an error now and ends the handler: a handler that ignores it keeps nobody waiting."""
@@ -204,7 +203,8 @@ class Conversation:
             limits.call_seconds if hello.timeout is None else min(limits.call_seconds, hello.timeout)
         )
         self._loop = asyncio.get_running_loop()
-        self._link: Link | None = None
+        #: The connection of the moment.
+        self.link: Link | None = None
         self._spared: Collection[asyncio.Task[Any]] = ()
         # In the order in which they came, which is the order of their deadlines.
         self._calls: dict[_Call, None] = {}
@@ -218,14 +218,14 @@ class Conversation:
 
     def attach(self, transport: Transport) -> Link:
         """Goes on over this connection."""
-        self._link = Link(
+        self.link = Link(
             self.peer,
             transport,
             self._handle,
             backlog_bytes=self._limits.backlog_bytes,
             patience=1.5 * self._limits.heartbeat,  # as for a client that gives no sign of life
         )
-        return self._link
+        return self.link
 
     def take_up(self, received: int) -> bool:
         """Goes on after a cut, unless what the client has not received is not kept any more.
@@ -233,7 +233,7 @@ class Conversation:
         From here on, nothing comes in over an older connection: the count of what was received must stand still. It
         is told and closed.
         """
-        older, self._link = self._link, None
+        older, self.link = self.link, None
         if older is not None:
             older.stop()
             closing = self._loop.create_task(
@@ -245,26 +245,20 @@ class Conversation:
 
     def detach(self, link: Link) -> bool:
         """The connection is gone. Returns ``False`` where another one has taken its place before."""
-        if self._link is not link:
+        if self.link is not link:
             return False
-        self._link = None
+        self.link = None
         return True
 
-    def wake(self) -> None:
-        """Sends what is queued, if there is a connection."""
-        if self._link is not None:
-            self._link.wake()
-        elif self.peer.pending_bytes > self._limits.retain_bytes:
+    def check_backlog(self) -> None:
+        """Ends a conversation whose client is away and for whom too much waits."""
+        if self.peer.pending_bytes > self._limits.retain_bytes:
             self.end("too much waits for a client that is away")
-
-    def is_crowded(self) -> bool:
-        """:class:`bool`: Whether more waits to be sent than the backlog may hold."""
-        return self._link is not None and self._link.is_full()
 
     async def room(self) -> None:
         """Waits until less is to be sent than the backlog may hold. While the client is away, nothing is."""
-        if self._link is not None:
-            await self._link.room()
+        if self.link is not None:
+            await self.link.room()
 
     def pump_later(self) -> None:
         """Sends what waits for subscriptions as soon as there is room for it."""
@@ -281,7 +275,6 @@ class Conversation:
     def tell_ready(self, ready: bool) -> None:
         """Tells the client whether the bot is ready."""
         self.peer.notify(READY_METHOD, Ready(ready))
-        self.wake()
 
     # -- the end
 
@@ -302,7 +295,6 @@ class Conversation:
         self._draining = True
         self._spared = spared
         self.peer.bye("the bot is shutting down")
-        self.wake()
         for call in tuple(self._calls):
             if call.streams and call.subscriber is None:
                 call.abort(Cancelled("the bot is shutting down"))  # it could go on for ever
@@ -313,7 +305,7 @@ class Conversation:
         self._draining = True
         self._spared = spared
         self.end("the bot is shutting down")
-        link = self._link
+        link = self.link
         if link is not None:
             await link.close(GOING_AWAY, "the bot is shutting down")
         await self.settle()
@@ -368,23 +360,25 @@ class Conversation:
         if event.method.startswith(RESERVED):
             self._protocol_call(call)
             return
+        now = self._loop.time()
+        own = None if event.headers is UNSET else event.headers.get("timeout")
+        if not isinstance(own, int | float) or own >= self._seconds:
+            own = None
+        if not call.streams:
+            call.deadline = now + (self._seconds if own is None else own)
+            if call.deadline <= now:
+                call.fail(DeadlineExceeded("the time for this call is over"))
+                return
+        task = spawn(self._run(call), self._loop)
+        if task.done():
+            return  # it never waited, so nobody could cancel it or lose patience
+        call.task = task
         self._calls[call] = None
         self._open[event.id] = call
-        if not call.streams:
-            self._limit(call, event)
-        task = spawn(self._run(call), self._loop)
-        if not task.done():
-            call.task = task
-
-    def _limit(self, call: _Call, event: CallReceived) -> None:
-        """Gives a call its deadline."""
-        call.deadline = self._loop.time() + self._seconds
-        own = None if event.headers is UNSET else event.headers.get("timeout")
-        if isinstance(own, int | float) and own < self._seconds:
-            call.deadline = self._loop.time() + own
+        if call.deadline is None:
+            return
+        if own is not None:
             call.timer = self._loop.call_at(call.deadline, _expire, call)
-            if own <= 0:
-                call.fail(DeadlineExceeded("the time for this call is over"))
         elif self._sweeper is None:
             self._sweeper = self._loop.call_at(call.deadline, self._sweep)
 
@@ -407,7 +401,8 @@ class Conversation:
             if not call.settled:
                 await self._dispatcher.handle(call)
         finally:
-            self.forget(call)
+            if call.task is not None:
+                self.forget(call)
 
     def forget(self, call: _Call) -> None:
         """The call is over."""
@@ -419,7 +414,6 @@ class Conversation:
 
     def _refuse(self, event: CallReceived, error: RemoteError) -> None:
         self.peer.fail(event.id, error_object(error))
-        self.wake()
 
     def _protocol_call(self, call: _Call) -> None:
         if call.endpoint == SUBSCRIBE and call.streams:
@@ -429,7 +423,6 @@ class Conversation:
                 self.peer.reply(call.number, self._dispatcher.discover())
             except TooLarge as error:
                 call.fail(error)
-            self.wake()
         else:
             call.fail(UnknownEndpoint("there is no such method"))
 
@@ -454,16 +447,3 @@ def error_object(error: RemoteError) -> ErrorObject:
     return ErrorObject(
         error.code, error.message, UNSET if error.data is None else Raw(encode_answer(error.data))
     )
-
-
-if sys.version_info >= (3, 12):
-
-    def spawn(coroutine: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop) -> asyncio.Task[None]:
-        """A task that runs at once up to its first wait; a handler that never waits costs no turn of the loop."""
-        return asyncio.Task(coroutine, loop=loop, eager_start=True)
-
-else:
-
-    def spawn(coroutine: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop) -> asyncio.Task[None]:
-        """A task."""
-        return loop.create_task(coroutine)

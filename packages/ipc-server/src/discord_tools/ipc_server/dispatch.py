@@ -23,7 +23,7 @@ from discord_tools.ipc.errors import (
 )
 from discord_tools.ipc_server.discover import discovery
 from discord_tools.ipc_server.request import Call, Request
-from discord_tools.ipc_server.routes import Route, RouteTable, normal
+from discord_tools.ipc_server.routes import RouteTable, normal
 
 __all__ = ("Dispatcher", "IncomingCall")
 
@@ -50,6 +50,11 @@ class IncomingCall(Call, Protocol):
     settled: bool
     streams: bool
 
+    def is_crowded(self) -> bool:
+        """Whether an answer had better wait in :meth:`send_json` until others have been sent."""
+        ...
+
+    def answer(self, data: Any, /) -> None: ...
     async def send_item(self, data: Any, /) -> None: ...
     def fail(self, error: RemoteError) -> None: ...
 
@@ -60,6 +65,7 @@ class Dispatcher:
     def __init__(self, client: discord.Client, routes: RouteTable) -> None:
         self._client = client
         self._routes = routes
+        self._is_bot = isinstance(client, commands.bot.BotBase)
         self._plain = type(client).dispatch in (discord.Client.dispatch, commands.bot.BotBase.dispatch)
 
     def discover(self) -> bytes:
@@ -83,13 +89,16 @@ class Dispatcher:
         name = _LISTENERS[event]
         # What wait_for() waits for is known to discord.py alone; without its table, or with a dispatch of the user's
         # own, everything is dispatched.
-        return (
-            not self._plain
-            or event in getattr(client, "_listeners", (event,))
-            or hasattr(client, name)
-            or name in getattr(client, "extra_events", ())
-            or "dispatch" in vars(client)
-        )
+        try:
+            return (
+                event in client._listeners
+                or hasattr(client, name)
+                or (self._is_bot and name in client.extra_events)
+                or not self._plain
+                or "dispatch" in client.__dict__
+            )
+        except AttributeError:
+            return True
 
     async def handle(self, call: IncomingCall) -> None:
         """Runs one call to its end. It is settled afterwards, whatever happens."""
@@ -104,19 +113,26 @@ class Dispatcher:
             if route is None:
                 log.warning("A client asked for the unknown endpoint %.200r", call.endpoint)
                 raise UnknownEndpoint("there is no such endpoint")
-            if route.streams != call.streams:
+            signature = route.signature
+            if signature.streams != call.streams:
                 raise InvalidRequest(_WRONG_KIND[route.streams])
-            arguments = self._arguments(route, request, call)
-            called = True
-            if route.streams:
-                value = await self._stream(route(request, **arguments), call)
+            arguments: dict[str, Any] = {}
+            if signature.takes_data:
+                arguments = signature.bind(call.params, self._client)
             else:
-                value = await route(request, **arguments)
+                len(request)  # decodes the data, so that what is no object is refused before the route runs
+            called = True
+            # What calling the route does, without the way there: it is short, but this is the path of every call.
+            running = route.callback(*route.leading, request, **arguments)
+            value = await (self._stream(running, call) if signature.streams else running)
             if request.is_done():
                 if value is not None:
                     raise AlreadyResponded(call.endpoint)
             elif not call.settled:  # otherwise nobody waits any more: the caller, or the deadline, ended it
-                await call.send_json(value)
+                if call.is_crowded():
+                    await call.send_json(value)
+                else:
+                    call.answer(value)
         except asyncio.CancelledError:
             if not call.settled:
                 call.fail(Cancelled("the route was cancelled"))
@@ -141,12 +157,6 @@ class Dispatcher:
                 await call.send_item(item)
                 if call.settled:  # a generator that ignores its cancellation
                     return
-
-    def _arguments(self, route: Route[Any], request: Request, call: IncomingCall) -> dict[str, Any]:
-        if not route.signature.takes_data:
-            len(request)  # decodes the data, so that what is no object is refused before the route runs
-            return {}
-        return route.signature.bind(call.params, self._client)
 
     def _answer(self, request: Request, call: IncomingCall, error: RemoteError) -> None:
         try:

@@ -5,14 +5,22 @@ from __future__ import annotations
 import dataclasses
 import marshal
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import discord
 import msgspec
 
-__all__ = ("encode_answer",)
+from discord_tools.ipc.wire.frames import Id
 
-#: What needs no second look. Most answers hold nothing else.
+__all__ = ("encode_answer", "encode_reply")
+
+_BRACKET = ord("[")
+_QUOTE = ord('"')
+
+#: Among more arrays it is quicker to look at the value.
+MAX_ARRAYS: Final = 256
+
+#: What needs no second look.
 _PLAIN = frozenset({str, int, float, bool, type(None), bytes})
 
 
@@ -24,18 +32,55 @@ def encode_answer(value: Any) -> bytes:
     TypeError
         A part of it cannot be written as JSON.
     """
+    return _encode(value, value)
+
+
+def encode_reply(number: Id, value: Any) -> bytes:
+    """Writes a whole reply of JSON-RPC 2.0. In one go, since a large answer is copied each time it is passed on.
+
+    Raises
+    ------
+    TypeError
+        A part of it cannot be written as JSON.
+    """
+    return _encode(value, _Reply("2.0", number, value))
+
+
+class _Reply(msgspec.Struct, gc=False):
+    jsonrpc: str
+    id: Id
+    result: Any
+
+
+def _encode(value: Any, whole: Any) -> bytes:
+    """Writes ``whole``, which is the value or a reply with it."""
     try:
-        return _encode(value if _is_plain(value) else _without_enums(value))
+        written = _write_json(whole)
+        # Nearly no answer holds an enum, and what was written tells that sooner than the value does.
+        if _BRACKET in written and _may_hold_enums(written) and not _is_plain(value):
+            plain = _without_enums(value)
+            if plain is not value:
+                return _write_json(plain if whole is value else _Reply("2.0", whole.id, plain))
+        return written
     except (ValueError, RecursionError) as error:
         # ValueError: an integer or a string that JSON has no form for.
         raise TypeError(str(error)) from error
 
 
+def _may_hold_enums(written: bytes) -> bool:
+    """Whether an array begins with a string: an enum of discord.py is a tuple of its name and its value."""
+    at = -1
+    for _ in range(MAX_ARRAYS):
+        at = written.find(_BRACKET, at + 1)
+        if at < 0:
+            return False
+        if written[at + 1] == _QUOTE:
+            return True
+    return True
+
+
 def _is_plain(value: Any) -> bool:
     """Whether a value is made of builtin types alone, all the way down, so that there is no enum in it."""
-    kind = cast("type[Any]", type(value))
-    if kind in _PLAIN or (kind is dict and _PLAIN.issuperset(map(type, value.values()))):
-        return True
     try:
         # It refuses all other types, and looks at a large answer several times faster than Python code could. Version 2
         # keeps no table of what it has seen.
@@ -282,4 +327,4 @@ def _write(value: Any) -> Any:
     raise TypeError(f"objects of type {type(value).__name__} cannot be written as JSON")
 
 
-_encode = msgspec.json.Encoder(enc_hook=_write).encode
+_write_json = msgspec.json.Encoder(enc_hook=_write).encode

@@ -109,9 +109,16 @@ class Request(Mapping[str, Any]):
 
         :meta private:
         """
-        request = cls(_NOT_YET, call, call.endpoint, call.headers, loop)
+        request = object.__new__(cls)
+        request._data = _NOT_YET
         request._params = call.params
+        request._ws = call
+        request._loop = loop
+        request._done = False
+        request._waiter = None
         request._deadline = call.deadline
+        request.endpoint = call.endpoint
+        request.headers = call.headers
         return request
 
     def _mapping(self) -> Mapping[str, Any]:

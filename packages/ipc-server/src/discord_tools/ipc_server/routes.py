@@ -52,7 +52,7 @@ class Route(Generic[R]):
         .. versionadded:: 1.1
     """
 
-    __slots__ = ("_arguments", "callback", "cog", "idempotent", "name", "signature")
+    __slots__ = ("callback", "cog", "idempotent", "leading", "name", "signature")
 
     def __init__(
         self,
@@ -75,7 +75,8 @@ class Route(Generic[R]):
         self.cog: Any = None
         self.idempotent: bool = idempotent
         self.signature: Signature = Signature(callback, bound=method, namespace=namespace or {})
-        self._arguments: tuple[Any, ...] = ()
+        #: What comes before the request: the cog, for a method.
+        self.leading: tuple[Any, ...] = ()
 
     def __get__(self, instance: Any, owner: type | None = None) -> Route[R]:
         return self if instance is None else self.bound_to(instance)
@@ -88,11 +89,11 @@ class Route(Generic[R]):
         route: Route[R] = object.__new__(type(self))
         route.name, route.callback, route.signature = self.name, self.callback, self.signature
         route.idempotent = self.idempotent
-        route.cog, route._arguments = cog, (cog,)
+        route.cog, route.leading = cog, (cog,)
         return route
 
     def __call__(self, request: Any, /, *args: Any, **kwargs: Any) -> Any:
-        return self.callback(*self._arguments, request, *args, **kwargs)
+        return self.callback(*self.leading, request, *args, **kwargs)
 
     def __str__(self) -> str:
         return self.name
@@ -209,7 +210,11 @@ class RouteTable:
         self._bot = client if isinstance(client, commands.bot.BotBase) else None
         self._own: dict[str, Route[Any]] = {}
         self._all: dict[str, Route[Any]] = {}
-        self._cogs: tuple[Any, ...] | None = None
+        #: The cogs whose routes these are.
+        self._known: tuple[Any, ...] | None = None
+        self._count = 0
+        #: The routes by both spellings of their names, with the name under which the bot has their cog.
+        self._found: dict[str, tuple[Route[Any], str | None]] = {}
 
     def add(self, route: Route[Any]) -> None:
         """Adds a route of the server's own.
@@ -224,16 +229,26 @@ class RouteTable:
         if taken is not None:
             raise DuplicateRoute(route.name, taken.origin, route.origin)
         self._own[route.name] = route
-        self._cogs = None
+        self._forget()
 
     def remove(self, name: str) -> Route[Any] | None:
         """Removes a route of the server's own and returns it, or ``None`` where there is none of that name."""
-        self._cogs = None
+        self._forget()
         return self._own.pop(normal(name), None)
 
     def find(self, name: str) -> Route[Any] | None:
         """Returns the route of that name, or ``None``."""
-        return self._current().get(name if name.startswith("/") else "/" + name)
+        found = self._found.get(name)
+        if found is not None:
+            route, place = found
+            if self._bot is None:
+                return route
+            # Looking at all cogs for each call would cost more than all else that is done to find it. If there are as
+            # many as before, and the one of this route is still among them, this is still the first of its name.
+            cogs = self._bot.cogs
+            if len(cogs) == self._count and (place is None or cogs.get(place) is route.cog):
+                return route
+        return self._current().get(normal(name))
 
     def check(self) -> None:
         """Raises :exc:`DuplicateRoute` where two routes have the same name."""
@@ -245,16 +260,26 @@ class RouteTable:
         """All routes of the moment by name."""
         return MappingProxyType(self._current())
 
+    def _forget(self) -> None:
+        self._known = None
+        self._found.clear()
+
     def _cogs_now(self) -> tuple[Any, ...]:
         return () if self._bot is None else tuple(self._bot.cogs.values())
 
     def _current(self) -> dict[str, Route[Any]]:
         cogs = self._cogs_now()
         # Cogs may be equal without being the same: an old one and its reloaded self.
-        known = self._cogs
+        known = self._known
         if known is None or len(cogs) != len(known) or not all(map(is_, cogs, known)):
+            self._forget()
             self._all, duplicates = self._scan(cogs)
-            self._cogs = cogs
+            self._known = cogs
+            self._count = len(cogs)
+            places = {} if self._bot is None else {id(cog): name for name, cog in self._bot.cogs.items()}
+            for name, route in self._all.items():
+                spellings = (name, name[1:]) if name[1:2] != "/" else (name,)
+                self._found.update(dict.fromkeys(spellings, (route, places.get(id(route.cog)))))
             for error in duplicates:
                 log.error("%s; the first one is used", error)
         return self._all

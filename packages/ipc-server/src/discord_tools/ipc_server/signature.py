@@ -10,6 +10,7 @@ from typing import Any, TypeAlias, get_type_hints
 import discord
 import msgspec
 from msgspec import UNSET, UnsetType
+from msgspec.structs import asdict
 
 from discord_tools.ipc.errors import BadData, NotReady, Violation
 from discord_tools.ipc_server.converters import Lookup, lookup_of
@@ -74,6 +75,8 @@ class Signature:
             else:
                 fields.append(self._field(parameter, annotation))
         self.names: tuple[str, ...] = tuple(name for name, _, _ in fields)
+        #: Whether the data is checked: the route has parameters beyond the request.
+        self.takes_data: bool = bool(fields) or self._extra is not None
         self._guild = next(
             (n for n, one in self._lookups.items() if one.classes == (discord.Guild,) and not one.many), None
         )
@@ -89,11 +92,6 @@ class Signature:
     def lookups(self) -> Mapping[str, Lookup]:
         """Mapping[:class:`str`, :class:`Lookup`]: The parameters that are Discord's objects."""
         return self._lookups
-
-    @property
-    def takes_data(self) -> bool:
-        """:class:`bool`: Whether the data is checked: the route has parameters beyond the request."""
-        return bool(self.names) or self._extra is not None
 
     def bind(self, params: bytes, client: discord.Client) -> dict[str, Any]:
         """Makes the arguments of one call out of its data.
@@ -113,9 +111,10 @@ class Signature:
             except _UNREADABLE:
                 arguments = self._bind_each(params)  # once more, to say all that is wrong and where
             else:
-                arguments = {
-                    name: value for name in self.names if (value := getattr(data, name)) is not UNSET
-                }
+                arguments = asdict(data)
+                for name in self.defaults:
+                    if arguments[name] is UNSET:
+                        del arguments[name]
         if self._lookups:
             self._look_up(arguments, client)
         return arguments

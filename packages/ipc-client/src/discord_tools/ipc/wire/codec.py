@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -40,7 +40,7 @@ encode = msgspec.json.Encoder().encode
 UNREADABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
 
 
-def decode(data: bytes | str) -> list[Frame | Malformed]:
+def decode(data: bytes | str) -> Sequence[Frame | Malformed]:
     """Reads one message: a frame or an array of frames.
 
     An array is a pack of independent frames, so a bad one spoils only itself.
@@ -57,7 +57,7 @@ def decode(data: bytes | str) -> list[Frame | Malformed]:
     except UNREADABLE as error:
         raise Unreadable(_reason(error)) from None
     else:
-        return [message] if isinstance(message, Frame) else list(message)
+        return [message] if isinstance(message, Frame) else message
     try:
         elements: Iterable[Any] = _elements.decode(data)
     except UNREADABLE:

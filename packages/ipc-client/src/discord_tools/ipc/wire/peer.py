@@ -8,12 +8,13 @@ order, and calls, streams and subscriptions need know nothing of it.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
-from discord_tools.ipc.errors import ErrorCodes, InvalidRequest, Overloaded, TooLarge
+from discord_tools.ipc.errors import EncodeError, ErrorCodes, InvalidRequest, Overloaded, TooLarge
 from discord_tools.ipc.limits import PACK_BYTES
 from discord_tools.ipc.wire.codec import Malformed, Unreadable, decode, encode, pack
 from discord_tools.ipc.wire.frames import (
@@ -65,9 +66,24 @@ _UNREADABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
 
 
 class Context(Protocol):
-    """What waits for the answer to a call of ours. It learns the call's number, which changes if it is called again."""
+    """What waits for the answer to a call of ours.
+
+    It learns the call's number, which changes if it is called again, and the frame of the call.
+    """
 
     number: int
+    frame: bytes
+
+
+class _Call(Struct, gc=False):
+    """A call of ours. What it passes is written in one go with the frame around it."""
+
+    jsonrpc: str
+    id: int
+    method: str
+    params: Any
+    headers: dict[str, Any] | UnsetType
+    credit: int | UnsetType
 
 
 class CallReceived(Struct, gc=False):
@@ -164,14 +180,17 @@ class Peer:
         self._calls = calls
         self._retain_bytes = retain_bytes
         self._next_id = 1
-        self._waiting: dict[Id, Any] = {}
-        self._fresh: dict[int, bytes] = {}
+        self._waiting: dict[int, Any] = {}
+        #: Calls from this number on were never sent.
+        self._unsent = 1
         self._forgotten: set[Id] = set()
         self._open: set[Id] = set()
         self._out: list[bytes] = []
         self._items: dict[Id, list[Raw]] = {}
         self._events: deque[Event] = deque()
         self._violations = 0
+        #: Called when there is something to send after there was nothing. It must not raise.
+        self.wake: Callable[[], None] = _nobody
         #: Bytes that wait to be sent for the first time.
         self.pending_bytes: int = 0
         self._again: list[bytes] = []
@@ -188,7 +207,7 @@ class Peer:
     def call(
         self,
         method: str,
-        params: Raw,
+        params: Any,
         context: Context,
         *,
         headers: dict[str, Any] | UnsetType = UNSET,
@@ -198,17 +217,22 @@ class Peer:
 
         Raises
         ------
+        EncodeError
+            The parameters cannot be written as JSON. Nothing was queued.
         TooLarge
             The call does not fit into one message. Nothing was queued.
         """
         number = self._next_id
-        frame = encode(Frame("2.0", number, method, params, headers=headers, credit=credit))
+        try:
+            frame = encode(_Call("2.0", number, method, params, headers, credit))
+        except (TypeError, ValueError, RecursionError) as error:
+            raise EncodeError(f"the data cannot be written as JSON: {error}") from error
         if len(frame) > self.message_bytes:
             raise TooLarge(f"the call has {len(frame)} bytes, the other side takes {self.message_bytes}")
         self._next_id = number + 1
         self._waiting[number] = context
-        self._fresh[number] = frame
         context.number = number
+        context.frame = frame
         self._queue(frame)
 
     def more(self, number: Id, n: int) -> None:
@@ -218,24 +242,23 @@ class Peer:
 
     def forget(self, number: int) -> None:
         """Gives up a call of ours. If it was sent, the other side is told, and its late answer is passed over."""
-        if self._waiting.pop(number, UNSET) is UNSET:
+        context: Any = self._waiting.pop(number, None)
+        if context is None:
             return
-        frame = self._fresh.pop(number, None)
-        if frame is None:
+        if number < self._unsent:
             self._forgotten.add(number)
             self.notify(CANCEL, Cancel(number))
         else:
-            self._out.remove(frame)
-            self.pending_bytes -= len(frame)
+            self._out.remove(context.frame)
+            self.pending_bytes -= len(context.frame)
 
     def sent_calls(self) -> list[Any]:
         """The contexts of our calls that have no answer and may have been received."""
-        return [context for number, context in self._waiting.items() if number not in self._fresh]
+        return [context for number, context in self._waiting.items() if number < self._unsent]
 
     def unsent_calls(self) -> list[Any]:
         """The contexts of our calls that were never sent."""
-        # The other side may have answered such a call all the same: numbers can be guessed.
-        return [self._waiting[number] for number in self._fresh if number in self._waiting]
+        return [context for number, context in self._waiting.items() if number >= self._unsent]
 
     def abandon(self) -> tuple[list[Any], list[Any]]:
         """Gives up all of our calls because the other side has lost the conversation.
@@ -247,7 +270,6 @@ class Peer:
         """
         sent, unsent = self.sent_calls(), self.unsent_calls()
         self._waiting.clear()
-        self._fresh.clear()
         return unsent, sent
 
     def bye(self, reason: str = "") -> None:
@@ -276,6 +298,8 @@ class Peer:
         if number in self._open:
             if len(item) > self.item_bytes:
                 raise TooLarge(f"an item has {len(item)} bytes, the reader takes {self.message_bytes}")
+            if not self._items:
+                self.wake()
             self._items.setdefault(number, []).append(Raw(item))
             self.pending_bytes += len(item)
 
@@ -288,7 +312,11 @@ class Peer:
             The answer does not fit into one message. The call is still open.
         """
         if number in self._open:
-            frame = encode(Frame("2.0", number, result=Raw(result)))
+            self.answer(number, encode(Frame("2.0", number, result=Raw(result))))
+
+    def answer(self, number: Id, frame: bytes) -> None:
+        """The same as :meth:`reply` with a frame that is encoded already, which spares a large answer a copy."""
+        if number in self._open:
             if len(frame) > self.message_bytes:
                 raise TooLarge(f"the answer has {len(frame)} bytes, the caller takes {self.message_bytes}")
             self._settle(number, frame)
@@ -310,9 +338,8 @@ class Peer:
     def _settle(self, number: Id, frame: bytes) -> None:
         self._open.discard(number)
         if self._items:
-            self._flush_items(
-                number, self._items.pop(number, [])
-            )  # they come before the answer, which ends the stream
+            # They come before the answer, which ends the stream.
+            self._flush_items(number, self._items.pop(number, []))
         self._queue(frame)
 
     # -- input and output
@@ -363,7 +390,7 @@ class Peer:
                 self._flush_items(number, items)
         if self._out:
             frames, self._out = self._out, []
-            self._fresh = {}
+            self._unsent = self._next_id
             self.pending_bytes = 0
             fresh = pack(frames, min(PACK_BYTES, self.message_bytes))
             self._sent += len(fresh)
@@ -397,6 +424,8 @@ class Peer:
         return True
 
     def _queue(self, frame: bytes) -> None:
+        if not self._out:
+            self.wake()
         self._out.append(frame)
         self.pending_bytes += len(frame)
 
@@ -489,6 +518,10 @@ class Peer:
 _ITEM_OVERHEAD: Final = 1024
 
 StructT = TypeVar("StructT", bound=Struct)
+
+
+def _nobody() -> None:
+    """Nothing is sent while there is no connection."""
 
 
 def _params(params: Raw | UnsetType, type_: type[StructT]) -> StructT:
