@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from msgspec import UNSET, Raw
 
-from discord_tools.ipc import Overloaded, TooLarge
+from discord_tools.ipc import EncodeError, Overloaded, TooLarge
 from discord_tools.ipc.wire.frames import ACK, BYE, CANCEL, ITEM, MORE, READY, ErrorObject
 from discord_tools.ipc.wire.peer import (
     ACK_BYTES,
@@ -163,7 +163,7 @@ def test_a_call_as_large_as_the_limit_goes_out() -> None:
 
 def test_a_call_that_cannot_be_encoded_leaves_nothing_behind() -> None:
     peer = make()
-    with pytest.raises(UnicodeEncodeError):
+    with pytest.raises(EncodeError):
         peer.call("\ud800", EMPTY, Waiting())
     assert (peer.take_messages(), waiting_of(peer)) == ([], [])
 
