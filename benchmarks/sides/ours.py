@@ -125,6 +125,7 @@ class OnUvloop(Ours):
 
 class _Context:
     number = 0
+    frame = b""
 
 
 def _check_that_frames_travel_alone() -> None:

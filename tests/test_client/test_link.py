@@ -22,6 +22,7 @@ class Waiting:
     """What waits for an answer."""
 
     number = 0
+    frame = b""
 
 
 class Side:

@@ -220,6 +220,7 @@ class Conversation:
 
         Streams and subscriptions wait on, since nothing of them is lost yet.
         """
+        self._look()
         self._slots.end(error)
         unsent, sent = self._peer.unsent_calls(), self._peer.sent_calls()
         for pending, why in (*((one, error) for one in unsent), *((one, None) for one in sent)):

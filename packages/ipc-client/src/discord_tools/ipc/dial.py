@@ -128,16 +128,21 @@ class Dialer:
             protocols=(SUBPROTOCOL,),
             headers={} if self._secret_key is None else {"Authorization": self._secret_key},
             max_msg_size=self._limits.message_bytes + 1,  # aiohttp takes less than that, not as much
-            heartbeat=self._limits.heartbeat,
+            autoping=False,  # the transport does that
             timeout=aiohttp.ClientWSTimeout(ws_close=self._limits.close),  # pyright: ignore[reportCallIssue] (attrs)
             compress=0,
         )
         if socket.protocol != SUBPROTOCOL:
-            # This socket has a heartbeat already, so requests get others.
+            # It leaves pings to its user. Requests get others, which do not.
             await socket.close()
             release(socket)
             return OlderServer(http, self._host, port, self._limits)
-        return WebSocketTransport(socket, lambda: release(socket), close_seconds=self._limits.close)
+        return WebSocketTransport(
+            socket,
+            lambda: release(socket),
+            heartbeat=self._limits.heartbeat,
+            close_seconds=self._limits.close,
+        )
 
     async def _within(
         self, attempt: Callable[[], Awaitable[ResultT]], port: int, failure: type[ConnectError]
@@ -162,13 +167,16 @@ class Dialer:
 
 
 def release(socket: aiohttp.ClientWebSocketResponse) -> None:
-    """Gives the connection back to the pool of its session.
+    """Ends the connection at once and takes it out of the pool of its session.
 
-    aiohttp forgets that where the connection was reset, until the garbage collector finds it. A hundred such cuts, and
-    the pool has no connections left. There is no public way.
+    Closing would wait for what is still to be sent, for ever where the other side reads nothing any more. And aiohttp
+    forgets to take it out where it was reset, until the garbage collector finds it: a hundred such cuts, and the pool
+    has no connections left. There is no public way.
     """
     response: Any = getattr(socket, "_response", None)
     if response is not None:
+        if response.connection is not None and response.connection.transport is not None:
+            response.connection.transport.abort()
         response.close()
 
 

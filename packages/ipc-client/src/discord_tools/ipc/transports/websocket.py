@@ -28,8 +28,12 @@ class WebSocketTransport:
     socket: Union[:class:`aiohttp.ClientWebSocketResponse`, :class:`aiohttp.web.WebSocketResponse`]
         The socket.
     abort: Optional[Callable[[], None]]
-        Throws away what could not be sent by the time of :meth:`close`. Without it, the system keeps a connection
-        whose other side does not read for a quarter of an hour.
+        Ends the connection at once, and throws away what could not be sent. Without it, the system keeps one whose
+        other side does not read for a quarter of an hour.
+    heartbeat: Optional[:class:`float`]
+        After so many seconds of silence at the latest the other side is pinged, and after half as many more the
+        connection is given up. ``None`` for no heartbeat. The socket must be one that leaves pings to its user: one of
+        aiohttp's own heartbeats costs more for each message than sending it.
     close_seconds: :class:`float`
         How long :meth:`close` may take. aiohttp's own limit counts anew with each message that still comes in.
     """
@@ -39,6 +43,7 @@ class WebSocketTransport:
         socket: ClientWebSocketResponse | WebSocketResponse,
         abort: Callable[[], None] | None = None,
         *,
+        heartbeat: float | None = None,
         close_seconds: float = CLOSE_SECONDS,
     ) -> None:
         self._socket = socket
@@ -46,14 +51,21 @@ class WebSocketTransport:
         self._close_seconds = close_seconds
         self._closing = False
         self._broken = False
+        self._heartbeat = heartbeat
+        self._loop = asyncio.get_running_loop()
+        self._beat: asyncio.TimerHandle | None = None
+        self._ping: asyncio.Task[None] | None = None
+        #: Whether something came since the last beat, or nobody was there to hear it.
+        self._heard = False
+        self._listening = False
+        self._silent = False
+        self._dead = False
 
     async def send(self, message: bytes) -> None:
         try:
             await self._socket.send_bytes(message)
         except asyncio.CancelledError:
-            # Senders and close() wait for the same future of aiohttp, and close() cancels it when its time is over.
-            task = asyncio.current_task()
-            if self._closing and task is not None and not task.cancelling():
+            if self._closing and not _is_cancelled():
                 raise Closed("the connection was given up") from None
             raise
         except (ConnectionError, ClientConnectionError, RuntimeError) as error:
@@ -62,13 +74,28 @@ class WebSocketTransport:
             raise Closed(str(error) or "the connection is closed") from error
 
     async def receive(self) -> bytes | str:
+        if self._beat is None and self._heartbeat is not None and not self._closing:
+            self._next_beat(self._heartbeat)
+        self._listening = True
         try:
-            message = await self._socket.receive()
+            while True:
+                message = await self._socket.receive()
+                self._heard = True
+                if message.type is WSMsgType.BINARY or message.type is WSMsgType.TEXT:
+                    return message.data
+                if message.type is WSMsgType.PING:
+                    await self._socket.pong(message.data)
+                elif message.type is not WSMsgType.PONG:
+                    break
         except (ConnectionError, ClientConnectionError, RuntimeError) as error:
             # Answering a PING fails on a closing connection. RuntimeError: aiohttp's server, when asked too often.
+            self._stop_beating()
             raise Closed(str(error) or "the connection is closed") from error
-        if message.type is WSMsgType.BINARY or message.type is WSMsgType.TEXT:
-            return message.data
+        finally:
+            self._listening = False
+        self._stop_beating()
+        if self._dead:
+            raise Closed("it gives no sign of life")
         if message.type is WSMsgType.ERROR:
             raise Closed(f"broken WebSocket: {message.data or self._socket.exception()}")
         if message.type is WSMsgType.CLOSED and (self._broken or not self._closing):
@@ -82,6 +109,7 @@ class WebSocketTransport:
         if self._closing:
             return
         self._closing = True
+        self._stop_beating()
         try:
             async with asyncio.timeout(self._close_seconds):
                 # RFC 6455, 5.5.1: a reason has at most 123 bytes, and they are UTF-8.
@@ -89,6 +117,50 @@ class WebSocketTransport:
                 await self._socket.close(code=code, message=said)
         except (ConnectionError, ClientConnectionError, RuntimeError, TimeoutError):
             pass  # it is closed already, or will be now
+        except asyncio.CancelledError:
+            if _is_cancelled():
+                raise
         finally:
             if self._abort is not None:
                 self._abort()
+
+    def _next_beat(self, heartbeat: float) -> None:
+        self._beat = self._loop.call_later(heartbeat / 2, self._look, heartbeat)
+
+    def _look(self, heartbeat: float) -> None:
+        """Looks twice in the time of a heartbeat whether anything came. That costs nothing for each message.
+
+        A loop that stood still meanwhile does no harm: it reads what has come in before the next look.
+        """
+        if self._heard or not self._listening:
+            self._heard = self._silent = False
+        elif not self._silent:
+            self._silent = True
+            self._ping = self._loop.create_task(self._send_ping(), name="ipc ping")
+        else:
+            self._dead = True
+            if self._abort is not None:
+                self._abort()
+            return
+        self._next_beat(heartbeat)
+
+    async def _send_ping(self) -> None:
+        try:
+            await self._socket.ping()
+        except (ConnectionError, ClientConnectionError, RuntimeError):
+            pass  # the reader meets the same end and says why
+
+    def _stop_beating(self) -> None:
+        if self._beat is not None:
+            self._beat.cancel()
+            self._heartbeat = self._beat = None
+        if self._ping is not None:
+            self._ping.cancel()
+
+
+def _is_cancelled() -> bool:
+    """Whether it is this task that is cancelled. All who send and close wait for one future of aiohttp, and whichever
+    of them is cancelled first cancels that for the others.
+    """
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0

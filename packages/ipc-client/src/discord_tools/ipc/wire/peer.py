@@ -187,7 +187,7 @@ class Peer:
         self._open: set[Id] = set()
         self._out: list[bytes] = []
         self._items: dict[Id, list[Raw]] = {}
-        self._events: deque[Event] = deque()
+        self._inbox: deque[Frame | Malformed | Unreadable] = deque()
         self._violations = 0
         #: Called when there is something to send after there was nothing. It must not raise.
         self.wake: Callable[[], None] = _nobody
@@ -311,15 +311,11 @@ class Peer:
         TooLarge
             The answer does not fit into one message. The call is still open.
         """
-        if number in self._open:
-            self.answer(number, encode(Frame("2.0", number, result=Raw(result))))
+        self._settle(number, encode(Frame("2.0", number, result=Raw(result))), "answer")
 
     def answer(self, number: Id, frame: bytes) -> None:
         """The same as :meth:`reply` with a frame that is encoded already, which spares a large answer a copy."""
-        if number in self._open:
-            if len(frame) > self.message_bytes:
-                raise TooLarge(f"the answer has {len(frame)} bytes, the caller takes {self.message_bytes}")
-            self._settle(number, frame)
+        self._settle(number, frame, "answer")
 
     def fail(self, number: Id, error: ErrorObject) -> None:
         """Queues an error as the answer to a call of the other side.
@@ -329,13 +325,13 @@ class Peer:
         TooLarge
             The error does not fit into one message. The call is still open.
         """
-        if number in self._open:
-            frame = encode(Frame("2.0", number, error=error))
-            if len(frame) > self.message_bytes:
-                raise TooLarge(f"the error has {len(frame)} bytes, the caller takes {self.message_bytes}")
-            self._settle(number, frame)
+        self._settle(number, encode(Frame("2.0", number, error=error)), "error")
 
-    def _settle(self, number: Id, frame: bytes) -> None:
+    def _settle(self, number: Id, frame: bytes, kind: str) -> None:
+        if number not in self._open:
+            return
+        if len(frame) > self.message_bytes:
+            raise TooLarge(f"the {kind} has {len(frame)} bytes, the caller takes {self.message_bytes}")
         self._open.discard(number)
         if self._items:
             # They come before the answer, which ends the stream.
@@ -345,29 +341,15 @@ class Peer:
     # -- input and output
 
     def feed(self, data: bytes | str) -> None:
-        """Reads one message. Does nothing after a fatal violation."""
+        """Takes one message. Does nothing after a fatal violation."""
         if self._violations >= MAX_VIOLATIONS:
             return
         self.received += 1
         self._unacknowledged_bytes += len(data)
         try:
-            frames = decode(data)
+            self._inbox.extend(decode(data))
         except Unreadable as error:
-            self._violate(f"the message is not JSON: {error}", code=ErrorCodes.PARSE_ERROR)
-            return
-        for frame in frames:
-            if self._violations >= MAX_VIOLATIONS:
-                return  # one pack may hold 100,000 more of them
-            if isinstance(frame, Malformed):
-                self._violate(f"not a frame of JSON-RPC 2.0: {frame.reason}", about=frame.id)
-            elif frame.jsonrpc != "2.0":
-                self._violate("the member 'jsonrpc' must be \"2.0\"", about=frame.id)
-            elif frame.method is UNSET:
-                self._feed_reply(frame)
-            elif frame.id is UNSET:
-                self._feed_notification(frame.method, frame.params)
-            else:
-                self._feed_call(frame.id, frame.method, frame)
+            self._inbox.append(error)
         unacknowledged = self.received - self._acknowledged
         if unacknowledged >= ACK_MESSAGES or self._unacknowledged_bytes >= ACK_BYTES:
             self._acknowledged = self.received
@@ -375,11 +357,38 @@ class Peer:
             self.notify(ACK, Ack(self.received))
 
     def next_event(self) -> Event | None:
-        """Returns what happened next, or ``None`` when all has been looked at.
+        """Looks at what was fed, as far as the next event, or returns ``None`` when all has been looked at.
 
         One at a time, so that what one connection had no time for is left to the next one.
         """
-        return self._events.popleft() if self._events else None
+        inbox = self._inbox
+        while inbox:
+            frame = inbox.popleft()
+            event: Event | None
+            if not isinstance(frame, Frame):
+                if isinstance(frame, Malformed):
+                    event = self._violate(f"not a frame of JSON-RPC 2.0: {frame.reason}", about=frame.id)
+                else:
+                    event = self._violate(f"the message is not JSON: {frame}", code=ErrorCodes.PARSE_ERROR)
+            elif frame.jsonrpc != "2.0":
+                event = self._violate("the member 'jsonrpc' must be \"2.0\"", about=frame.id)
+            elif frame.method is UNSET:
+                event = self._replied(frame)
+            elif frame.id is UNSET:
+                event = self._notified(frame.method, frame.params)
+            elif frame.id in self._open:
+                # An error under this id would pass for the answer to the call that is still open.
+                event = self._violate(f"the id {frame.id!r} belongs to a call that is still open")
+            else:
+                self._open.add(frame.id)
+                if len(self._open) <= self._calls:
+                    return CallReceived(frame.id, frame.method, frame.params, frame.headers, frame.credit)
+                problem = f"more than {self._calls} calls are in progress"
+                self.fail(frame.id, ErrorObject(Overloaded.code, problem))
+                continue
+            if event is not None:
+                return event
+        return None
 
     def take_messages(self) -> list[bytes]:
         """Returns the messages that are to be sent now, and keeps them until they are acknowledged."""
@@ -441,61 +450,51 @@ class Peer:
         if items:
             self.notify(ITEM, Item(number, items[start:]))
 
-    def _feed_call(self, number: Id, method: str, frame: Frame) -> None:
-        if number in self._open:
-            # An error under this id would pass for the answer to the call that is still open.
-            self._violate(f"the id {number!r} belongs to a call that is still open")
-        elif len(self._open) >= self._calls:
-            self._open.add(number)
-            self.fail(number, ErrorObject(Overloaded.code, f"more than {self._calls} calls are in progress"))
-        else:
-            self._open.add(number)
-            self._events.append(CallReceived(number, method, frame.params, frame.headers, frame.credit))
-
-    def _feed_reply(self, frame: Frame) -> None:
+    def _replied(self, frame: Frame) -> Event | None:
         context: Any = UNSET if frame.id is UNSET else self._waiting.pop(frame.id, UNSET)
         if context is not UNSET:
-            result = NO_RESULT if frame.result is UNSET else frame.result
-            self._events.append(Answered(context, result, frame.error))
-        elif frame.error is UNSET and (frame.id is UNSET or frame.result is UNSET):
+            return Answered(context, NO_RESULT if frame.result is UNSET else frame.result, frame.error)
+        if frame.error is UNSET and (frame.id is UNSET or frame.result is UNSET):
             # With its id, so that a caller who forgot the method learns it.
-            self._violate("a frame needs a method, or an id with a result or an error", about=frame.id)
-        elif frame.id is None or frame.id is UNSET:
+            return self._violate("a frame needs a method, or an id with a result or an error", about=frame.id)
+        if frame.id is None or frame.id is UNSET:
             # An error that names no call is the other side's complaint about us. Answering it could go on for ever.
             reason = "unknown" if frame.error is UNSET else frame.error.message
-            self._violate(f"the other side reports: {reason}", answer=False)
-        elif frame.id in self._forgotten:
+            return self._violate(f"the other side reports: {reason}", answer=False)
+        if frame.id in self._forgotten:
             self._forgotten.discard(frame.id)
-        else:
-            self._violate(
-                f"the id {frame.id!r} belongs to no call that waits for an answer",
-                answer=frame.error is UNSET,
-            )
+            return None
+        return self._violate(
+            f"the id {frame.id!r} belongs to no call that waits for an answer", answer=frame.error is UNSET
+        )
 
-    def _feed_notification(self, method: str, params: Raw | UnsetType) -> None:
+    def _notified(self, method: str, params: Raw | UnsetType) -> Event | None:
         try:
             if method == ITEM:
                 item = _params(params, Item)
                 context: Any = self._waiting.get(item.id, UNSET)
                 if context is not UNSET:  # otherwise it was given up, and the other side does not know yet
-                    self._events.append(ItemsReceived(context, item.items))
+                    return ItemsReceived(context, item.items)
             elif method == MORE:
                 more = _params(params, More)
-                self._events.append(MoreReceived(more.id, more.n))
+                return MoreReceived(more.id, more.n)
             elif method == ACK:
                 received = _params(params, Ack).received
                 # Fewer than were dropped meanwhile is no fault of the other side.
                 if not self._acknowledge(received) and not 0 <= received <= self._sent:
-                    self._violate(f"{received} messages cannot have been received, {self._sent} were sent")
+                    return self._violate(
+                        f"{received} messages cannot have been received, {self._sent} were sent"
+                    )
             elif method == CANCEL:
-                self._events.append(CancelReceived(_params(params, Cancel).id))
+                return CancelReceived(_params(params, Cancel).id)
             elif method == READY:
-                self._events.append(ReadyReceived(_params(params, Ready).ready))
+                return ReadyReceived(_params(params, Ready).ready)
             elif method == BYE:
-                self._events.append(ByeReceived(_params(params, Bye).reason))
+                return ByeReceived(_params(params, Bye).reason)
             # Other notifications are for later versions of the protocol; JSON-RPC 2.0 allows no answer to them.
         except _UNREADABLE as error:
-            self._violate(f"bad parameters of {method}: {error}")
+            return self._violate(f"bad parameters of {method}: {error}")
+        return None
 
     def _violate(
         self,
@@ -504,14 +503,16 @@ class Peer:
         code: int = InvalidRequest.code,
         about: Id | UnsetType = None,
         answer: bool = True,
-    ) -> None:
+    ) -> Violated:
         reason = reason[:REASON_CHARS]
         self._violations += 1
         fatal = self._violations >= MAX_VIOLATIONS
-        self._events.append(Violated(reason, fatal))
+        if fatal:
+            self._inbox.clear()  # one pack may hold 100,000 more of them
         if answer:
             number = None if about is UNSET or about in self._open else about
             self._queue(encode(Frame("2.0", number, error=ErrorObject(code, reason))))
+        return Violated(reason, fatal)
 
 
 #: What an item's frame weighs beyond the item, with the longest of ids.

@@ -63,7 +63,7 @@ class WebSocketListener:
         socket = web.WebSocketResponse(
             timeout=1.0,
             protocols=(SUBPROTOCOL,),
-            heartbeat=self._limits.heartbeat,
+            autoping=False,  # the transport does that
             compress=False,
             max_msg_size=self._limits.message_bytes + 1,  # aiohttp takes less than that, not as much
         )
@@ -72,7 +72,8 @@ class WebSocketListener:
         try:
             await socket.prepare(request)
             transport = request.transport
-            await self._serve(WebSocketTransport(socket, None if transport is None else transport.abort))
+            abort = None if transport is None else transport.abort
+            await self._serve(WebSocketTransport(socket, abort, heartbeat=self._limits.heartbeat))
         except ConnectionError as error:
             return hung_up(socket, error)
         return socket
