@@ -153,8 +153,9 @@ SESSION = (
 
 @checks("protocol-handshake", "protocol-handshake-answer", *SESSION)
 async def test_the_session_of_the_page_is_what_goes_over_the_wire(
-    reader: Reader, bot: Any, kettle: Kettle, key: str
+    reader: Reader, bot: Any, kettle: Kettle, key: str, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO", logger="discord_tools")
     lines = [reader.block(name).line for name in SESSION]
     assert lines == sorted(lines), "the page has another order"
     client = Client(reader, bot.ipc.ws_url, key)
@@ -171,7 +172,7 @@ async def test_the_session_of_the_page_is_what_goes_over_the_wire(
         elif name == "protocol-resume":
             await asyncio.wait_for(kettle.begun.get(), PATIENCE)
             first.cut()
-            await nobody_is_connected()
+            await nobody_is_connected(caplog)
             await order("tea", 3)
             kettle.boiled.set()
             await client.connect()
@@ -185,9 +186,9 @@ async def test_the_session_of_the_page_is_what_goes_over_the_wire(
     await last.close()
 
 
-async def nobody_is_connected() -> None:
+async def nobody_is_connected(caplog: pytest.LogCaptureFixture) -> None:
     """Waits until the bot has noticed that the connection is gone, and stopped writing to it."""
-    await until(lambda: all(task.get_name() != "ipc link writer" for task in asyncio.all_tasks()))
+    await until(lambda: "has gone: the connection broke" in caplog.text)
 
 
 @checks("protocol-multicast")

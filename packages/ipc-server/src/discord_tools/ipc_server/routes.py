@@ -75,7 +75,7 @@ class Route(Generic[R]):
         self.cog: Any = None
         self.idempotent: bool = idempotent
         self.signature: Signature = Signature(callback, bound=method, namespace=namespace or {})
-        #: What comes before the request: the cog, for a method.
+        # What comes before the request: the cog, for a method.
         self.leading: tuple[Any, ...] = ()
 
     def __get__(self, instance: Any, owner: type | None = None) -> Route[R]:

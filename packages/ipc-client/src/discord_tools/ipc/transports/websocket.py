@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Final
 
@@ -145,10 +146,9 @@ class WebSocketTransport:
         self._next_beat(heartbeat)
 
     async def _send_ping(self) -> None:
-        try:
+        # The reader meets the same end and says why.
+        with contextlib.suppress(ConnectionError, ClientConnectionError, RuntimeError):
             await self._socket.ping()
-        except (ConnectionError, ClientConnectionError, RuntimeError):
-            pass  # the reader meets the same end and says why
 
     def _stop_beating(self) -> None:
         if self._beat is not None:

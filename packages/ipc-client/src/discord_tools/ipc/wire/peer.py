@@ -180,7 +180,7 @@ class Peer:
         self._calls = calls
         self._retain_bytes = retain_bytes
         self._next_id = 1
-        self._waiting: dict[int, Any] = {}
+        self._waiting: dict[Id, Any] = {}
         #: Calls from this number on were never sent.
         self._unsent = 1
         self._forgotten: set[Id] = set()
@@ -254,11 +254,11 @@ class Peer:
 
     def sent_calls(self) -> list[Any]:
         """The contexts of our calls that have no answer and may have been received."""
-        return [context for number, context in self._waiting.items() if number < self._unsent]
+        return [context for context in self._waiting.values() if context.number < self._unsent]
 
     def unsent_calls(self) -> list[Any]:
         """The contexts of our calls that were never sent."""
-        return [context for number, context in self._waiting.items() if number >= self._unsent]
+        return [context for context in self._waiting.values() if context.number >= self._unsent]
 
     def abandon(self) -> tuple[list[Any], list[Any]]:
         """Gives up all of our calls because the other side has lost the conversation.
