@@ -27,8 +27,8 @@ class ClientLimits:
     message_bytes: :class:`int`
         The largest answer that is accepted, in bytes. Defaults to 4 MiB, the same as the server's.
     heartbeat: :class:`float`
-        After so many seconds of silence at the latest the bot is asked for a sign of life; after half as many more without one the
-        connection is given up. Defaults to 20 seconds: less than the usual idle time-out of proxies.
+        After so many seconds of silence at the latest the bot is asked for a sign of life; after half as many more
+        without one the connection is given up. Defaults to 20 seconds: less than the usual idle time-out of proxies.
     handshake: :class:`float`
         How long one attempt to connect may take, in seconds. Defaults to 5.
     backoff: :class:`float`
@@ -82,8 +82,8 @@ class ServerLimits:
         How long :meth:`Server.terminate_server` waits for routes in progress, in seconds. Defaults to 5, half of
         what container runtimes give before they kill.
     heartbeat: :class:`float`
-        After so many seconds of silence at the latest a client is asked for a sign of life; after half as many more without one
-        its connection is given up. Defaults to 20.
+        After so many seconds of silence at the latest a client is asked for a sign of life; after half as many more
+        without one its connection is given up. Defaults to 20.
     handshake: :class:`float`
         How long a new connection may take to say what it is, in seconds. Defaults to 5.
     backlog_bytes: :class:`int`
