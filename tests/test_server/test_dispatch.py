@@ -229,7 +229,7 @@ async def test_a_call_that_is_cancelled_before_its_route_begins_does_not_begin_i
 
     async def cancel(request: Request) -> None:
         for task in asyncio.all_tasks():
-            if getattr(task.get_coro(), "__qualname__", "") == "Conversation._run":
+            if getattr(task.get_coro(), "__qualname__", "") == "Dispatcher.handle":
                 task.cancel()
 
     bot.add_listener(cancel, "on_raw_ipc_request")

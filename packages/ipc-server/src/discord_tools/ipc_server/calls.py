@@ -129,6 +129,9 @@ class PlainCall:
             self.settled = True
             self.done(answer)
 
+    def ended(self) -> None:
+        pass  # the pool watches the task
+
     def abort(self, error: RemoteError) -> None:
         """Answers with an error now and ends the handler: a handler that ignores it keeps nobody waiting."""
         self.fail(error)
@@ -151,18 +154,17 @@ class Pool:
         self._calls.add(call)
         call.deadline = loop.time() + self._limits.call_seconds
         call.timer = loop.call_at(call.deadline, _expire, call)
-        call.task = loop.create_task(self._run(call, ended))
+        call.task = loop.create_task(self._dispatcher.handle(call))
 
-    async def _run(self, call: PlainCall, ended: Callable[[PlainCall], object]) -> None:
-        try:
-            await self._dispatcher.handle(call)
-        finally:
+        def over(_: object) -> None:
             if call.timer is not None:
                 call.timer.cancel()
             self._calls.discard(call)
             ended(call)
-            # One that was cancelled before its first step has no answer yet.
             call.fail(Cancelled("the call was cancelled"))
+
+        # Not at the end of the task's own code: one that is cancelled before its first step never comes there.
+        call.task.add_done_callback(over)
 
     def stop(self) -> None:
         """Takes no more calls."""

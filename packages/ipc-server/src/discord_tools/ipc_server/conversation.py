@@ -144,6 +144,10 @@ class _Call:
         if self.subscriber is not None:
             self.subscriber.pump()
 
+    def ended(self) -> None:
+        if self.task is not None:
+            self.talk.forget(self)
+
     def leave(self) -> None:
         """Ends a subscription without an answer: its reader goes on with it in another conversation."""
         if self.subscriber is not None:
@@ -369,7 +373,7 @@ class Conversation:
             if call.deadline <= now:
                 call.fail(DeadlineExceeded("the time for this call is over"))
                 return
-        task = spawn(self._run(call), self._loop)
+        task = spawn(self._dispatcher.handle(call), self._loop)
         if task.done():
             return  # it never waited, so nobody could cancel it or lose patience
         call.task = task
@@ -395,14 +399,6 @@ class Conversation:
             if not call.expired:
                 call.expired = True
                 _expire(call)
-
-    async def _run(self, call: _Call) -> None:
-        try:
-            if not call.settled:
-                await self._dispatcher.handle(call)
-        finally:
-            if call.task is not None:
-                self.forget(call)
 
     def forget(self, call: _Call) -> None:
         """The call is over."""

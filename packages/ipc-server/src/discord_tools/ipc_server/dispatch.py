@@ -57,6 +57,9 @@ class IncomingCall(Call, Protocol):
     def answer(self, data: Any, /) -> None: ...
     async def send_item(self, data: Any, /) -> None: ...
     def fail(self, error: RemoteError) -> None: ...
+    def ended(self) -> None:
+        """Its handler has ended, which may be long after its answer."""
+        ...
 
 
 class Dispatcher:
@@ -149,6 +152,7 @@ class Dispatcher:
             request.finish()
             if called and self._is_heard("ipc_request_completion"):
                 self.emit("ipc_request_completion", request)
+            call.ended()
 
     async def _stream(self, items: AsyncGenerator[Any, None], call: IncomingCall) -> None:
         # Closing the generator runs its ``finally`` before anything else happens, also when it waits in a ``yield``.
