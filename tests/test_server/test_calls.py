@@ -44,4 +44,4 @@ async def test_a_call_that_is_aborted_before_its_first_step_gives_its_place_back
     caller.start(second)
     assert second.task is not None
     await asyncio.wait((second.task,))
-    assert answers == [b"the caller has gone", b'"echo"']
+    assert answers == [b"the caller has gone (code -32006)", b'"echo"']
