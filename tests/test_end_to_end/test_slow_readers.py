@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 from discord.ext import commands
@@ -126,3 +127,27 @@ async def test_a_client_that_does_not_read_for_long_is_given_up(
     ):
         await until(lambda: ended == ["hold"])
         await until(lambda: any("has gone" in record.getMessage() for record in caplog.records))
+
+
+async def test_a_client_of_plain_json_rpc_that_does_not_read_for_long_is_given_up(
+    loopback_bot: commands.Bot, caplog: pytest.LogCaptureFixture
+) -> None:
+    limits = ServerLimits(heartbeat=0.2, grace=0.1, backlog_bytes=MEGABYTE)
+    server = Server(loopback_bot, port=0, secret_key=SECRET_KEY, multicast=False, limits=limits)
+
+    @server.route()
+    async def big(request: Request, size: int) -> str:
+        return "x" * size
+
+    caplog.set_level("INFO", logger="discord_tools")
+    each = calls(50, "big", size=MEGABYTE)
+    async with (
+        server,
+        plain_client(server.port, SECRET_KEY, *each, subprotocol=False) as (reader, _),
+        asyncio.timeout(10),
+    ):
+        await until(lambda: "does not read its answers" in caplog.text)
+        await until(lambda: "ipc plain writer" not in {task.get_name() for task in asyncio.all_tasks()})
+        with suppress(ConnectionError):
+            while await reader.read(MEGABYTE):
+                pass

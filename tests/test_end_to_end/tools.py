@@ -109,9 +109,12 @@ async def raw_client(
 
 @asynccontextmanager
 async def plain_client(
-    port: int, key: str | None, *frames: object
+    port: int, key: str | None, *frames: object, subprotocol: bool = True
 ) -> AsyncGenerator[tuple[asyncio.StreamReader, asyncio.StreamWriter], None]:
-    """Says hello, sends some frames, and reads nothing unless it is told to. aiohttp's client would read ahead."""
+    """Says hello, sends some frames, and reads nothing unless it is told to. aiohttp's client would read ahead.
+
+    Without the subprotocol it is a client of plain JSON-RPC, to which the hello is a call like any other.
+    """
     # A small buffer, so that what is not read soon holds up the other side.
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
     lines = [
@@ -121,8 +124,8 @@ async def plain_client(
         "Connection: Upgrade",
         "Sec-WebSocket-Version: 13",
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-        f"Sec-WebSocket-Protocol: {SUBPROTOCOL}",
         f"Authorization: {key}",
+        *([f"Sec-WebSocket-Protocol: {SUBPROTOCOL}"] if subprotocol else []),
     ]
     writer.write("\r\n".join([*lines, "", ""]).encode())
     head = await reader.readuntil(b"\r\n\r\n")

@@ -6,7 +6,7 @@ import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import aiohttp
@@ -224,6 +224,75 @@ async def test_connections_stay_when_the_port_is_freed() -> None:
             pass
         go.set()
         assert await (await response).text() == "late"
+    await listener.close()
+
+
+@pytest.mark.parametrize("said", [b"", b"GET / HTTP/1.1\r\nHost: "], ids=["nothing", "half a request"])
+async def test_a_connection_without_a_request_is_closed_in_time(said: bytes) -> None:
+    listener = HTTPListener(answer, limits=ServerLimits(handshake=0.05))
+    reader, writer = await asyncio.open_connection("127.0.0.1", await listener.start("127.0.0.1", 0))
+    writer.write(said)
+    async with asyncio.timeout(5):
+        with suppress(ConnectionResetError):
+            assert await reader.read() == b""
+    writer.close()
+    await listener.close()
+
+
+async def test_a_connection_that_had_a_request_may_wait_for_the_next(http: aiohttp.ClientSession) -> None:
+    listener = HTTPListener(answer, limits=ServerLimits(handshake=0.05))
+    url = f"http://127.0.0.1:{await listener.start('127.0.0.1', 0)}/"
+    async with http.get(url) as response:
+        await response.read()
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(url.split(":")[2].strip("/")))
+    async with asyncio.timeout(5):
+        with suppress(ConnectionResetError):
+            await (
+                reader.read()
+            )  # by now the first one has waited for longer than this one, which said nothing
+    writer.close()
+    assert len(open_connections(http)) == 1
+    async with http.get(url) as response:
+        assert await response.text() == "here"
+    await listener.close()
+
+
+def open_connections(http: aiohttp.ClientSession) -> list[Any]:
+    assert http.connector is not None
+    return [one for kept in http.connector._conns.values() for one in kept if one[0].is_connected()]  # pyright: ignore[reportPrivateUsage]
+
+
+async def test_of_too_many_connections_without_a_request_the_oldest_is_closed(
+    http: aiohttp.ClientSession,
+) -> None:
+    listener = HTTPListener(answer, limits=ServerLimits(connections=3))
+    port = await listener.start("127.0.0.1", 0)
+    silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(4)]
+    async with asyncio.timeout(5):
+        with suppress(ConnectionResetError):
+            assert await silent[0][0].read() == b""
+    # It is let in, in the place of the next one.
+    async with http.get(f"http://127.0.0.1:{port}/") as response:
+        assert await response.text() == "here"
+    assert not silent[3][0].at_eof()
+    for _, writer in silent:
+        writer.close()
+    await listener.close()
+
+
+async def test_connections_that_have_gone_take_no_place() -> None:
+    listener = HTTPListener(answer, limits=ServerLimits(connections=3))
+    port = await listener.start("127.0.0.1", 0)
+    async with aiohttp.ClientSession() as staying:
+        async with staying.get(f"http://127.0.0.1:{port}/") as response:
+            await response.read()
+        for _ in range(10):
+            async with (
+                aiohttp.ClientSession() as passing,
+                passing.get(f"http://127.0.0.1:{port}/") as response,
+            ):
+                await response.read()
+        assert len(open_connections(staying)) == 1
     await listener.close()
 
 

@@ -46,8 +46,8 @@ class Ports:
     ) -> None:
         self._plain = plain = PlainService(gate, dispatcher, limits, dialects, lambda: self.port)
         main = WebSocketListener(gate, limits, serve, PlainListener(plain))
-        self._main = HTTPListener(main.handle, WebListener(plain, ready).routes())
-        self._multicast = HTTPListener(PortResolver(plain).handle)
+        self._main = HTTPListener(main.handle, WebListener(plain, ready).routes(), limits=limits)
+        self._multicast = HTTPListener(PortResolver(plain).handle, limits=limits)
         self.port: int = 0
         self.multicast_port: int | None = None
 

@@ -160,12 +160,24 @@ class PlainTalk:
             if message.type is not WSMsgType.TEXT and message.type is not WSMsgType.BINARY:
                 return
             self._take(message.data)
-            while self._waiting_bytes > self._service.limits.backlog_bytes:
-                self._flushed.clear()
-                await self._flushed.wait()
+            if self._waiting_bytes > self._service.limits.backlog_bytes and not await self._caught_up():
+                self._hang_up = "the answers are not read"
+                log.info("%s does not read its answers and is given up", self._who)
             turn += 1
             if turn % MESSAGES_PER_TURN == 0:
                 await asyncio.sleep(0)
+
+    async def _caught_up(self) -> bool:
+        """Waits until the client has read its answers, as long as for one that gives no sign of life."""
+        limits = self._service.limits
+        try:
+            async with asyncio.timeout(1.5 * limits.heartbeat):
+                while self._waiting_bytes > limits.backlog_bytes:
+                    self._flushed.clear()
+                    await self._flushed.wait()
+        except TimeoutError:
+            return False
+        return True
 
     def _welcome(self) -> None:
         """The client has shown the key, so it is a stranger no more and may stay."""
