@@ -34,7 +34,7 @@ def pytest_collection_finish() -> None:
 @pytest.fixture(autouse=True)
 def leaves_nothing_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     """Fails a test that leaves a socket open, a task's exception unread, or a task running."""
-    before = open_sockets()
+    before = sockets()
     unread = Unread()
     logging.getLogger("asyncio").addHandler(unread)
     try:
@@ -47,8 +47,8 @@ def leaves_nothing_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     finally:
         logging.getLogger("asyncio").removeHandler(unread)
     assert not unread.messages, "\n".join(unread.messages)
-    left = open_sockets() - before
-    assert not left, f"open sockets are left: {sorted(left)}"
+    left = network_sockets(sockets() - before)
+    assert not left, f"open sockets are left: {left}"
 
 
 @pytest_asyncio.fixture
@@ -77,24 +77,26 @@ class Unread(logging.Handler):
         self.messages.append(self.format(record))
 
 
-def open_sockets() -> set[str]:
-    """The network sockets of this process, where the system tells. Elsewhere the ResourceWarnings have to do.
-
-    Pairs of Unix sockets are left out: each event loop has one, and pytest-asyncio keeps a loop of its own.
-    """
-    ours: set[str] = set()
+def sockets() -> set[str]:
+    """The sockets of this process, where the system tells. Elsewhere the ResourceWarnings have to do."""
+    found: set[str] = set()
     for descriptor in PROCESS.glob("fd/*"):
         try:
-            ours.add(os.readlink(descriptor))
+            found.add(os.readlink(descriptor))
         except OSError:
             continue  # the descriptor that listed the others
-    found: set[str] = set()
-    for table in PROCESS.glob("net/tcp*"):
-        for line in table.read_text().splitlines()[1:]:
-            fields = line.split()
-            if f"socket:[{fields[9]}]" in ours:
-                found.add(f"{table.name} {fields[1]}->{fields[2]} inode {fields[9]}")
-    return found
+    return {one for one in found if one.startswith("socket:")}
+
+
+def network_sockets(ours: set[str]) -> list[str]:
+    """Those of the network. Pairs of Unix sockets are none: each event loop has one, and pytest-asyncio keeps one."""
+    # The table has all connections that the machine closed within the last minute, so it is read only if need be.
+    return [
+        f"{table.name} {fields[1]}->{fields[2]} inode {fields[9]}"
+        for table in (PROCESS.glob("net/tcp*") if ours else ())
+        for fields in map(str.split, table.read_text().splitlines()[1:])
+        if f"socket:[{fields[9]}]" in ours
+    ]
 
 
 @pytest_asyncio.fixture
