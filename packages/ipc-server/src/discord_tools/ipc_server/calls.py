@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final, Protocol
 
@@ -18,13 +17,10 @@ from discord_tools.ipc.errors import (
     TooLarge,
 )
 from discord_tools.ipc.limits import ServerLimits
-from discord_tools.ipc_server.dispatch import Dispatcher
+from discord_tools.ipc_server.dispatch import Dispatcher, settle
 from discord_tools.ipc_server.encoding import encode_answer
 
 __all__ = ("Caller", "PlainCall", "Pool", "Room", "Writer")
-
-log = logging.getLogger(__name__)
-
 
 #: No error that this library makes by itself is larger.
 ERROR_BYTES: Final = 4096
@@ -176,7 +172,7 @@ class Pool:
         Tasks in ``spared`` are not waited for: they are the routes that asked for all this.
         """
         self.stop()
-        await self._settle(spared)
+        await settle(self._calls, spared, self._limits.grace)
 
     def end(self, spared: Collection[asyncio.Task[Any]]) -> None:
         """Cancels all calls that are still in progress, but those in ``spared``."""
@@ -184,14 +180,6 @@ class Pool:
         for call in tuple(self._calls):
             if call.task not in spared:
                 call.abort(Cancelled("the bot is shutting down"))
-
-    async def _settle(self, spared: Collection[asyncio.Task[Any]]) -> None:
-        tasks = {call.task for call in self._calls if call.task is not None} - set(spared)
-        if tasks:
-            _, left = await asyncio.wait(tasks, timeout=self._limits.grace)
-            if left:
-                names = sorted({call.endpoint for call in self._calls if call.task in left})
-                log.warning("Still running after %g s: %s", self._limits.grace, ", ".join(names))
 
 
 class Caller:

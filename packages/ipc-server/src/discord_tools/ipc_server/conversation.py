@@ -42,7 +42,7 @@ from discord_tools.ipc.wire.peer import (
     Peer,
     Violated,
 )
-from discord_tools.ipc_server.dispatch import Dispatcher
+from discord_tools.ipc_server.dispatch import Dispatcher, settle
 from discord_tools.ipc_server.encoding import encode_answer, encode_reply
 from discord_tools.ipc_server.events import Hub, Subscriber
 
@@ -316,16 +316,8 @@ class Conversation:
 
     async def settle(self) -> None:
         """Waits for the handlers in progress, as long as the limits allow."""
-        tasks = {call.task for call in self._calls if call.task is not None} - set(self._spared)
-        tasks |= self._closings
-        if self._pumping is not None:
-            tasks.add(self._pumping)
-        if not tasks:
-            return
-        _, left = await asyncio.wait(tasks, timeout=self._limits.grace)
-        if left:
-            names = sorted({call.endpoint for call in self._calls if call.task in left})
-            log.warning("Still running after %g s: %s", self._limits.grace, ", ".join(names))
+        others = self._closings if self._pumping is None else {*self._closings, self._pumping}
+        await settle(self._calls, self._spared, self._limits.grace, others)
 
     def _abort_all(self, reason: str) -> None:
         for call in tuple(self._calls):

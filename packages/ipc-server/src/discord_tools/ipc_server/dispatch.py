@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Collection, Iterable
 from contextlib import aclosing
 from typing import Any, Protocol
 
@@ -25,7 +25,7 @@ from discord_tools.ipc_server.discover import discovery
 from discord_tools.ipc_server.request import Call, Request
 from discord_tools.ipc_server.routes import RouteTable, normal
 
-__all__ = ("Dispatcher", "IncomingCall")
+__all__ = ("Dispatcher", "IncomingCall", "settle")
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +49,7 @@ class IncomingCall(Call, Protocol):
 
     settled: bool
     streams: bool
+    task: asyncio.Task[None] | None
 
     def is_crowded(self) -> bool:
         """Whether an answer had better wait in :meth:`send_json` until others have been sent."""
@@ -60,6 +61,24 @@ class IncomingCall(Call, Protocol):
     def ended(self) -> None:
         """Its handler has ended, which may be long after its answer."""
         ...
+
+
+async def settle(
+    calls: Iterable[IncomingCall],
+    spared: Collection[asyncio.Task[Any]],
+    seconds: float,
+    others: Iterable[asyncio.Task[Any]] = (),
+) -> None:
+    """Waits for the handlers of calls, but those in ``spared``, and for other tasks; logs what takes longer."""
+    running = {
+        call.task: call.endpoint for call in calls if call.task is not None and call.task not in spared
+    }
+    tasks = {*running, *others}
+    if tasks:
+        _, left = await asyncio.wait(tasks, timeout=seconds)
+        if left:
+            names = sorted({running[task] for task in left if task in running})
+            log.warning("Still running after %g s: %s", seconds, ", ".join(names))
 
 
 class Dispatcher:
