@@ -74,7 +74,8 @@ class ServerLimits:
     calls: :class:`int`
         How many calls of one client may be in progress. Further ones wait in the client. Defaults to 1024.
     connections: :class:`int`
-        How many connections may be open at once; further ones get HTTP 503. Defaults to 2048.
+        How many connections may be open at once; further ones get HTTP 503. As many more may wait for a request
+        over HTTP; beyond that, the one that waits longest is closed. Defaults to 2048.
     call_seconds: :class:`float`
         How long a route may take when the caller named no shorter time, in seconds. Defaults to 60, twice the
         client's own timeout, so that it only ends what nobody waits for.
@@ -85,7 +86,8 @@ class ServerLimits:
         After so many seconds of silence at the latest a client is asked for a sign of life; after half as many more
         without one its connection is given up. Defaults to 20.
     handshake: :class:`float`
-        How long a new connection may take to say what it is, in seconds. Defaults to 5.
+        How long a new connection may take to send its first request, and then to say what it is, in seconds.
+        Defaults to 5.
     backlog_bytes: :class:`int`
         How many bytes of answers may wait for one client that reads slowly before no more of its calls are read.
         Defaults to 8 MiB.
