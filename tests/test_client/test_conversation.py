@@ -346,6 +346,21 @@ async def test_a_call_that_is_cancelled_or_timed_out_gives_its_slot_to_the_next(
     await line.hang_up()
 
 
+async def test_a_call_that_waits_for_a_slot_passes_what_it_was_given() -> None:
+    line = Line()
+    await line.open(calls=1)
+    first, tags = line.start("1"), ["old"]
+    second = asyncio.create_task(line.conversation.call("2", {"tags": tags}, 5.0))
+    frame = await line.talk.call("1")
+    tags.append("new")
+    await line.talk.answer(frame)
+    frame = await line.talk.call("2")
+    assert frame["params"] == {"tags": ["old"]}
+    await line.talk.answer(frame)
+    await asyncio.gather(first, second)
+    await line.hang_up()
+
+
 async def test_waiting_for_a_slot_counts_into_the_timeout() -> None:
     line = Line()
     await line.open(calls=1)

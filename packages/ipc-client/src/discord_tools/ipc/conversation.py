@@ -15,6 +15,7 @@ from msgspec import UNSET, Raw, UnsetType
 from discord_tools.ipc._version import __version__
 from discord_tools.ipc.errors import (
     ConnectionLost,
+    EncodeError,
     IPCError,
     ProtocolError,
     RequestTimeout,
@@ -37,7 +38,7 @@ from discord_tools.ipc.wire.peer import (
     Violated,
 )
 
-__all__ = ("Conversation", "Pending")
+__all__ = ("Conversation", "Pending", "encoded", "error_of")
 
 log = logging.getLogger(__name__)
 
@@ -155,6 +156,7 @@ class Conversation:
         slots = self._slots
         try:
             if not slots.take():
+                params = encoded(params)  # as it is now, and not when its turn comes
                 await slots.wait(request)
             try:
                 self._peer.call(endpoint, params, request, headers=headers)
@@ -423,6 +425,20 @@ _params = msgspec.json.Decoder(_Params)
 
 def _expire(request: _Request, seconds: float) -> None:
     request.lost(RequestTimeout(request.endpoint, seconds))
+
+
+def encoded(data: Any) -> Raw:
+    """What a call passes, as JSON.
+
+    Raises
+    ------
+    EncodeError
+        It cannot be written as JSON.
+    """
+    try:
+        return Raw(encode(data))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise EncodeError(f"the data cannot be written as JSON: {error}") from error
 
 
 def error_of(endpoint: str, error: ErrorObject) -> IPCError:

@@ -12,7 +12,7 @@ import aiohttp
 import msgspec
 from msgspec import Raw
 
-from discord_tools.ipc.conversation import Conversation
+from discord_tools.ipc.conversation import Conversation, encoded
 from discord_tools.ipc.dial import Dialer, url_of
 from discord_tools.ipc.errors import ConnectionLost, DecodeError, EncodeError, InvalidRequest, SessionClosed
 from discord_tools.ipc.legacy import Stale
@@ -128,7 +128,7 @@ class ClientSession:
         self._decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
         self._dialer = Dialer(host, self.port, multicast_port, self._secret_key, limits)
         self._limits = limits
-        _encode(dict(headers or {}))  # what cannot be sent is better said here than in the background
+        encoded(dict(headers or {}))  # what cannot be sent is better said here than in the background
         self._supervisor = Supervisor(
             self._dialer,
             self._http,
@@ -288,7 +288,7 @@ class ClientSession:
         timeout = None if self.timeout == math.inf else self.timeout
         conversation = self._supervisor.conversation
         if conversation is None or self._closed:
-            raw = await self._call_once_connected(_name(route), _encode(data), timeout)
+            raw = await self._call_once_connected(_name(route), encoded(data), timeout)
         else:
             raw = await conversation.call(_name(route), data, timeout)
         try:
@@ -337,7 +337,7 @@ class ClientSession:
         :class:`Stream`
             The items, as they come.
         """
-        feed: Feed[Raw] = Feed(_name(route), _encode(data), self._limits.stream_items)
+        feed: Feed[Raw] = Feed(_name(route), encoded(data), self._limits.stream_items)
         return Stream(self._connected, feed, self._decoder(type))
 
     def subscribe(
@@ -391,7 +391,7 @@ class ClientSession:
         elif isinstance(after, Event):
             after, epoch = {after.name: after.seq}, after.epoch
         subscribe = Subscribe(list(events), dict(after or {}), epoch, filter, overflow == "drop")
-        _encode(subscribe)
+        encoded(subscribe)
         return Subscription(self._connected, subscribe, self._limits.stream_items, self.timeout)
 
     async def _call_once_connected(self, endpoint: str, params: Raw, timeout: float | None) -> Raw:
@@ -441,10 +441,3 @@ def _name(route: Any) -> str:
     except UnicodeEncodeError as error:
         raise EncodeError(f"the name {name!r} cannot be written as JSON") from error
     return name
-
-
-def _encode(data: dict[str, Any] | Subscribe) -> Raw:
-    try:
-        return Raw(msgspec.json.encode(data))
-    except (TypeError, ValueError, RecursionError) as error:
-        raise EncodeError(f"the data cannot be written as JSON: {error}") from error
