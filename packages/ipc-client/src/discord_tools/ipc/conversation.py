@@ -306,7 +306,13 @@ class Conversation:
         self.ready.set()  # whoever waits for it looks at the state again
 
     def _new_peer(self, message_bytes: int) -> Peer:
-        return Peer(calls=0, message_bytes=message_bytes, retain_bytes=self._limits.retain_bytes)
+        peer = Peer(calls=0, message_bytes=message_bytes, retain_bytes=self._limits.retain_bytes)
+        peer.wake = self._wake
+        return peer
+
+    def _wake(self) -> None:
+        if self._link is not None:
+            self._link.wake()
 
     def _begin(self, welcome: Welcome) -> None:
         """Begins a new conversation with what the old one left: the other side has lost it."""

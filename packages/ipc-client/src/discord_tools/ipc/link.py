@@ -66,7 +66,6 @@ class Link:
         #: While events are looked at: what they lead to is sent at their end.
         self._reading = False
         self._stopped = False
-        peer.wake = self.wake
 
     def wake(self) -> None:
         """Sends what the peer has queued, together with all else that is queued in this turn of the loop."""

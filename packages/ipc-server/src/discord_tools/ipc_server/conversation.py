@@ -197,6 +197,7 @@ class Conversation:
             message_bytes=min(limits.message_bytes, hello.message_bytes or limits.message_bytes),
             retain_bytes=limits.retain_bytes,
         )
+        self.peer.wake = self._wake
         #: Whether it is over: the client took its leave, or was away for too long.
         self.over: bool = False
         self._headers = hello.headers
@@ -253,6 +254,10 @@ class Conversation:
             return False
         self.link = None
         return True
+
+    def _wake(self) -> None:
+        if self.link is not None:
+            self.link.wake()
 
     def check_backlog(self) -> None:
         """Ends a conversation whose client is away and for whom too much waits."""
