@@ -18,6 +18,10 @@ __all__ = ("HTTPListener",)
 #: For so many seconds a connection may wait for its next request.
 KEEPALIVE: Final = 60.0
 
+#: With so many connections that wait for a request it is looked which of them are gone, and then with twice as many as
+#: are left.
+LOOK_AT: Final = 64
+
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 log = logging.getLogger(__name__)
@@ -60,6 +64,7 @@ class HTTPListener:
         self._limits = limits
         #: The connections that wait for a request, the longest waiting first, and whether they had one before.
         self._idle: dict[web.RequestHandler, bool] = {}
+        self._look_at = LOOK_AT
         self._servers: list[asyncio.Server] = []
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -125,9 +130,10 @@ class HTTPListener:
 
     def _wait(self, connection: web.RequestHandler, had_one: bool) -> None:
         self._idle[connection] = had_one
-        if len(self._idle) > self._limits.connections:
+        if len(self._idle) > min(self._look_at, self._limits.connections):
             # aiohttp tells nobody which of them are gone. A new one has no transport yet.
             self._idle = {one: had for one, had in self._idle.items() if not had or one.transport is not None}
+            self._look_at = max(LOOK_AT, 2 * len(self._idle))
         if len(self._idle) > self._limits.connections:
             self._drop(next(iter(self._idle)))
 
@@ -156,8 +162,11 @@ class HTTPListener:
             task.add_done_callback(self._tasks.discard)
         connection = request.protocol
         self._idle.pop(connection, None)
+        another = True
         try:
-            return await handler(request)
+            response = await handler(request)
+            another = not isinstance(response, web.WebSocketResponse)
+            return response
         finally:
-            if connection.transport is not None:
+            if another:
                 self._wait(connection, True)
