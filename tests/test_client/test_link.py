@@ -178,6 +178,34 @@ async def test_too_many_violations_end_the_connection_with_a_protocol_error() ->
     assert [type(event) for event in side.events] == [Violated] * MAX_VIOLATIONS
 
 
+class Faulty:
+    """A transport that breaks in its own way when it is to send."""
+
+    def __init__(self, transport: MemoryTransport) -> None:
+        self.receive = transport.receive
+        self.close = transport.close
+
+    async def send(self, message: bytes) -> None:
+        raise ZeroDivisionError("a fault of the transport")
+
+
+async def test_a_transport_that_fails_unexpectedly_is_logged_and_closed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    near, far = memory_pair()
+    peer = Peer(calls=10, message_bytes=1000, retain_bytes=1000)
+    link = Link(peer, Faulty(near), lambda event: None, backlog_bytes=1000)
+    running = asyncio.create_task(link.run())
+    peer.call("stats", EMPTY, Waiting())
+    link.wake()
+    async with asyncio.timeout(5):
+        await running
+        with pytest.raises(Closed):
+            await far.receive()
+    assert "Sending failed" in caplog.text
+    assert "a fault of the transport" in caplog.text
+
+
 # -- a reader that does not read
 
 

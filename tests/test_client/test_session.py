@@ -281,6 +281,21 @@ async def test_a_name_that_cannot_be_written_is_an_encode_error() -> None:
         assert await ipc.request("echo", x=1) == {"x": 1}
 
 
+async def test_a_name_beyond_ascii_reaches_the_bot_as_it_is() -> None:
+    methods: list[str] = []
+
+    async def script(talk: Talk) -> None:
+        await talk.welcome()
+        frame = await talk.read()
+        methods.append(frame["method"])
+        await talk.answer(frame, 1)
+        await talk.ended()
+
+    async with Bot(script) as bot, session(bot.port) as ipc:
+        assert await ipc.request("größe") == 1
+    assert methods == ["größe"]
+
+
 async def test_an_error_of_the_bot_names_the_endpoint() -> None:
     async def script(talk: Talk) -> None:
         await talk.welcome()
@@ -795,6 +810,18 @@ async def test_after_closing_everything_says_so() -> None:
     with pytest.raises(SessionClosed):
         await ipc.start()
     await ipc.close()
+
+
+async def test_streams_and_subscriptions_of_a_closed_session_say_so() -> None:
+    async with Bot() as bot:
+        ipc = session(bot.port)
+        await ipc.start()
+        await ipc.close()
+        with pytest.raises(SessionClosed):
+            await anext(ipc.stream("items"))
+        with pytest.raises(SessionClosed):
+            await anext(ipc.subscribe("tick"))
+        assert len(bot.requests) == 1
 
 
 async def test_closing_what_never_started_is_no_error() -> None:

@@ -46,6 +46,7 @@ META: dict[str, Any] = {
                     "result": _DESCRIPTOR,
                     "paramStructure": {"enum": ["by-name", "by-position", "either"]},
                 },
+                "patternProperties": {"^x-": {}},  # extensions
                 "additionalProperties": False,
             },
         },

@@ -8,9 +8,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import WSMsgType, web
 from discord.ext import commands, ipcx
+from msgspec import Raw
 
 from discord_tools.ipc import (
     ClientLimits,
@@ -131,6 +133,17 @@ async def test_errors_of_an_ipcx_server_become_exceptions(older: Older) -> None:
         assert refused.value.code == 404
 
 
+async def test_a_session_at_an_ipcx_server_is_ready_until_it_is_closed(older: Older) -> None:
+    session = session_of(older)
+    assert session.state == "connecting"
+    await session.start()
+    assert session.state == "ready"
+    assert await session.request("nothing") is None
+    assert session.state == "ready"
+    await session.close()
+    assert session.state == "closed"
+
+
 async def test_a_wrong_key_at_an_ipcx_server_is_told_with_and_without_resolution(
     older: Older, gate: Gate
 ) -> None:
@@ -188,7 +201,7 @@ class Recorded:
 
     def __init__(self) -> None:
         self.sockets = 0
-        self.open = 0
+        self.live: set[web.WebSocketResponse] = set()
         self.frames: list[WSMsgType] = []
         self.arrived = asyncio.Semaphore(0)
         self.hold: asyncio.Event | None = None
@@ -203,14 +216,14 @@ class Recorded:
         socket = web.WebSocketResponse(autoping=False)
         await socket.prepare(request)
         self.sockets += 1
-        self.open += 1
+        self.live.add(socket)
         async for message in socket:
             self.frames.append(message.type)
             self.arrived.release()
             if self.hold is not None:
                 await self.hold.wait()
             await socket.send_str(self.answers[canonical(message.data)])
-        self.open -= 1
+        self.live.discard(socket)
         return socket
 
 
@@ -298,7 +311,7 @@ async def test_only_one_request_is_in_flight_on_a_socket() -> None:
         ]
         for _ in asking:
             await recorded.arrived.acquire()
-        assert recorded.open == 3
+        assert len(recorded.live) == 3
         recorded.hold.set()
         assert await asyncio.gather(*asking) == ["text", 42, None]
 
@@ -399,3 +412,69 @@ async def test_closing_the_session_ends_requests_in_progress() -> None:
         with pytest.raises(SessionClosed):
             await asking
         recorded.hold.set()
+
+
+async def test_an_answer_that_nobody_asked_for_is_never_that_of_the_next_request(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(legacy, "PROBATION", 0.01)
+    recorded = Recorded()
+    async with (
+        listening(recorded.handle) as port,
+        ClientSession("127.0.0.1", port, secret_key=KEY) as session,
+    ):
+        await until_kept(recorded, session)
+        before, kept = recorded.sockets, tuple(recorded.live)
+        readers = [task for task in asyncio.all_tasks() if task.get_name() == "ipc legacy reader"]
+        assert len(readers) == len(kept)
+        for socket in kept:
+            await socket.send_str('"nobody asked"')
+        _, reading = await asyncio.wait(readers, timeout=5)
+        assert not reading
+        assert await session.request("text") == "text"
+        assert recorded.sockets == before + 1
+
+
+async def test_a_request_on_a_socket_that_ended_as_it_was_opened_is_a_lost_connection() -> None:
+    recorded = Recorded()
+    async with listening(recorded.handle) as port, aiohttp.ClientSession() as http:
+
+        async def dial() -> aiohttp.ClientWebSocketResponse:
+            socket = await http.ws_connect(f"ws://127.0.0.1:{port}/")
+            await socket.close()
+            return socket
+
+        connection = legacy.LegacyConnection(dial, "127.0.0.1", port, KEY, ClientLimits())
+        with pytest.raises(ConnectionLost) as caught:
+            await connection.call("text", Raw(b"{}"), 5.0)
+        assert caught.value.endpoint == "text"
+        await connection.close("the test is over")
+    assert recorded.frames == []
+
+
+async def test_a_request_that_waits_for_a_socket_when_the_session_is_closed_is_never_sent() -> None:
+    recorded = Recorded()
+    recorded.hold = asyncio.Event()
+    async with listening(recorded.handle) as port:
+        session = ClientSession("127.0.0.1", port, secret_key=KEY)
+        asking = [asyncio.create_task(session.request("text")) for _ in range(legacy.SOCKETS + 1)]
+        for _ in range(legacy.SOCKETS):
+            await recorded.arrived.acquire()
+        before = recorded.sockets
+        await session.close()
+        outcomes = await asyncio.gather(*asking, return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [SessionClosed] * (legacy.SOCKETS + 1)
+        assert recorded.sockets == before
+        recorded.hold.set()
+
+
+async def test_streams_and_subscriptions_of_an_older_server_are_refused_and_requests_go_on() -> None:
+    async with (
+        listening(Recorded().handle) as port,
+        ClientSession("127.0.0.1", port, secret_key=KEY) as session,
+    ):
+        with pytest.raises(InvalidRequest, match="older library"):
+            await anext(session.stream("items"))
+        with pytest.raises(InvalidRequest, match="older library"):
+            await anext(session.subscribe("tick"))
+        assert await session.request("text") == "text"

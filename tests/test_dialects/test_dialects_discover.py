@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -176,6 +177,36 @@ def test_an_answer_that_is_not_annotated_or_has_no_schema_may_be_anything(empty:
     async def nothing(request: Request) -> None: ...
 
     assert described(empty, "nothing")["result"]["schema"] == {"type": "null"}
+
+
+def test_a_route_that_streams_is_marked_as_such_and_no_other(empty: Server[Bot]) -> None:
+    @empty.route()
+    async def items(request: Request) -> AsyncGenerator[int, None]:
+        yield 1
+
+    @empty.route()
+    async def one(request: Request) -> int:
+        return 1
+
+    assert described(empty, "items")["x-streams"] is True
+    assert "x-streams" not in described(empty, "one")
+
+
+def test_pictures_and_permissions_in_an_answer_are_texts_and_other_objects_have_an_id(
+    empty: Server[Bot],
+) -> None:
+    @empty.route()
+    async def picture(request: Request) -> discord.Asset: ...
+
+    @empty.route()
+    async def allowed(request: Request) -> dict[str, discord.Permissions]: ...
+
+    @empty.route()
+    async def guild(request: Request) -> discord.Guild: ...
+
+    assert described(empty, "picture")["result"]["schema"] == {"type": "string"}
+    assert described(empty, "allowed")["result"]["schema"]["additionalProperties"] == {"type": "string"}
+    assert described(empty, "guild")["result"]["schema"]["properties"] == {"id": SNOWFLAKE}
 
 
 def test_parameters_whose_order_differs_from_the_document_go_by_name(empty: Server[Bot]) -> None:

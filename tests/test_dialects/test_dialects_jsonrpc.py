@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from itertools import pairwise
 from typing import Any
 
 import aiohttp
 import pytest
 from discord.ext import commands
 
-from discord_tools.ipc import Request, Server, ServerLimits
+from discord_tools.ipc import AlreadyResponded, Request, Server, ServerLimits
+from discord_tools.ipc_server.talk import MESSAGES_PER_TURN
 from test_dialects.conftest import KEY, Gate, Serving
 
 Bot = commands.Bot
@@ -293,6 +295,72 @@ async def test_a_call_that_takes_too_long_is_answered_and_cancelled(
         await gate.cancelled.wait()
 
 
+async def test_a_route_that_streams_is_refused_and_does_not_run(
+    server: Server[Bot], keyed: aiohttp.ClientSession
+) -> None:
+    ran: list[Request] = []
+
+    @server.route()
+    async def items(request: Request) -> AsyncGenerator[int, None]:
+        ran.append(request)
+        yield 1
+
+    async with keyed.ws_connect(server.ws_url) as socket:
+        await socket.send_json({"jsonrpc": "2.0", "method": "items", "id": 1})
+        assert without_texts(await socket.receive_json()) == error(-32600, 1)
+        await socket.send_str(AFTER)
+        assert await socket.receive_json() == result("text", "after")
+    assert not ran
+
+
+async def test_the_first_of_two_answers_of_a_route_is_the_answer(
+    server: Server[Bot], keyed: aiohttp.ClientSession
+) -> None:
+    refused: list[str] = []
+
+    @server.route()
+    async def twice(request: Request) -> None:
+        await request.respond("first")
+        try:
+            await request.respond("second")
+        except AlreadyResponded as error:
+            refused.append(str(error.endpoint))
+
+    async with keyed.ws_connect(server.ws_url) as socket:
+        await socket.send_json({"jsonrpc": "2.0", "method": "twice", "id": 1})
+        assert await socket.receive_json() == result("first", 1)
+        await socket.send_str(AFTER)
+        assert await socket.receive_json() == result("text", "after")
+    assert refused == ["twice"]
+
+
+async def test_an_answer_after_the_time_for_the_call_is_an_error_of_the_route_only(
+    serving: Serving, keyed: aiohttp.ClientSession
+) -> None:
+    late: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+
+    async with (
+        serving(limits=ServerLimits(call_seconds=0.05)) as server,
+        keyed.ws_connect(server.ws_url) as socket,
+    ):
+
+        @server.route()
+        async def stubborn(request: Request) -> None:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                try:
+                    await request.respond("too late")
+                except AlreadyResponded as problem:
+                    late.set_result(problem)
+
+        await socket.send_json({"jsonrpc": "2.0", "method": "stubborn", "id": 1})
+        assert without_texts(await socket.receive_json()) == error(-32005, 1)
+        assert isinstance(await asyncio.wait_for(late, 5), AlreadyResponded)
+        await socket.send_str(AFTER)
+        assert await socket.receive_json() == result("text", "after")
+
+
 async def test_a_client_that_goes_cancels_what_it_waits_for_and_no_notification(
     server: Server[Bot], keyed: aiohttp.ClientSession, gate: Gate
 ) -> None:
@@ -326,6 +394,77 @@ async def test_terminating_lets_calls_end_refuses_new_ones_and_says_goodbye(
         message = await socket.receive()
         assert (message.type, message.data) == (aiohttp.WSMsgType.CLOSE, 1001)
         await end
+
+
+async def test_a_call_that_takes_longer_than_the_grace_is_cancelled_and_told_so(
+    serving: Serving, keyed: aiohttp.ClientSession, gate: Gate
+) -> None:
+    limits = ServerLimits(grace=0.05)
+    async with serving(limits=limits) as server, keyed.ws_connect(server.ws_url) as socket:
+        await socket.send_json({"jsonrpc": "2.0", "method": "waits", "id": 1})
+        await gate.entered.wait()
+        await server.terminate_server()
+        answer = await socket.receive_json()
+        assert without_texts(answer) == error(-32006, 1)
+        assert answer["error"]["message"] == "the bot is shutting down"
+        message = await socket.receive()
+        assert (message.type, message.data) == (aiohttp.WSMsgType.CLOSE, 1001)
+    assert gate.cancelled.is_set()
+
+
+async def test_a_socket_that_opens_while_the_bot_shuts_down_is_sent_away(
+    server: Server[Bot], keyed: aiohttp.ClientSession, gate: Gate
+) -> None:
+    async with keyed.ws_connect(server.ws_url) as socket:
+        await socket.send_str('{"jsonrpc":"2.0","method":"waits","id":1}')
+        await gate.entered.wait()
+        # The port is freed at once, so only a connection that is there already can still ask for an upgrade.
+        async with keyed.get(server.ws_url.replace("ws", "http") + "/health") as response:
+            assert response.status == 200
+        url = server.ws_url
+        end = asyncio.create_task(server.terminate_server())
+        await asyncio.sleep(0)  # its first step
+        async with keyed.ws_connect(url) as late:
+            message = await late.receive()
+            assert (message.type, message.data) == (aiohttp.WSMsgType.CLOSE, 1008)
+            assert message.extra == "the bot is shutting down"
+        gate.opened.set()
+        assert await socket.receive_json() == result(0, 1)
+        await end
+
+
+async def test_many_messages_that_come_at_once_leave_others_their_turns(
+    serving: Serving, keyed: aiohttp.ClientSession, gate: Gate
+) -> None:
+    many = 10 * MESSAGES_PER_TURN
+    turns = [0]
+
+    async def watch() -> None:
+        while gate.runs < many:
+            await asyncio.sleep(0)
+            turns.append(gate.runs)
+
+    async with serving(limits=ServerLimits(calls=many)) as server, keyed.ws_connect(server.ws_url) as socket:
+        watching = asyncio.create_task(watch())
+        for number in range(many):
+            await socket.send_json({"jsonrpc": "2.0", "method": "waits", "id": number})
+        await asyncio.wait_for(watching, 5)
+        gate.opened.set()
+        assert {(await socket.receive_json())["id"] for _ in range(many)} == set(range(many))
+    assert max(after - before for before, after in pairwise(turns)) <= MESSAGES_PER_TURN
+
+
+async def test_a_client_whose_answers_wait_is_heard_again_when_it_has_read_them(
+    serving: Serving, keyed: aiohttp.ClientSession
+) -> None:
+    limits = ServerLimits(backlog_bytes=1)
+    async with serving(limits=limits) as server, keyed.ws_connect(server.ws_url) as socket:
+        for _ in range(5):
+            await socket.send_str("garbage")  # answered at once, and so before the next message is read
+            await socket.send_str(AFTER)
+        answers = [without_texts(await socket.receive_json()) for _ in range(10)]
+    assert answers.count(error(-32700)) == 5
+    assert answers.count(result("text", "after")) == 5
 
 
 async def test_json_rpc_can_be_switched_off(serving: Serving, keyed: aiohttp.ClientSession) -> None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 
 import pytest
 from discord.ext import commands
 
-from discord_tools.ipc import ClientSession, Request, RequestTimeout, Server, SessionClosed
+from discord_tools.ipc import ClientSession, Request, RequestTimeout, Server, ServerLimits, SessionClosed
 from processes import SECRET_KEY, Program
 from test_end_to_end.conftest import Held
-from test_end_to_end.tools import posix, until
+from test_end_to_end.tools import PATIENCE, header, plain_client, posix, until
 
 
 async def test_cancelling_a_request_cancels_its_handler(session: ClientSession, held: Held) -> None:
@@ -98,3 +99,35 @@ async def began(session: ClientSession, name: str) -> bool:
 
 async def ended(session: ClientSession, name: str) -> bool:
     return (await session.request("state"))["ended"].get(name) == "cancelled and cleaned up"
+
+
+async def test_a_client_of_plain_json_rpc_that_goes_while_its_answers_wait_is_gone_at_once(
+    loopback_bot: commands.Bot,
+) -> None:
+    """It is not read while it does not read its answers, for as long as it may still be there."""
+    started, cancelled = asyncio.Event(), asyncio.Event()
+    limits = ServerLimits(message_bytes=1 << 27, backlog_bytes=1, heartbeat=600.0)
+    server = Server(loopback_bot, port=0, secret_key=SECRET_KEY, multicast=False, limits=limits)
+
+    @server.route()
+    async def big(request: Request) -> str:
+        return "x" * 50_000_000
+
+    @server.route()
+    async def hold(request: Request) -> None:
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    async with server:
+        big_one = {"jsonrpc": "2.0", "id": 1, "method": "big"}
+        async with plain_client(server.port, SECRET_KEY, big_one, subprotocol=False) as (reader, writer):
+            # The answer has begun, and its rest waits for a reader.
+            await asyncio.wait_for(reader.readuntil(b"xxx"), PATIENCE)
+            data = json.dumps({"jsonrpc": "2.0", "id": 2, "method": "hold"}).encode()
+            writer.write(header(len(data)) + data)
+            await asyncio.wait_for(started.wait(), PATIENCE)
+            assert not cancelled.is_set()
+        await asyncio.wait_for(cancelled.wait(), PATIENCE)

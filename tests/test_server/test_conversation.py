@@ -424,6 +424,21 @@ async def test_an_answer_larger_than_a_message_is_an_error_to_its_caller_only(bo
     assert caught.value.code == -32007
 
 
+async def test_a_description_larger_than_the_client_takes_is_an_error_to_its_caller_only(
+    bot: commands.Bot,
+) -> None:
+    async def documented(request: Request) -> None: ...
+
+    documented.__doc__ = "x" * 2000
+    async with talking(bot, hello=False) as talk:
+        talk.route(documented)
+        await talk.hello(message_bytes=1000)
+        with pytest.raises(Failed) as caught:
+            await talk.call("rpc.discover")
+        assert caught.value.code == -32007
+        assert await talk.goes_on()
+
+
 # -- bad input
 
 BAD_DATA = (9, -32602)

@@ -69,6 +69,7 @@ async def test_a_subscriber_gets_name_number_time_and_data(
     assert (one.name, one.seq, one.data) == ("tick", 2, {"n": 1})
     assert (two.name, two.seq, two.data) == ("tock", 1, [2])
     assert (three.name, three.seq, three.data) == ("tick", 3, None)
+    assert repr(one) == "<Event name='tick' seq=2 data={'n': 1}>"
     assert before - timedelta(seconds=1) <= one.time <= datetime.now(UTC)
     assert not any(isinstance(event, Gap) for event in (one, two, three))
 
