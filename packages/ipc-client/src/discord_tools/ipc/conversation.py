@@ -71,13 +71,18 @@ class Pending(Protocol):
 
 
 class _Request(asyncio.Future[Answered]):
-    """A request that waits for its answer."""
+    """A request that waits for its answer.
 
-    number: int = 0
-    frame: bytes = b""
-    endpoint: str = ""
-    deadline: float = 0.0
-    timer: asyncio.TimerHandle | None = None
+    It has no ``__init__``: a future without one takes less than half of the time to make.
+    """
+
+    __slots__ = ("deadline", "endpoint", "frame", "number", "timer")
+
+    number: int
+    frame: bytes
+    endpoint: str
+    deadline: float
+    timer: asyncio.TimerHandle | None
 
     def answered(self, answer: Answered) -> None:
         if not self.done():
@@ -152,6 +157,7 @@ class Conversation:
             raise RequestTimeout(endpoint, self._timeout or seconds)  # nobody would wait for it
         request = _Request(loop=self._loop)
         request.endpoint = endpoint
+        request.timer = None
         headers = UNSET if seconds is None else self._limit(request, seconds)
         slots = self._slots
         try:

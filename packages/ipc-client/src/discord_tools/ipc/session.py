@@ -432,7 +432,7 @@ class ClientSession:
         return self._own
 
 
-def _name(route: Any) -> str:
+def _name(route: str | Route[Any]) -> str:
     name = str(route)
     if name.isascii():
         return name
