@@ -131,3 +131,24 @@ async def test_a_client_of_plain_json_rpc_that_goes_while_its_answers_wait_is_go
             await asyncio.wait_for(started.wait(), PATIENCE)
             assert not cancelled.is_set()
         await asyncio.wait_for(cancelled.wait(), PATIENCE)
+
+
+async def test_a_client_that_takes_long_to_send_one_large_call_is_not_given_up(
+    loopback_bot: commands.Bot,
+) -> None:
+    server = Server(
+        loopback_bot, port=0, secret_key=SECRET_KEY, multicast=False, limits=ServerLimits(heartbeat=0.2)
+    )
+
+    @server.route()
+    async def measure(request: Request, text: str) -> dict[str, int]:
+        return {"length": len(text)}
+
+    params = {"text": "x" * 10_000}
+    call = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "measure", "params": params}).encode()
+    message = header(len(call)) + call
+    async with server, plain_client(server.port, SECRET_KEY) as (reader, writer), asyncio.timeout(PATIENCE):
+        for start in range(0, len(message), 500):
+            writer.write(message[start : start + 500])
+            await asyncio.sleep(0.05)  # a slow line: all of it takes five heartbeats, and no pong can come in between
+        await reader.readuntil(b'"result":{"length":10000}')

@@ -140,6 +140,7 @@ class Dialer:
         return WebSocketTransport(
             socket,
             lambda: release(socket),
+            wire=_wire(socket),
             heartbeat=self._limits.heartbeat,
             close_seconds=self._limits.close,
         )
@@ -173,11 +174,19 @@ def release(socket: aiohttp.ClientWebSocketResponse) -> None:
     forgets to take it out where it was reset, until the garbage collector finds it: a hundred such cuts, and the pool
     has no connections left. There is no public way.
     """
+    wire: Any = _wire(socket)
+    if wire is not None:
+        wire.abort()
     response: Any = getattr(socket, "_response", None)
     if response is not None:
-        if response.connection is not None and response.connection.transport is not None:
-            response.connection.transport.abort()
         response.close()
+
+
+def _wire(socket: aiohttp.ClientWebSocketResponse) -> asyncio.BaseTransport | None:
+    """What is below a socket, while it is open."""
+    response: Any = getattr(socket, "_response", None)
+    connection = None if response is None else response.connection
+    return None if connection is None else connection.transport
 
 
 def _refusal(status: int) -> str:

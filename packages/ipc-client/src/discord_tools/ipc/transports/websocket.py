@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import ClientConnectionError, ClientWebSocketResponse, WSMsgType
 from aiohttp.web import WebSocketResponse
@@ -31,10 +31,12 @@ class WebSocketTransport:
     abort: Optional[Callable[[], None]]
         Ends the connection at once, and throws away what could not be sent. Without it, the system keeps one whose
         other side does not read for a quarter of an hour.
+    wire: Optional[:class:`asyncio.BaseTransport`]
+        What is below the socket, for the heartbeat to hear that something comes in.
     heartbeat: Optional[:class:`float`]
         After so many seconds of silence at the latest the other side is pinged, and after half as many more the
-        connection is given up. ``None`` for no heartbeat. The socket must be one that leaves pings to its user: one of
-        aiohttp's own heartbeats costs more for each message than sending it.
+        connection is given up. ``None`` for no heartbeat. The socket must be one that leaves pings to its user:
+        aiohttp's own heartbeat costs more for each message than sending it.
     close_seconds: :class:`float`
         How long :meth:`close` may take. aiohttp's own limit counts anew with each message that still comes in.
     """
@@ -44,6 +46,7 @@ class WebSocketTransport:
         socket: ClientWebSocketResponse | WebSocketResponse,
         abort: Callable[[], None] | None = None,
         *,
+        wire: asyncio.BaseTransport | None = None,
         heartbeat: float | None = None,
         close_seconds: float = CLOSE_SECONDS,
     ) -> None:
@@ -56,11 +59,13 @@ class WebSocketTransport:
         self._loop = asyncio.get_running_loop()
         self._beat: asyncio.TimerHandle | None = None
         self._ping: asyncio.Task[None] | None = None
-        #: Whether something came since the last beat, or nobody was there to hear it.
-        self._heard = False
+        #: Whether something came since the last look.
+        self.heard: bool = False
         self._listening = False
         self._silent = False
         self._dead = False
+        if wire is not None and heartbeat is not None:
+            wire.set_protocol(_Ear(wire.get_protocol(), self))
 
     async def send(self, message: bytes) -> None:
         try:
@@ -81,7 +86,6 @@ class WebSocketTransport:
         try:
             while True:
                 message = await self._socket.receive()
-                self._heard = True
                 if message.type is WSMsgType.BINARY or message.type is WSMsgType.TEXT:
                     return message.data
                 if message.type is WSMsgType.PING:
@@ -129,12 +133,12 @@ class WebSocketTransport:
         self._beat = self._loop.call_later(heartbeat / 2, self._look, heartbeat)
 
     def _look(self, heartbeat: float) -> None:
-        """Looks twice in the time of a heartbeat whether anything came. That costs nothing for each message.
+        """Looks twice in the time of a heartbeat whether anything came. That costs next to nothing for each message.
 
         A loop that stood still meanwhile does no harm: it reads what has come in before the next look.
         """
-        if self._heard or not self._listening:
-            self._heard = self._silent = False
+        if self.heard or not self._listening:
+            self.heard = self._silent = False
         elif not self._silent:
             self._silent = True
             self._ping = self._loop.create_task(self._send_ping(), name="ipc ping")
@@ -156,6 +160,33 @@ class WebSocketTransport:
             self._heartbeat = self._beat = None
         if self._ping is not None:
             self._ping.cancel()
+
+
+class _Ear(asyncio.Protocol):
+    """Hears that data comes in, and hands everything on to the protocol of aiohttp.
+
+    A large message on a slow line is a sign of life long before it is whole, and a pong could only come after it.
+    """
+
+    def __init__(self, protocol: Any, transport: WebSocketTransport) -> None:
+        self._protocol = protocol
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._transport.heard = True
+        self._protocol.data_received(data)
+
+    def eof_received(self) -> bool | None:
+        return self._protocol.eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._protocol.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        self._protocol.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._protocol.resume_writing()
 
 
 def _is_cancelled() -> bool:

@@ -71,9 +71,9 @@ class WebSocketListener:
             return upgrade_required(f"connect with a WebSocket of the subprotocol {SUBPROTOCOL}")
         try:
             await socket.prepare(request)
-            transport = request.transport
-            abort = None if transport is None else transport.abort
-            await self._serve(WebSocketTransport(socket, abort, heartbeat=self._limits.heartbeat))
+            wire = request.transport
+            abort = None if wire is None else wire.abort
+            await self._serve(WebSocketTransport(socket, abort, wire=wire, heartbeat=self._limits.heartbeat))
         except ConnectionError as error:
             return hung_up(socket, error)
         return socket
