@@ -150,5 +150,7 @@ async def test_a_client_that_takes_long_to_send_one_large_call_is_not_given_up(
     async with server, plain_client(server.port, SECRET_KEY) as (reader, writer), asyncio.timeout(PATIENCE):
         for start in range(0, len(message), 500):
             writer.write(message[start : start + 500])
-            await asyncio.sleep(0.05)  # a slow line: all of it takes five heartbeats, and no pong can come in between
+            await asyncio.sleep(
+                0.05
+            )  # a slow line: all of it takes five heartbeats, and no pong can come in between
         await reader.readuntil(b'"result":{"length":10000}')
