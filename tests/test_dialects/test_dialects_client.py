@@ -235,6 +235,21 @@ async def until_kept(recorded: Recorded, session: ClientSession) -> None:
         await session.request("text")
 
 
+@asynccontextmanager
+async def keeping(
+    monkeypatch: pytest.MonkeyPatch, probation: float, **options: Any
+) -> AsyncIterator[tuple[Recorded, ClientSession]]:
+    """A server that keeps its sockets, and a session that knows it, since a socket has to last so long only."""
+    monkeypatch.setattr(legacy, "PROBATION", probation)
+    recorded = Recorded()
+    async with (
+        listening(recorded.handle) as port,
+        ClientSession("127.0.0.1", port, secret_key=KEY, **options) as session,
+    ):
+        await until_kept(recorded, session)
+        yield recorded, session
+
+
 def canonical(text: str) -> str:
     return json.dumps(json.loads(text), sort_keys=True)
 
@@ -264,14 +279,7 @@ async def test_our_session_says_to_discord_ext_ipc_what_its_own_client_says() ->
 async def test_a_server_that_keeps_its_sockets_is_asked_on_the_same_one_and_never_pinged(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(legacy, "PROBATION", 0.05)
-    recorded = Recorded()
-    limits = ClientLimits(heartbeat=0.05)
-    async with (
-        listening(recorded.handle) as port,
-        ClientSession("127.0.0.1", port, secret_key=KEY, limits=limits) as session,
-    ):
-        await until_kept(recorded, session)
+    async with keeping(monkeypatch, 0.05, limits=ClientLimits(heartbeat=0.05)) as (recorded, session):
         before = recorded.sockets
         for _ in range(5):
             assert await session.request("text") == "text"
@@ -283,13 +291,7 @@ async def test_a_server_that_keeps_its_sockets_is_asked_on_the_same_one_and_neve
 async def test_a_late_answer_on_a_kept_socket_is_never_that_of_the_next_request(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(legacy, "PROBATION", 0.01)
-    recorded = Recorded()
-    async with (
-        listening(recorded.handle) as port,
-        ClientSession("127.0.0.1", port, secret_key=KEY) as session,
-    ):
-        await until_kept(recorded, session)
+    async with keeping(monkeypatch, 0.01) as (recorded, session):
         recorded.hold = asyncio.Event()
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):
@@ -417,13 +419,7 @@ async def test_closing_the_session_ends_requests_in_progress() -> None:
 async def test_an_answer_that_nobody_asked_for_is_never_that_of_the_next_request(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(legacy, "PROBATION", 0.01)
-    recorded = Recorded()
-    async with (
-        listening(recorded.handle) as port,
-        ClientSession("127.0.0.1", port, secret_key=KEY) as session,
-    ):
-        await until_kept(recorded, session)
+    async with keeping(monkeypatch, 0.01) as (recorded, session):
         before, kept = recorded.sockets, tuple(recorded.live)
         readers = [task for task in asyncio.all_tasks() if task.get_name() == "ipc legacy reader"]
         assert len(readers) == len(kept)

@@ -15,7 +15,6 @@ from msgspec import UNSET, Raw, UnsetType
 from discord_tools.ipc._version import __version__
 from discord_tools.ipc.errors import (
     ConnectionLost,
-    EncodeError,
     IPCError,
     ProtocolError,
     RequestTimeout,
@@ -25,7 +24,7 @@ from discord_tools.ipc.errors import (
 from discord_tools.ipc.limits import ClientLimits
 from discord_tools.ipc.link import Link
 from discord_tools.ipc.transports.base import NORMAL, REPLACED, Closed, Transport
-from discord_tools.ipc.wire.codec import Malformed, Unreadable, decode, encode
+from discord_tools.ipc.wire.codec import Malformed, Unreadable, decode, encode, encode_given
 from discord_tools.ipc.wire.frames import HELLO, ErrorObject, Frame, Hello, Welcome
 from discord_tools.ipc.wire.peer import (
     Answered,
@@ -38,7 +37,7 @@ from discord_tools.ipc.wire.peer import (
     Violated,
 )
 
-__all__ = ("Conversation", "Pending", "encoded", "error_of")
+__all__ = ("Conversation", "Pending", "error_of")
 
 log = logging.getLogger(__name__)
 
@@ -162,7 +161,7 @@ class Conversation:
         slots = self._slots
         try:
             if not slots.take():
-                params = encoded(params)  # as it is now, and not when its turn comes
+                params = Raw(encode_given(params))  # as it is now, and not when its turn comes
                 await slots.wait(request)
             try:
                 self._peer.call(endpoint, params, request, headers=headers)
@@ -437,20 +436,6 @@ _params = msgspec.json.Decoder(_Params)
 
 def _expire(request: _Request, seconds: float) -> None:
     request.lost(RequestTimeout(request.endpoint, seconds))
-
-
-def encoded(data: Any) -> Raw:
-    """What a call passes, as JSON.
-
-    Raises
-    ------
-    EncodeError
-        It cannot be written as JSON.
-    """
-    try:
-        return Raw(encode(data))
-    except (TypeError, ValueError, RecursionError) as error:
-        raise EncodeError(f"the data cannot be written as JSON: {error}") from error
 
 
 def error_of(endpoint: str, error: ErrorObject) -> IPCError:

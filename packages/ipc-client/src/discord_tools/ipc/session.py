@@ -12,7 +12,7 @@ import aiohttp
 import msgspec
 from msgspec import Raw
 
-from discord_tools.ipc.conversation import Conversation, encoded
+from discord_tools.ipc.conversation import Conversation
 from discord_tools.ipc.dial import Dialer, url_of
 from discord_tools.ipc.errors import ConnectionLost, DecodeError, EncodeError, InvalidRequest, SessionClosed
 from discord_tools.ipc.legacy import Stale
@@ -22,6 +22,7 @@ from discord_tools.ipc.secret import checked_key
 from discord_tools.ipc.streams import Feed, Stream
 from discord_tools.ipc.subscriptions import Event, Subscription
 from discord_tools.ipc.supervisor import NO_STREAMS, State, Supervisor
+from discord_tools.ipc.wire.codec import encode_given
 from discord_tools.ipc.wire.events import Subscribe
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ class ClientSession:
         self._decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
         self._dialer = Dialer(host, self.port, multicast_port, self._secret_key, limits)
         self._limits = limits
-        encoded(dict(headers or {}))  # what cannot be sent is better said here than in the background
+        encode_given(dict(headers or {}))  # what cannot be sent is better said here than in the background
         self._supervisor = Supervisor(
             self._dialer,
             self._http,
@@ -288,7 +289,7 @@ class ClientSession:
         timeout = None if self.timeout == math.inf else self.timeout
         conversation = self._supervisor.conversation
         if conversation is None or self._closed:
-            raw = await self._call_once_connected(_name(route), encoded(data), timeout)
+            raw = await self._call_once_connected(_name(route), Raw(encode_given(data)), timeout)
         else:
             raw = await conversation.call(_name(route), data, timeout)
         try:
@@ -337,7 +338,7 @@ class ClientSession:
         :class:`Stream`
             The items, as they come.
         """
-        feed: Feed[Raw] = Feed(_name(route), encoded(data), self._limits.stream_items)
+        feed: Feed[Raw] = Feed(_name(route), Raw(encode_given(data)), self._limits.stream_items)
         return Stream(self._connected, feed, self._decoder(type))
 
     def subscribe(
@@ -391,7 +392,7 @@ class ClientSession:
         elif isinstance(after, Event):
             after, epoch = {after.name: after.seq}, after.epoch
         subscribe = Subscribe(list(events), dict(after or {}), epoch, filter, overflow == "drop")
-        encoded(subscribe)
+        encode_given(subscribe)
         return Subscription(self._connected, subscribe, self._limits.stream_items, self.timeout)
 
     async def _call_once_connected(self, endpoint: str, params: Raw, timeout: float | None) -> Raw:

@@ -71,7 +71,6 @@ class PlainCall:
         "room",
         "settled",
         "task",
-        "timer",
         "writer",
     )
 
@@ -93,7 +92,6 @@ class PlainCall:
         self.deadline: float | None = None
         self.settled = False
         self.task: asyncio.Task[None] | None = None
-        self.timer: asyncio.TimerHandle | None = None
 
     def is_crowded(self) -> bool:
         return False
@@ -149,12 +147,11 @@ class Pool:
         loop = asyncio.get_running_loop()
         self._calls.add(call)
         call.deadline = loop.time() + self._limits.call_seconds
-        call.timer = loop.call_at(call.deadline, _expire, call)
+        timer = loop.call_at(call.deadline, _expire, call)
         call.task = loop.create_task(self._dispatcher.handle(call))
 
         def over(_: object) -> None:
-            if call.timer is not None:
-                call.timer.cancel()
+            timer.cancel()
             self._calls.discard(call)
             ended(call)
             call.fail(Cancelled("the call was cancelled"))

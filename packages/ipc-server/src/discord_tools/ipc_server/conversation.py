@@ -54,8 +54,6 @@ log = logging.getLogger(__name__)
 #: After so many items of one stream the loop gets a turn.
 ITEMS_PER_TURN: Final = 64
 
-_NO_PARAMS: Final = b"{}"
-
 
 class _Call:
     """A call in progress."""
@@ -77,7 +75,7 @@ class _Call:
         self.talk = talk
         self.number: Id = event.id
         self.endpoint: str = event.method
-        self.params: bytes = _NO_PARAMS if event.params is UNSET else event.params  # pyright: ignore[reportAttributeAccessIssue]
+        self.params: bytes = b"{}" if event.params is UNSET else event.params  # pyright: ignore[reportAttributeAccessIssue]
         self.headers: Mapping[str, Any] = headers if event.headers is UNSET else {**headers, **event.headers}
         if event.credit is not UNSET:
             self.streams = True
@@ -90,8 +88,7 @@ class _Call:
     def answer(self, data: Any, /) -> None:
         self.talk.peer.answer(self.number, encode_reply(self.number, data))
         self.settled = True
-        if self.talk.link is None:
-            self.talk.check_backlog()
+        self.talk.check_backlog()
 
     async def send_json(self, data: Any, /) -> None:
         # A thousand answers may be ready for a client that reads none: they stay values until there is room.
@@ -133,8 +130,7 @@ class _Call:
         """Sends an encoded item, on credit."""
         self.credit -= 1
         self.talk.peer.item(self.number, item)
-        if self.talk.link is None:
-            self.talk.check_backlog()
+        self.talk.check_backlog()
 
     def grant(self, n: int) -> None:
         """The reader takes more items."""
@@ -159,8 +155,7 @@ class _Call:
         if not self.settled:
             self.talk.peer.fail(self.number, error_object(error))
             self.settled = True
-            if self.talk.link is None:
-                self.talk.check_backlog()
+            self.talk.check_backlog()
 
     def abort(self, error: RemoteError) -> None:
         """Answers with an error now and ends the handler: a handler that ignores it keeps nobody waiting."""
@@ -261,7 +256,7 @@ class Conversation:
 
     def check_backlog(self) -> None:
         """Ends a conversation whose client is away and for whom too much waits."""
-        if self.peer.pending_bytes > self._limits.retain_bytes:
+        if self.link is None and self.peer.pending_bytes > self._limits.retain_bytes:
             self.end("too much waits for a client that is away")
 
     async def room(self) -> None:

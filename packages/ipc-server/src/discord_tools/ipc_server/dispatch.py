@@ -145,7 +145,7 @@ class Dispatcher:
                 len(request)  # decodes the data, so that what is no object is refused before the route runs
             called = True
             # What calling the route does, without the way there: it is short, but this is the path of every call.
-            running = route.callback(*route.leading, request, **arguments)
+            running = route.callback(*route._leading, request, **arguments)  # pyright: ignore[reportPrivateUsage]
             value = await (self._stream(running, call) if signature.streams else running)
             if request.is_done():
                 if value is not None:

@@ -52,7 +52,7 @@ class Route(Generic[R]):
         .. versionadded:: 1.1
     """
 
-    __slots__ = ("callback", "cog", "idempotent", "leading", "name", "signature")
+    __slots__ = ("_leading", "callback", "cog", "idempotent", "name", "signature")
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class Route(Generic[R]):
         self.idempotent: bool = idempotent
         self.signature: Signature = Signature(callback, bound=method, namespace=namespace or {})
         # What comes before the request: the cog, for a method.
-        self.leading: tuple[Any, ...] = ()
+        self._leading: tuple[Any, ...] = ()
 
     def __get__(self, instance: Any, owner: type | None = None) -> Route[R]:
         return self if instance is None else self.bound_to(instance)
@@ -89,11 +89,11 @@ class Route(Generic[R]):
         route: Route[R] = object.__new__(type(self))
         route.name, route.callback, route.signature = self.name, self.callback, self.signature
         route.idempotent = self.idempotent
-        route.cog, route.leading = cog, (cog,)
+        route.cog, route._leading = cog, (cog,)
         return route
 
     def __call__(self, request: Any, /, *args: Any, **kwargs: Any) -> Any:
-        return self.callback(*self.leading, request, *args, **kwargs)
+        return self.callback(*self._leading, request, *args, **kwargs)
 
     def __str__(self) -> str:
         return self.name
@@ -212,7 +212,6 @@ class RouteTable:
         self._all: dict[str, Route[Any]] = {}
         #: The cogs whose routes these are.
         self._known: tuple[Any, ...] | None = None
-        self._count = 0
         #: The routes by both spellings of their names, with the name under which the bot has their cog.
         self._found: dict[str, tuple[Route[Any], str | None]] = {}
 
@@ -238,15 +237,15 @@ class RouteTable:
 
     def find(self, name: str) -> Route[Any] | None:
         """Returns the route of that name, or ``None``."""
-        found = self._found.get(name)
-        if found is not None:
+        found, known = self._found.get(name), self._known
+        if found is not None and known is not None:
             route, place = found
             if self._bot is None:
                 return route
             # Looking at all cogs for each call would cost more than all else that is done to find it. If there are as
             # many as before, and the one of this route is still among them, this is still the first of its name.
             cogs = self._bot.cogs
-            if len(cogs) == self._count and (place is None or cogs.get(place) is route.cog):
+            if len(cogs) == len(known) and (place is None or cogs.get(place) is route.cog):
                 return route
         return self._current().get(normal(name))
 
@@ -275,7 +274,6 @@ class RouteTable:
             self._forget()
             self._all, duplicates = self._scan(cogs)
             self._known = cogs
-            self._count = len(cogs)
             places = {} if self._bot is None else {id(cog): name for name, cog in self._bot.cogs.items()}
             for name, route in self._all.items():
                 spellings = (name, name[1:]) if name[1:2] != "/" else (name,)

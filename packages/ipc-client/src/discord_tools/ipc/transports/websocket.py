@@ -55,7 +55,6 @@ class WebSocketTransport:
         self._close_seconds = close_seconds
         self._closing = False
         self._broken = False
-        self._heartbeat = heartbeat
         self._loop = asyncio.get_running_loop()
         self._beat: asyncio.TimerHandle | None = None
         self._ping: asyncio.Task[None] | None = None
@@ -66,6 +65,7 @@ class WebSocketTransport:
         self._dead = False
         if wire is not None and heartbeat is not None:
             wire.set_protocol(_Ear(wire.get_protocol(), self))
+            self._next_beat(heartbeat)
 
     async def send(self, message: bytes) -> None:
         try:
@@ -80,8 +80,6 @@ class WebSocketTransport:
             raise Closed(str(error) or "the connection is closed") from error
 
     async def receive(self) -> bytes | str:
-        if self._beat is None and self._heartbeat is not None and not self._closing:
-            self._next_beat(self._heartbeat)
         self._listening = True
         try:
             while True:
@@ -157,7 +155,6 @@ class WebSocketTransport:
     def _stop_beating(self) -> None:
         if self._beat is not None:
             self._beat.cancel()
-            self._heartbeat = self._beat = None
         if self._ping is not None:
             self._ping.cancel()
 

@@ -8,9 +8,10 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
+from discord_tools.ipc.errors import EncodeError
 from discord_tools.ipc.wire.frames import Frame, Id
 
-__all__ = ("Malformed", "Unreadable", "decode", "encode", "pack")
+__all__ = ("Malformed", "Unreadable", "decode", "encode", "encode_given", "pack")
 
 
 class Unreadable(Exception):
@@ -34,6 +35,21 @@ _elements = msgspec.json.Decoder(list[Raw])
 _with_id = msgspec.json.Decoder(_WithId)
 
 encode = msgspec.json.Encoder().encode
+
+
+def encode_given(data: Any) -> bytes:
+    """Writes what the caller of this library passes.
+
+    Raises
+    ------
+    EncodeError
+        It cannot be written as JSON.
+    """
+    try:
+        return encode(data)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise EncodeError(f"the data cannot be written as JSON: {error}") from error
+
 
 #: msgspec raises the first for bad JSON and for wrong types, the second for text that is not UTF-8, the third for
 #: JSON nested deeper than the interpreter's stack allows.

@@ -14,9 +14,9 @@ from typing import Any, Final, Protocol, TypeAlias, TypeVar
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
-from discord_tools.ipc.errors import EncodeError, ErrorCodes, InvalidRequest, Overloaded, TooLarge
+from discord_tools.ipc.errors import ErrorCodes, InvalidRequest, Overloaded, TooLarge
 from discord_tools.ipc.limits import PACK_BYTES
-from discord_tools.ipc.wire.codec import Malformed, Unreadable, decode, encode, pack
+from discord_tools.ipc.wire.codec import Malformed, Unreadable, decode, encode, encode_given, pack
 from discord_tools.ipc.wire.frames import (
     ACK,
     BYE,
@@ -223,10 +223,7 @@ class Peer:
             The call does not fit into one message. Nothing was queued.
         """
         number = self._next_id
-        try:
-            frame = encode(_Call("2.0", number, method, params, headers, credit))
-        except (TypeError, ValueError, RecursionError) as error:
-            raise EncodeError(f"the data cannot be written as JSON: {error}") from error
+        frame = encode_given(_Call("2.0", number, method, params, headers, credit))
         if len(frame) > self.message_bytes:
             raise TooLarge(f"the call has {len(frame)} bytes, the other side takes {self.message_bytes}")
         self._next_id = number + 1
