@@ -124,7 +124,7 @@ async def plain_client(
         "Connection: Upgrade",
         "Sec-WebSocket-Version: 13",
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-        f"Authorization: {key}",
+        *([] if key is None else [f"Authorization: {key}"]),
         *([f"Sec-WebSocket-Protocol: {SUBPROTOCOL}"] if subprotocol else []),
     ]
     writer.write("\r\n".join([*lines, "", ""]).encode())
