@@ -21,8 +21,8 @@ from discord_tools.ipc import (
     SessionClosed,
     TooLarge,
 )
+from discord_tools.ipc.connection import EVENTS_PER_TURN
 from discord_tools.ipc.conversation import AGENT, Conversation
-from discord_tools.ipc.link import EVENTS_PER_TURN
 from discord_tools.ipc.transports.base import Closed
 from discord_tools.ipc.transports.memory import MemoryTransport, memory_pair
 from discord_tools.ipc.wire.peer import MAX_VIOLATIONS

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 
 from discord_tools.ipc import ClientLimits, ConnectError, IPCError, ResolutionError, Unauthorized
-from discord_tools.ipc.dial import Dialer, OlderServer, url_of
+from discord_tools.ipc.connectors.websocket import Dialer, OlderServer, url_of
 from discord_tools.ipc.transports.base import Closed
 from test_client.scripts import (
     KEY,

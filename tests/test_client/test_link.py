@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from msgspec import Raw
 
+from discord_tools.ipc.connection import EVENTS_PER_TURN, PROTOCOL_ERROR, Link
 from discord_tools.ipc.limits import PACK_BYTES
-from discord_tools.ipc.link import EVENTS_PER_TURN, PROTOCOL_ERROR, Link
 from discord_tools.ipc.transports.base import Closed
 from discord_tools.ipc.transports.memory import MemoryTransport, memory_pair
 from discord_tools.ipc.wire.peer import MAX_VIOLATIONS, CallReceived, Event, Peer, Violated

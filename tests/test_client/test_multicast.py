@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 
 from discord_tools.ipc import ResolutionError, Unauthorized
-from discord_tools.ipc.multicast import resolve
+from discord_tools.ipc.connectors.multicast import resolve
 from test_client.scripts import KEY, Bot, Script, Talk, multicasting, told
 
 

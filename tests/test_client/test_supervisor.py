@@ -22,8 +22,8 @@ from discord_tools.ipc import (
     SessionClosed,
     Unauthorized,
 )
+from discord_tools.ipc.connectors.websocket import Dialer
 from discord_tools.ipc.conversation import Conversation
-from discord_tools.ipc.dial import Dialer
 from discord_tools.ipc.supervisor import Supervisor
 from test_client.scripts import KEY, QUICK, Bot, Talk, Vacant, echoing, listening, silence, until
 

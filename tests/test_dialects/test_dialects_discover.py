@@ -14,7 +14,7 @@ import pytest
 from discord.ext import commands
 
 from discord_tools.ipc import Request, Server, __version__ as version
-from discord_tools.ipc_server.discover import describe
+from discord_tools.ipc_server.openrpc import describe
 from test_dialects.openrpc import validate
 
 Bot = commands.Bot

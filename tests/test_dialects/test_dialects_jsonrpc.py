@@ -13,7 +13,7 @@ import pytest
 from discord.ext import commands
 
 from discord_tools.ipc import AlreadyResponded, Request, Server, ServerLimits
-from discord_tools.ipc_server.talk import MESSAGES_PER_TURN
+from discord_tools.ipc_server.dialects.websocket import MESSAGES_PER_TURN
 from test_dialects.conftest import KEY, Gate, Serving
 
 Bot = commands.Bot

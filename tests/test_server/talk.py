@@ -13,16 +13,16 @@ import msgspec
 from msgspec import UNSET, Raw
 
 from discord_tools.ipc import Route, ServerLimits, UnknownEndpoint
-from discord_tools.ipc.link import Link
+from discord_tools.ipc.connection import Link
 from discord_tools.ipc.transports.base import Closed
 from discord_tools.ipc.transports.memory import MemoryTransport, memory_pair
 from discord_tools.ipc.wire.frames import HELLO, Hello
 from discord_tools.ipc.wire.peer import Answered, Event, Peer, Violated
 from discord_tools.ipc_server.conversation import Conversation
+from discord_tools.ipc_server.conversations import Sessions
 from discord_tools.ipc_server.dispatch import Dispatcher
 from discord_tools.ipc_server.events import Hub
 from discord_tools.ipc_server.routes import RouteTable
-from discord_tools.ipc_server.sessions import Sessions
 
 #: What the server says about its routes that may run twice.
 IDEMPOTENT = ["/twice"]

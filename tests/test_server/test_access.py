@@ -10,8 +10,8 @@ from discord.ext import commands
 from multidict import CIMultiDict
 
 from discord_tools.ipc import Server
-from discord_tools.ipc_server import access
-from discord_tools.ipc_server.access import Gate
+from discord_tools.ipc_server import gate as access
+from discord_tools.ipc_server.gate import Gate
 
 
 def refusal(gate: Gate, **headers: str) -> HTTPStatus | None:

@@ -7,7 +7,7 @@ import asyncio
 from discord.ext import commands
 
 from discord_tools.ipc import Cancelled, Request, ServerLimits
-from discord_tools.ipc_server.calls import Caller, PlainCall, Pool, Room
+from discord_tools.ipc_server.dialects.calls import Caller, PlainCall, Pool, Room
 from discord_tools.ipc_server.dispatch import Dispatcher
 from discord_tools.ipc_server.routes import Route, RouteTable
 

@@ -11,7 +11,7 @@ import pytest
 from discord.ext import commands
 
 from discord_tools.ipc import ClientSession, Request, Server, route
-from discord_tools.ipc_server.lifeline import Lifeline
+from discord_tools.ipc_server.close_hook import Lifeline
 from loopback import TOKEN, LoopbackDiscord
 from loopback.bots import make_bot, running_bot
 from test_server.talk import until

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from discord_tools.ipc._version import __version__
+from discord_tools.ipc.connection import Link
 from discord_tools.ipc.errors import (
     ConnectionLost,
     IPCError,
@@ -22,7 +23,6 @@ from discord_tools.ipc.errors import (
     remote_error,
 )
 from discord_tools.ipc.limits import ClientLimits
-from discord_tools.ipc.link import Link
 from discord_tools.ipc.transports.base import NORMAL, REPLACED, Closed, Transport
 from discord_tools.ipc.wire.codec import Malformed, Unreadable, decode, encode, encode_given
 from discord_tools.ipc.wire.frames import HELLO, ErrorObject, Frame, Hello, Welcome

@@ -12,10 +12,10 @@ import aiohttp
 import msgspec
 from msgspec import Raw
 
+from discord_tools.ipc.connectors.older import Stale
+from discord_tools.ipc.connectors.websocket import Dialer, url_of
 from discord_tools.ipc.conversation import Conversation
-from discord_tools.ipc.dial import Dialer, url_of
 from discord_tools.ipc.errors import ConnectionLost, DecodeError, EncodeError, InvalidRequest, SessionClosed
-from discord_tools.ipc.legacy import Stale
 from discord_tools.ipc.limits import ClientLimits
 from discord_tools.ipc.missing import MISSING
 from discord_tools.ipc.secret import checked_key

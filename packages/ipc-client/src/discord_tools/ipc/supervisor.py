@@ -10,10 +10,10 @@ from typing import Final, Literal, TypeAlias
 
 import aiohttp
 
+from discord_tools.ipc.connectors.older import LegacyConnection
+from discord_tools.ipc.connectors.websocket import Dialer, OlderServer
 from discord_tools.ipc.conversation import Conversation
-from discord_tools.ipc.dial import Dialer, OlderServer
 from discord_tools.ipc.errors import ConnectError, InvalidRequest, IPCError, SessionClosed
-from discord_tools.ipc.legacy import LegacyConnection
 from discord_tools.ipc.limits import ClientLimits
 from discord_tools.ipc.transports.base import Closed, Transport
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from msgspec import UNSET, Raw
 
+from discord_tools.ipc.connection import Link
 from discord_tools.ipc.errors import (
     AlreadyResponded,
     Cancelled,
@@ -20,7 +21,6 @@ from discord_tools.ipc.errors import (
     UnknownEndpoint,
 )
 from discord_tools.ipc.limits import ServerLimits
-from discord_tools.ipc.link import Link
 from discord_tools.ipc.tasks import spawn
 from discord_tools.ipc.transports.base import GOING_AWAY, REPLACED, Transport
 from discord_tools.ipc.wire.frames import (

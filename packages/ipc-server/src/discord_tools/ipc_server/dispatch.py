@@ -21,7 +21,7 @@ from discord_tools.ipc.errors import (
     TooLarge,
     UnknownEndpoint,
 )
-from discord_tools.ipc_server.discover import discovery
+from discord_tools.ipc_server.openrpc import discovery
 from discord_tools.ipc_server.request import Call, Request
 from discord_tools.ipc_server.routes import RouteTable, normal
 

@@ -10,14 +10,14 @@ from typing import Any
 from discord_tools.ipc.errors import ListenError
 from discord_tools.ipc.limits import ServerLimits
 from discord_tools.ipc.transports.base import Transport
-from discord_tools.ipc_server.access import Gate
+from discord_tools.ipc_server.dialects.http import WebListener
+from discord_tools.ipc_server.dialects.listener import PlainListener
+from discord_tools.ipc_server.dialects.multicast import PortResolver
+from discord_tools.ipc_server.dialects.service import PlainService
 from discord_tools.ipc_server.dispatch import Dispatcher
+from discord_tools.ipc_server.gate import Gate
 from discord_tools.ipc_server.listeners.http import HTTPListener
-from discord_tools.ipc_server.listeners.plain import PlainListener
-from discord_tools.ipc_server.listeners.web import WebListener
 from discord_tools.ipc_server.listeners.websocket import WebSocketListener
-from discord_tools.ipc_server.multicast import PortResolver
-from discord_tools.ipc_server.plain import PlainService
 
 __all__ = ("Ports",)
 

@@ -11,24 +11,24 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 
 import discord
 
-from discord_tools.ipc.dial import url_of
+from discord_tools.ipc.connectors.websocket import url_of
 from discord_tools.ipc.errors import ListenError
 from discord_tools.ipc.limits import ServerLimits
 from discord_tools.ipc.missing import MISSING
 from discord_tools.ipc.secret import checked_key
 from discord_tools.ipc.transports.base import Transport
 from discord_tools.ipc.wire.frames import Hello
-from discord_tools.ipc_server.access import Gate
+from discord_tools.ipc_server.close_hook import Lifeline
 from discord_tools.ipc_server.conversation import Conversation
+from discord_tools.ipc_server.conversations import Sessions
+from discord_tools.ipc_server.dialects.service import DIALECTS, Dialect, checked_dialects
 from discord_tools.ipc_server.dispatch import Dispatcher
 from discord_tools.ipc_server.events import Hub
 from discord_tools.ipc_server.forward import Forwarder
-from discord_tools.ipc_server.lifeline import Lifeline
+from discord_tools.ipc_server.gate import Gate
 from discord_tools.ipc_server.listeners.sockets import addresses_of, is_loopback
-from discord_tools.ipc_server.plain import DIALECTS, Dialect, checked_dialects
 from discord_tools.ipc_server.ports import Ports
 from discord_tools.ipc_server.routes import Decorator, Route, RouteTable, make_route
-from discord_tools.ipc_server.sessions import Sessions
 
 if TYPE_CHECKING:
     from typing import Self

@@ -11,8 +11,8 @@ from discord_tools.ipc.limits import ServerLimits
 from discord_tools.ipc.transports.base import Transport
 from discord_tools.ipc.transports.websocket import WebSocketTransport
 from discord_tools.ipc.wire.frames import SUBPROTOCOL
-from discord_tools.ipc_server.access import Gate
-from discord_tools.ipc_server.listeners.plain import PlainListener, hung_up, upgrade_required
+from discord_tools.ipc_server.dialects.listener import PlainListener, hung_up, upgrade_required
+from discord_tools.ipc_server.gate import Gate
 
 __all__ = ("WebSocketListener",)
 

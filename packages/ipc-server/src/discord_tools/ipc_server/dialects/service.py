@@ -14,10 +14,10 @@ from discord_tools.ipc.limits import ServerLimits
 from discord_tools.ipc.wire import jsonrpc
 from discord_tools.ipc.wire.dialects import BETTER, FAMILY, JSONRPC, LegacyDialect
 from discord_tools.ipc.wire.frames import DISCOVER, RESERVED
-from discord_tools.ipc_server.access import Gate
-from discord_tools.ipc_server.calls import Caller, PlainCall, Pool, Room
 from discord_tools.ipc_server.conversation import error_object
+from discord_tools.ipc_server.dialects.calls import Caller, PlainCall, Pool, Room
 from discord_tools.ipc_server.dispatch import Dispatcher
+from discord_tools.ipc_server.gate import Gate
 
 __all__ = ("DIALECTS", "HTTP", "Dialect", "Exchange", "PlainService", "checked_dialects")
 

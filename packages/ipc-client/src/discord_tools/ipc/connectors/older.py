@@ -15,7 +15,7 @@ from typing import Final
 import aiohttp
 from msgspec import Raw
 
-from discord_tools.ipc.dial import release
+from discord_tools.ipc.connectors.websocket import release
 from discord_tools.ipc.errors import ConnectionLost, RequestTimeout, TooLarge, Unauthorized
 from discord_tools.ipc.limits import ClientLimits
 from discord_tools.ipc.transports.base import Closed

@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 
 import aiohttp
 
+from discord_tools.ipc.connectors.multicast import resolve
 from discord_tools.ipc.errors import ConnectError, IPCError, ResolutionError, Unauthorized
 from discord_tools.ipc.limits import ClientLimits
-from discord_tools.ipc.multicast import resolve
 from discord_tools.ipc.transports.websocket import WebSocketTransport
 from discord_tools.ipc.wire.frames import SUBPROTOCOL
 

@@ -13,7 +13,7 @@ from msgspec import Raw
 from discord_tools.ipc.errors import Cancelled, ErrorCodes, TooLarge
 from discord_tools.ipc.wire.frames import ErrorObject
 from discord_tools.ipc.wire.jsonrpc import refuse
-from discord_tools.ipc_server.plain import HTTP, Exchange, PlainService
+from discord_tools.ipc_server.dialects.service import HTTP, Exchange, PlainService
 
 __all__ = ("WebListener",)
 

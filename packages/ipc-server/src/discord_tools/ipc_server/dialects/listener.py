@@ -13,8 +13,8 @@ from discord_tools.ipc.errors import InvalidRequest
 from discord_tools.ipc.wire.dialects import BETTER, CONNECT, FAMILY, JSONRPC
 from discord_tools.ipc.wire.frames import SUBPROTOCOL, ErrorObject
 from discord_tools.ipc.wire.jsonrpc import refuse
-from discord_tools.ipc_server.plain import PlainService
-from discord_tools.ipc_server.talk import PlainTalk
+from discord_tools.ipc_server.dialects.service import PlainService
+from discord_tools.ipc_server.dialects.websocket import PlainTalk
 
 __all__ = ("MAX_STRANGERS", "STRANGER_BYTES", "PlainListener", "hung_up", "open_socket", "upgrade_required")
 

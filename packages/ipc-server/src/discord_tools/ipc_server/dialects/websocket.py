@@ -25,8 +25,8 @@ from discord_tools.ipc.wire.dialects import (
 )
 from discord_tools.ipc.wire.frames import ErrorObject
 from discord_tools.ipc.wire.jsonrpc import refuse
-from discord_tools.ipc_server.calls import Caller, PlainCall, Room
-from discord_tools.ipc_server.plain import Exchange, PlainService
+from discord_tools.ipc_server.dialects.calls import Caller, PlainCall, Room
+from discord_tools.ipc_server.dialects.service import Exchange, PlainService
 
 __all__ = ("PlainTalk",)
 

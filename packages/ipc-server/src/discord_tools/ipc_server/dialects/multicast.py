@@ -11,9 +11,9 @@ from typing import Final
 from aiohttp import web
 
 from discord_tools.ipc.wire.dialects import BETTER, CONNECT
-from discord_tools.ipc_server.listeners.plain import STRANGER_BYTES, hung_up, open_socket
-from discord_tools.ipc_server.plain import PlainService
-from discord_tools.ipc_server.talk import PlainTalk
+from discord_tools.ipc_server.dialects.listener import STRANGER_BYTES, hung_up, open_socket
+from discord_tools.ipc_server.dialects.service import PlainService
+from discord_tools.ipc_server.dialects.websocket import PlainTalk
 
 __all__ = ("PortResolver",)
 

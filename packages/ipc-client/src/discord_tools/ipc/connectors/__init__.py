@@ -1,0 +1,1 @@
+"""Ways to reach a bot. Each connector opens transports to one server."""
