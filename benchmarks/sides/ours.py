@@ -133,7 +133,7 @@ def _check_that_frames_travel_alone() -> None:
 
     from discord_tools.ipc.wire.peer import Peer
 
-    peer = Peer(calls=2, message_bytes=1024, retain_bytes=1024)
+    peer = Peer(calls=2, message_bytes=1024, retained_bytes=1024)
     for _ in range(2):
         peer.call("x", Raw(b"{}"), _Context())
     if len(peer.take_messages()) != 2:

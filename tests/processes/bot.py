@@ -37,7 +37,7 @@ class Bot(commands.Bot):
             multicast=options.multicast_port is not None,
             multicast_port=options.multicast_port or 0,
             limits=ServerLimits(
-                heartbeat=options.heartbeat, grace=options.grace, resume_seconds=options.resume_seconds
+                heartbeat=options.heartbeat, grace_period=options.grace_period, resume_timeout=options.resume_timeout
             ),
         )
 
@@ -109,7 +109,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--multicast-port", type=int)
     parser.add_argument("--heartbeat", type=float, default=20.0)
-    parser.add_argument("--grace", type=float, default=5.0)
+    parser.add_argument("--grace_period", type=float, default=5.0)
     parser.add_argument("--resume-seconds", type=float, default=10.0)
     parser.add_argument("--uvloop", action="store_true")
     options = parser.parse_args()

@@ -84,7 +84,7 @@ async def until_answered(session: ClientSession) -> dict[str, Any]:
 async def serve(options: argparse.Namespace) -> None:
     queue = commands()
     load: Load | None = None
-    limits = ClientLimits(heartbeat=options.heartbeat, handshake=options.handshake)
+    limits = ClientLimits(heartbeat=options.heartbeat, handshake_timeout=options.handshake_timeout)
     async with ClientSession(
         port=MISSING if options.port is None else options.port,
         multicast_port=options.multicast_port or 20000,
@@ -121,7 +121,7 @@ def main() -> None:
     parser.add_argument("--port", type=int)
     parser.add_argument("--multicast-port", type=int)
     parser.add_argument("--heartbeat", type=float, default=20.0)
-    parser.add_argument("--handshake", type=float, default=5.0)
+    parser.add_argument("--handshake_timeout", type=float, default=5.0)
     parser.add_argument("--connect-timeout", type=float, default=5.0)
     parser.add_argument("--uvloop", action="store_true")
     options = parser.parse_args()

@@ -20,7 +20,7 @@ from discord_tools.ipc.wire.frames import ACK, HELLO, SUBPROTOCOL
 KEY = "a key that only tests know"
 
 #: Times that a test can wait for. What the defaults are is not what most tests are about.
-QUICK = ClientLimits(backoff=0.01, backoff_max=0.02, handshake=5.0, close=0.2)
+QUICK = ClientLimits(backoff_initial=0.01, backoff_max=0.02, handshake_timeout=5.0, close_timeout=0.2)
 
 
 async def until(condition: Callable[[], object], seconds: float = 5.0) -> None:

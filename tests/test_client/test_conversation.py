@@ -28,7 +28,7 @@ from discord_tools.ipc.transports.memory import MemoryTransport, memory_pair
 from discord_tools.ipc.wire.peer import MAX_VIOLATIONS
 from test_client.scripts import Talk, until
 
-LIMITS = ClientLimits(handshake=5.0, close=0.1)
+LIMITS = ClientLimits(handshake_timeout=5.0, close_timeout=0.1)
 EMPTY = Raw(b"{}")
 GONE = ConnectError("host", 1, "gone")
 

@@ -24,7 +24,7 @@ from test_client.scripts import (
     told,
 )
 
-IMPATIENT = ClientLimits(handshake=0.1, close=0.05)
+IMPATIENT = ClientLimits(handshake_timeout=0.1, close_timeout=0.05)
 ACCEPT = (
     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Accept: nonsense\r\n\r\n"
@@ -214,7 +214,7 @@ async def test_a_bot_that_gives_no_sign_of_life_is_given_up() -> None:
 
     over = asyncio.Event()
     async with Bot(deaf) as bot, aiohttp.ClientSession() as http:
-        transport = await dialer(bot.port, limits=ClientLimits(heartbeat=0.1, close=0.1)).dial(http)
+        transport = await dialer(bot.port, limits=ClientLimits(heartbeat=0.1, close_timeout=0.1)).dial(http)
         try:
             async with asyncio.timeout(5):
                 with pytest.raises(Closed) as caught:

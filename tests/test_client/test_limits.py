@@ -35,16 +35,16 @@ def test_both_sides_take_messages_of_the_same_size() -> None:
 
 
 def test_a_client_waits_no_longer_than_the_server_works() -> None:
-    assert ServerLimits().call_seconds > 30.0
+    assert ServerLimits().call_timeout > 30.0
 
 
 def test_a_server_keeps_a_client_that_is_away_for_longer_than_its_requests_wait() -> None:
-    assert ServerLimits().resume_seconds > ClientSession().connect_timeout
+    assert ServerLimits().resume_timeout > ClientSession().connect_timeout
 
 
 def test_both_sides_keep_more_than_the_largest_message_to_send_it_again() -> None:
     for limits in (ClientLimits(), ServerLimits()):
-        assert limits.retain_bytes > limits.message_bytes
+        assert limits.retained_bytes > limits.message_bytes
 
 
 def test_a_missing_parameter_shows_as_three_dots_and_is_false() -> None:

@@ -34,7 +34,7 @@ class Side:
         self.talk = Talk(far)
         self.events: list[Event] = []
         self.size = size
-        self.peer = Peer(calls=10_000, message_bytes=1 << 30, retain_bytes=1 << 30)
+        self.peer = Peer(calls=10_000, message_bytes=1 << 30, retained_bytes=1 << 30)
         self.link = Link(self.peer, near, self.handle, backlog_bytes=backlog, **options)
         self.running = asyncio.create_task(self.link.run())
 
@@ -144,7 +144,7 @@ async def test_closing_waits_no_longer_than_it_may_for_a_reader_that_does_not_re
 async def test_a_link_that_never_ran_can_be_closed() -> None:
     near, far = memory_pair()
     link = Link(
-        Peer(calls=0, message_bytes=100, retain_bytes=100), near, lambda event: None, backlog_bytes=100
+        Peer(calls=0, message_bytes=100, retained_bytes=100), near, lambda event: None, backlog_bytes=100
     )
     await link.close(4000, "never")
     with pytest.raises(Closed, match="4000"):
@@ -193,7 +193,7 @@ async def test_a_transport_that_fails_unexpectedly_is_logged_and_closed(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     near, far = memory_pair()
-    peer = Peer(calls=10, message_bytes=1000, retain_bytes=1000)
+    peer = Peer(calls=10, message_bytes=1000, retained_bytes=1000)
     link = Link(peer, Faulty(near), lambda event: None, backlog_bytes=1000)
     running = asyncio.create_task(link.run())
     peer.call("stats", EMPTY, Waiting())

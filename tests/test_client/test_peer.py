@@ -37,8 +37,8 @@ class Waiting:
     frame: bytes = b""
 
 
-def make(calls: int = 16, message_bytes: int = 1 << 20, retain_bytes: int = 1 << 20) -> Peer:
-    return Peer(calls=calls, message_bytes=message_bytes, retain_bytes=retain_bytes)
+def make(calls: int = 16, message_bytes: int = 1 << 20, retained_bytes: int = 1 << 20) -> Peer:
+    return Peer(calls=calls, message_bytes=message_bytes, retained_bytes=retained_bytes)
 
 
 def called(peer: Peer, params: Raw = EMPTY, name: str = "context") -> Waiting:
@@ -440,7 +440,7 @@ def test_a_peer_does_not_go_on_from_where_it_cannot(received: int) -> None:
 def test_no_more_is_kept_than_may_be() -> None:
     size = len(b'{"jsonrpc":"2.0","id":1,"method":"stats","params":{}}')
     for received, goes_on in ((1, False), (2, True)):
-        peer = make(retain_bytes=2 * size)
+        peer = make(retained_bytes=2 * size)
         for _ in range(4):
             called(peer)
             peer.take_messages()

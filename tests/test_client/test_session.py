@@ -355,7 +355,7 @@ async def test_an_answer_over_the_own_limit_ends_the_connection_and_the_next_one
             await talk.answer(frame, "small")
             await talk.echo()
 
-    limits = ClientLimits(message_bytes=1000, backoff=0.01, backoff_max=0.02, close=0.2)
+    limits = ClientLimits(message_bytes=1000, backoff_initial=0.01, backoff_max=0.02, close_timeout=0.2)
     async with Bot(script) as bot, session(bot.port, limits=limits) as ipc:
         with pytest.raises(ConnectionLost):
             await ipc.request("large")
@@ -523,7 +523,7 @@ PLACES: dict[str, tuple[Callable[[], Place], type[IPCError]]] = {
 @pytest.mark.parametrize("place", PLACES)
 async def test_a_request_to_whatever_is_there_raises_an_error_of_ours(place: str) -> None:
     make, error = PLACES[place]
-    limits = ClientLimits(handshake=0.1, backoff=0.01, backoff_max=0.02, close=0.1)
+    limits = ClientLimits(handshake_timeout=0.1, backoff_initial=0.01, backoff_max=0.02, close_timeout=0.1)
     async with make() as port:
         ipc = session(port, connect_timeout=0.3, limits=limits)
         try:
@@ -540,7 +540,7 @@ async def test_starting_at_whatever_is_there_waits_in_the_background_or_raises_a
     place: str,
 ) -> None:
     make, error = PLACES[place]
-    limits = ClientLimits(handshake=0.1, backoff=0.01, backoff_max=0.02, close=0.1)
+    limits = ClientLimits(handshake_timeout=0.1, backoff_initial=0.01, backoff_max=0.02, close_timeout=0.1)
     async with make() as port, asyncio.timeout(5):
         ipc = session(port, limits=limits)
         if error is ConnectError:
@@ -883,7 +883,7 @@ async def test_closing_that_is_cancelled_still_closes_what_is_ours() -> None:
 
     over = asyncio.Event()
     async with Bot(deaf) as bot:
-        ipc = session(bot.port, limits=ClientLimits(close=1.0))
+        ipc = session(bot.port, limits=ClientLimits(close_timeout=1.0))
         await ipc.start()
         closing = asyncio.create_task(ipc.close())
         await asyncio.sleep(0)

@@ -122,7 +122,7 @@ async def test_a_bot_that_hangs_up_after_the_upgrade_is_tried_again_and_a_connec
 
 
 async def test_a_hello_that_is_not_answered_in_time_is_a_connect_error() -> None:
-    limits = ClientLimits(handshake=0.05, backoff=0.01, backoff_max=0.02, close=0.1)
+    limits = ClientLimits(handshake_timeout=0.05, backoff_initial=0.01, backoff_max=0.02, close_timeout=0.1)
     async with Bot(Talk.ended) as bot, supervising(bot.port, limits) as one:
         with pytest.raises(ConnectError, match="before the server said hello") as caught:
             await one.connected(0.3)
@@ -216,7 +216,7 @@ async def test_pauses_grow_only_while_the_bot_hangs_up_at_once(words: int) -> No
 
 
 async def test_pauses_double_up_to_a_limit_and_are_random() -> None:
-    async with supervising(1, ClientLimits(backoff=0.1, backoff_max=2.0)) as one:
+    async with supervising(1, ClientLimits(backoff_initial=0.1, backoff_max=2.0)) as one:
         pauses = [[one._pause(attempt) for _ in range(300)] for attempt in range(9)]  # pyright: ignore[reportPrivateUsage]
     longest = [0.1, 0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0, 2.0]
     for some, limit in zip(pauses, longest, strict=True):
@@ -362,7 +362,7 @@ async def test_closing_before_the_first_step_tells_whoever_waits(vacant: Vacant)
 
 @pytest.mark.parametrize("where", ["dialling", "hello", "pause"])
 async def test_closing_ends_an_attempt_at_any_point(where: str, vacant: Vacant) -> None:
-    limits = ClientLimits(backoff=60.0, backoff_max=60.0, close=0.1)
+    limits = ClientLimits(backoff_initial=60.0, backoff_max=60.0, close_timeout=0.1)
     arrived = asyncio.Event()
 
     async def stall(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -411,7 +411,7 @@ async def test_closing_does_not_dial_again_while_it_takes_leave() -> None:
         await over.wait()
 
     over = asyncio.Event()
-    limits = ClientLimits(backoff=0, close=0.2)
+    limits = ClientLimits(backoff_initial=0, close_timeout=0.2)
     async with Bot(deaf) as bot, supervising(bot.port, limits) as one:
         await one.connected(5.0)
         await one.close()  # waits for an answer to its close frame, as long as that may take
@@ -425,7 +425,7 @@ async def test_closing_that_is_cancelled_ends_the_attempts_all_the_same() -> Non
         await over.wait()
 
     over = asyncio.Event()
-    limits = ClientLimits(backoff=0.01, backoff_max=0.01, close=1.0)
+    limits = ClientLimits(backoff_initial=0.01, backoff_max=0.01, close_timeout=1.0)
     async with Bot(deaf) as bot, supervising(bot.port, limits) as one:
         await one.connected(5.0)
         closing = asyncio.create_task(one.close())

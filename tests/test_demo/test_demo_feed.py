@@ -20,7 +20,7 @@ PATIENCE = 10
 @pytest_asyncio.fixture
 async def narrow(loopback_bot: commands.Bot) -> AsyncIterator[Server[commands.Bot]]:
     """A server that keeps one event for a reader, and none for one that comes later."""
-    limits = ServerLimits(event_queue=1, event_replay=0)
+    limits = ServerLimits(event_backlog=1, event_replay=0)
     async with Server(loopback_bot, port=0, secret_key=KEY, multicast=False, limits=limits) as server:
         yield server
 

@@ -64,7 +64,7 @@ async def test_a_post_that_never_ends_is_given_up(serving: Serving, keyed: aioht
         yield b"["
         await asyncio.Event().wait()
 
-    async with serving(limits=ServerLimits(handshake=0.05)) as server:
+    async with serving(limits=ServerLimits(handshake_timeout=0.05)) as server:
         try:
             async with keyed.post(url_of(server), data=body()) as response:
                 assert response.status == 408

@@ -101,7 +101,7 @@ async def test_an_ipcx_client_that_goes_cancels_its_call(server: Server[Bot], ga
 
 
 async def test_the_time_for_a_call_holds_for_an_ipcx_client(serving: Serving, gate: Gate) -> None:
-    async with serving(limits=ServerLimits(call_seconds=0.05)) as server, client_of(server) as client:
+    async with serving(limits=ServerLimits(call_timeout=0.05)) as server, client_of(server) as client:
         answer = await client.request("waits")
         assert answer == {"error": "the time for this call is over", "code": 500}
         await gate.cancelled.wait()

@@ -288,7 +288,7 @@ async def test_more_calls_than_one_client_may_have_are_refused_and_not_run(
 async def test_a_call_that_takes_too_long_is_answered_and_cancelled(
     serving: Serving, keyed: aiohttp.ClientSession, gate: Gate
 ) -> None:
-    limits = ServerLimits(call_seconds=0.05)
+    limits = ServerLimits(call_timeout=0.05)
     async with serving(limits=limits) as server, keyed.ws_connect(server.ws_url) as socket:
         await socket.send_json({"jsonrpc": "2.0", "method": "waits", "id": 1})
         assert without_texts(await socket.receive_json()) == error(-32005, 1)
@@ -340,7 +340,7 @@ async def test_an_answer_after_the_time_for_the_call_is_an_error_of_the_route_on
     late: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
 
     async with (
-        serving(limits=ServerLimits(call_seconds=0.05)) as server,
+        serving(limits=ServerLimits(call_timeout=0.05)) as server,
         keyed.ws_connect(server.ws_url) as socket,
     ):
 
@@ -399,7 +399,7 @@ async def test_terminating_lets_calls_end_refuses_new_ones_and_says_goodbye(
 async def test_a_call_that_takes_longer_than_the_grace_is_cancelled_and_told_so(
     serving: Serving, keyed: aiohttp.ClientSession, gate: Gate
 ) -> None:
-    limits = ServerLimits(grace=0.05)
+    limits = ServerLimits(grace_period=0.05)
     async with serving(limits=limits) as server, keyed.ws_connect(server.ws_url) as socket:
         await socket.send_json({"jsonrpc": "2.0", "method": "waits", "id": 1})
         await gate.entered.wait()

@@ -122,7 +122,7 @@ async def test_a_socket_of_discord_ext_ipc_stays_open_and_silent_while_a_route_i
     serving: Serving, http: aiohttp.ClientSession, gate: Gate
 ) -> None:
     async with (
-        serving(limits=ServerLimits(heartbeat=0.05, handshake=0.1)) as server,
+        serving(limits=ServerLimits(heartbeat=0.05, handshake_timeout=0.1)) as server,
         http.ws_connect(server.ws_url, autoping=False, autoclose=False) as socket,
     ):
         await socket.send_str(family("waits"))
@@ -287,7 +287,7 @@ async def test_each_dialect_can_be_switched_off_alone(serving: Serving, http: ai
 
 
 async def test_who_shows_no_key_in_time_is_sent_away(serving: Serving, http: aiohttp.ClientSession) -> None:
-    async with serving(limits=ServerLimits(handshake=0.05)) as server:
+    async with serving(limits=ServerLimits(handshake_timeout=0.05)) as server:
         for url in (server.ws_url, server.multicast_ws_url):
             async with http.ws_connect(url) as socket:
                 message = await socket.receive()

@@ -228,7 +228,7 @@ async def test_the_limits_of_the_guide_exist(page: Reader) -> None:
     await page.run("reconnecting-limits")
     session, server = page.names["session"], page.names["server"]
     assert session.connect_timeout == 10
-    assert server.limits.resume_seconds == 30
+    assert server.limits.resume_timeout == 30
     async with server, ipc.ClientSession(port=port_of(server.ws_url), secret_key=page.names["key"]) as one:
         assert one.is_connected()
     await session.close()

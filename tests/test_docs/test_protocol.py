@@ -255,12 +255,12 @@ def test_the_figures_of_the_page_are_those_of_the_code() -> None:
     limits = ipc.ServerLimits()
     mib = 1024 * 1024
     assert (peer.ACK_MESSAGES, peer.ACK_BYTES, peer.MAX_VIOLATIONS) == (32, 256 * 1024, 16)
-    assert (limits.message_bytes, limits.calls, limits.call_seconds) == (4 * mib, 1024, 60)
-    assert (limits.event_queue, limits.event_queue_bytes) == (1024, 4 * mib)
-    assert (limits.event_replay, limits.event_replay_bytes, limits.event_replay_seconds) == (
+    assert (limits.message_bytes, limits.calls, limits.call_timeout) == (4 * mib, 1024, 60)
+    assert (limits.event_backlog, limits.event_backlog_bytes) == (1024, 4 * mib)
+    assert (limits.event_replay, limits.event_replay_bytes, limits.event_replay_timeout) == (
         1024,
         4 * mib,
         300,
     )
-    assert (limits.retain_bytes, limits.resume_seconds, limits.handshake) == (8 * mib, 10, 5)
+    assert (limits.retained_bytes, limits.resume_timeout, limits.handshake_timeout) == (8 * mib, 10, 5)
     assert MAX_EVENTS == 256

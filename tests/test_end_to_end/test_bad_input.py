@@ -229,7 +229,7 @@ async def test_a_call_before_the_hello_is_refused(
 
 
 async def test_a_client_that_says_nothing_is_closed_in_time(loopback_bot: commands.Bot) -> None:
-    limits = ServerLimits(handshake=0.1)
+    limits = ServerLimits(handshake_timeout=0.1)
     async with (
         Server(loopback_bot, port=0, multicast=False, secret_key="k", limits=limits) as server,
         raw_client(server.port, "k", hello=False) as raw,

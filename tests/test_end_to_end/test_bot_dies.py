@@ -139,7 +139,7 @@ async def test_a_frozen_bot_is_given_up_by_the_heartbeat_and_found_when_it_goes_
     async with (
         Program("bot", loopback=discord_port) as bot,
         Program(
-            "dashboard", port=bot.ready["port"], heartbeat=0.4, handshake=0.5, connect_timeout=0.5
+            "dashboard", port=bot.ready["port"], heartbeat=0.4, handshake_timeout=0.5, connect_timeout=0.5
         ) as dashboard,
     ):
         await dashboard.send("request", route="hold", data={"name": "mine"})

@@ -61,7 +61,7 @@ async def test_closing_the_session_cancels_its_handlers(server: Server[commands.
 
 async def test_a_client_process_that_vanishes_and_stays_away_loses_its_handlers(discord_port: int) -> None:
     async with (
-        Program("bot", loopback=discord_port, resume_seconds=0.2) as bot,
+        Program("bot", loopback=discord_port, resume_timeout=0.2) as bot,
         ClientSession(port=bot.ready["port"], secret_key=SECRET_KEY) as session,
     ):
         async with Program("dashboard", port=bot.ready["port"]) as dashboard:
@@ -77,7 +77,7 @@ async def test_a_client_process_that_vanishes_and_stays_away_loses_its_handlers(
 @posix
 async def test_a_client_process_that_freezes_is_given_up_by_the_heartbeat(discord_port: int) -> None:
     async with (
-        Program("bot", loopback=discord_port, heartbeat=0.4, resume_seconds=0.1) as bot,
+        Program("bot", loopback=discord_port, heartbeat=0.4, resume_timeout=0.1) as bot,
         ClientSession(port=bot.ready["port"], secret_key=SECRET_KEY) as session,
         Program("dashboard", port=bot.ready["port"]) as dashboard,
     ):

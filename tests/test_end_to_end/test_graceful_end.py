@@ -65,7 +65,7 @@ async def test_the_ports_are_free_while_the_bot_still_answers(discord_port: int)
 @posix
 async def test_what_takes_longer_than_the_grace_is_cancelled_and_told_so(discord_port: int) -> None:
     async with (
-        Program("bot", loopback=discord_port, grace=0.3) as bot,
+        Program("bot", loopback=discord_port, grace_period=0.3) as bot,
         ClientSession(port=bot.ready["port"], secret_key=SECRET_KEY, connect_timeout=0) as session,
     ):
         asked = asyncio.ensure_future(session.request("hold", name="long"))

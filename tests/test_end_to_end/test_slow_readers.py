@@ -87,7 +87,7 @@ async def test_a_client_that_reads_after_all_gets_every_answer(discord_port: int
 async def test_a_server_ends_though_a_client_does_not_read(
     loopback_bot: commands.Bot, each: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    limits = ServerLimits(grace=0.1, backlog_bytes=MEGABYTE)
+    limits = ServerLimits(grace_period=0.1, backlog_bytes=MEGABYTE)
     server = Server(loopback_bot, port=0, secret_key=SECRET_KEY, multicast=False, limits=limits)
     ran = asyncio.Event()
 
@@ -105,7 +105,7 @@ async def test_a_server_ends_though_a_client_does_not_read(
 async def test_a_client_that_does_not_read_for_long_is_given_up(
     loopback_bot: commands.Bot, caplog: pytest.LogCaptureFixture
 ) -> None:
-    limits = ServerLimits(heartbeat=0.3, grace=0.1, backlog_bytes=MEGABYTE, resume_seconds=0.1)
+    limits = ServerLimits(heartbeat=0.3, grace_period=0.1, backlog_bytes=MEGABYTE, resume_timeout=0.1)
     server = Server(loopback_bot, port=0, secret_key=SECRET_KEY, multicast=False, limits=limits)
     ended: list[str] = []
 
@@ -133,7 +133,7 @@ async def test_a_client_of_plain_json_rpc_that_does_not_read_for_long_is_given_u
     loopback_bot: commands.Bot, caplog: pytest.LogCaptureFixture
 ) -> None:
     # Without a key there is no heartbeat for such clients, which would find this one out by itself.
-    limits = ServerLimits(heartbeat=0.2, grace=0.1, backlog_bytes=MEGABYTE)
+    limits = ServerLimits(heartbeat=0.2, grace_period=0.1, backlog_bytes=MEGABYTE)
     server = Server(loopback_bot, "127.0.0.1", port=0, multicast=False, limits=limits)
 
     @server.route()

@@ -85,7 +85,7 @@ class Talk:
         self.sessions = Sessions(make, limits, lambda: ready, lambda: IDEMPOTENT)
         near, far = memory_pair(capacity)
         self.transport: MemoryTransport = near
-        self.peer: Peer = Peer(calls=0, message_bytes=2**30, retain_bytes=2**30)
+        self.peer: Peer = Peer(calls=0, message_bytes=2**30, retained_bytes=2**30)
         self.link = Link(self.peer, near, self._handle, backlog_bytes=2**30)
         self.events: list[Event] = []
         self.serving = asyncio.create_task(self.sessions.serve(far))

@@ -186,7 +186,7 @@ async def test_a_call_ends_with_the_deadline_of_the_server(bot: commands.Bot) ->
     async def wait(request: Request) -> None:
         await forever(started, cancelled)
 
-    async with talking(bot, ServerLimits(call_seconds=0.01)) as talk:
+    async with talking(bot, ServerLimits(call_timeout=0.01)) as talk:
         talk.route(wait)
         with pytest.raises(Failed) as caught:
             await talk.call("wait")
@@ -214,7 +214,7 @@ async def test_a_client_cannot_ask_for_more_time_than_the_server_gives(
     async def left(request: Request) -> float | None:
         return request.deadline
 
-    async with talking(bot, ServerLimits(call_seconds=9), hello=False) as talk:
+    async with talking(bot, ServerLimits(call_timeout=9), hello=False) as talk:
         talk.route(left)
         await talk.hello(timeout=timeout)
         assert seconds - 1 < await talk.call("left") <= seconds
@@ -265,7 +265,7 @@ async def test_one_timer_ends_each_of_many_calls_in_its_time(bot: commands.Bot) 
         finally:
             ended.append(loop.time())
 
-    async with talking(bot, ServerLimits(call_seconds=0.05)) as talk:
+    async with talking(bot, ServerLimits(call_timeout=0.05)) as talk:
         talk.route(wait)
         answers: list[Any] = []
         for n in range(1, 4):
@@ -288,7 +288,7 @@ async def test_a_client_that_stays_away_loses_its_handlers(bot: commands.Bot) ->
     async def wait(request: Request) -> None:
         await forever(started, cancelled)
 
-    async with talking(bot, ServerLimits(resume_seconds=0.01)) as talk:
+    async with talking(bot, ServerLimits(resume_timeout=0.01)) as talk:
         talk.route(wait)
         talk.send("wait")
         await started.wait()
@@ -342,7 +342,7 @@ async def test_a_client_that_stays_away_ends_handlers_that_go_on_after_their_ans
         await request.respond(1)
         await forever(started, cancelled)
 
-    async with talking(bot, ServerLimits(resume_seconds=0)) as talk:
+    async with talking(bot, ServerLimits(resume_timeout=0)) as talk:
         talk.route(answer_early)
         assert await talk.call("answer_early") == 1
         await started.wait()
@@ -364,7 +364,7 @@ async def test_a_handler_that_ignores_the_end_is_waited_for_only_so_long(
             except asyncio.CancelledError:
                 continue
 
-    async with talking(bot, ServerLimits(grace=0.01, resume_seconds=0)) as talk:
+    async with talking(bot, ServerLimits(grace_period=0.01, resume_timeout=0)) as talk:
         talk.route(stubborn)
         talk.send("stubborn")
         await started.wait()
@@ -545,7 +545,7 @@ async def test_draining_waits_no_longer_than_the_grace(
     async def wait(request: Request) -> None:
         await forever(started, cancelled)
 
-    async with talking(bot, ServerLimits(grace=0.01)) as talk:
+    async with talking(bot, ServerLimits(grace_period=0.01)) as talk:
         talk.route(wait)
         talk.send("wait")
         await started.wait()
@@ -585,7 +585,7 @@ async def test_the_end_neither_waits_for_nor_cancels_the_calls_it_is_to_spare(bo
         await go.wait()
         finished.set()
 
-    async with talking(bot, ServerLimits(grace=60)) as talk:
+    async with talking(bot, ServerLimits(grace_period=60)) as talk:
         talk.route(spared)
         talk.send("spared")
         await until(lambda: tasks)

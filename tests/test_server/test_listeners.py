@@ -159,7 +159,7 @@ async def test_bytes_that_are_no_frames_close_only_their_own_connection(
 
 
 async def test_who_hangs_up_during_the_handshake_leaves_nothing(bot: commands.Bot) -> None:
-    async with serving(bot, limits=ServerLimits(handshake=0.2)) as server:
+    async with serving(bot, limits=ServerLimits(handshake_timeout=0.2)) as server:
         for _ in range(5):
             _, writer = await asyncio.open_connection("127.0.0.1", server.port)
             writer.write(
@@ -229,7 +229,7 @@ async def test_connections_stay_when_the_port_is_freed() -> None:
 
 @pytest.mark.parametrize("said", [b"", b"GET / HTTP/1.1\r\nHost: "], ids=["nothing", "half a request"])
 async def test_a_connection_without_a_request_is_closed_in_time(said: bytes) -> None:
-    listener = HTTPListener(answer, limits=ServerLimits(handshake=0.05))
+    listener = HTTPListener(answer, limits=ServerLimits(handshake_timeout=0.05))
     reader, writer = await asyncio.open_connection("127.0.0.1", await listener.start("127.0.0.1", 0))
     writer.write(said)
     async with asyncio.timeout(5):
@@ -240,7 +240,7 @@ async def test_a_connection_without_a_request_is_closed_in_time(said: bytes) -> 
 
 
 async def test_a_connection_that_had_a_request_may_wait_for_the_next(http: aiohttp.ClientSession) -> None:
-    listener = HTTPListener(answer, limits=ServerLimits(handshake=0.05))
+    listener = HTTPListener(answer, limits=ServerLimits(handshake_timeout=0.05))
     url = f"http://127.0.0.1:{await listener.start('127.0.0.1', 0)}/"
     async with http.get(url) as response:
         await response.read()

@@ -316,7 +316,7 @@ async def test_terminating_waits_for_calls_in_progress_and_takes_no_more(bot: co
 
 
 async def test_calls_that_take_longer_than_the_grace_are_cancelled_and_told_so(bot: commands.Bot) -> None:
-    server = serve(bot, limits=ServerLimits(grace=0.01))
+    server = serve(bot, limits=ServerLimits(grace_period=0.01))
     slow = Slow(server)
     await server.start()
     async with session_of(server) as session:
@@ -331,7 +331,7 @@ async def test_calls_that_take_longer_than_the_grace_are_cancelled_and_told_so(b
 async def test_a_handler_that_ignores_its_cancellation_does_not_keep_the_server(
     bot: commands.Bot, caplog: pytest.LogCaptureFixture
 ) -> None:
-    server = serve(bot, limits=ServerLimits(grace=0.01))
+    server = serve(bot, limits=ServerLimits(grace_period=0.01))
     started, go, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     @server.route()
@@ -388,7 +388,7 @@ async def test_a_start_during_the_end_waits_for_it(bot: commands.Bot) -> None:
 
 
 async def test_a_route_may_terminate_the_server(bot: commands.Bot) -> None:
-    server = serve(bot, limits=ServerLimits(grace=60))
+    server = serve(bot, limits=ServerLimits(grace_period=60))
     outcome = asyncio.get_running_loop().create_future()
 
     @server.route()
@@ -431,7 +431,7 @@ async def test_a_route_that_terminates_the_server_leaves_its_caller_without_an_a
 @pytest.mark.parametrize("cls", [discord.Client, commands.Bot])
 async def test_a_route_may_close_the_bot(cls: type[discord.Client]) -> None:
     async with LoopbackDiscord(guilds=1) as discord_, running_bot(discord_, cls=cls) as bot:
-        server = serve(bot, limits=ServerLimits(grace=60))
+        server = serve(bot, limits=ServerLimits(grace_period=60))
         closed = asyncio.Event()
 
         @server.route()
@@ -449,7 +449,7 @@ async def test_a_route_may_close_the_bot(cls: type[discord.Client]) -> None:
 
 
 async def test_two_routes_may_terminate_the_server_at_the_same_time(bot: commands.Bot) -> None:
-    server = serve(bot, limits=ServerLimits(grace=60))
+    server = serve(bot, limits=ServerLimits(grace_period=60))
     both = asyncio.Barrier(2)
     done: list[bool] = []
 
@@ -468,7 +468,7 @@ async def test_two_routes_may_terminate_the_server_at_the_same_time(bot: command
 
 
 async def test_an_end_that_is_cancelled_ends_all_the_same(bot: commands.Bot) -> None:
-    server = serve(bot, limits=ServerLimits(grace=60))
+    server = serve(bot, limits=ServerLimits(grace_period=60))
     slow = Slow(server)
     await server.start()
     ports = server.port, server.multicast_port

@@ -125,7 +125,7 @@ async def test_what_is_no_websocket_is_told_so(bot: commands.Bot, http: aiohttp.
 
 
 async def test_who_asks_nothing_is_hung_up_on(bot: commands.Bot, http: aiohttp.ClientSession) -> None:
-    limits = ServerLimits(handshake=0.01)
+    limits = ServerLimits(handshake_timeout=0.01)
     async with serving(bot, limits=limits) as server, http.ws_connect(server.multicast_ws_url) as ws:
         assert (await ws.receive(timeout=5)).type is WSMsgType.CLOSE
 

@@ -105,14 +105,14 @@ async def test_a_hello_that_is_none_ends_the_conversation(bot: commands.Bot, par
 
 
 async def test_a_client_that_says_no_hello_in_time_is_hung_up_on(bot: commands.Bot) -> None:
-    async with talking(bot, ServerLimits(handshake=0.01), hello=False) as talk:
+    async with talking(bot, ServerLimits(handshake_timeout=0.01), hello=False) as talk:
         closed = await talk.ended()
     assert "no hello in time" in closed.reason
 
 
 async def test_a_client_that_said_hello_in_time_stays(bot: commands.Bot) -> None:
     passed = asyncio.Event()
-    async with talking(bot, ServerLimits(handshake=0.01)) as talk:
+    async with talking(bot, ServerLimits(handshake_timeout=0.01)) as talk:
         asyncio.get_running_loop().call_later(0.02, passed.set)
         await passed.wait()
         assert await talk.goes_on()
@@ -123,7 +123,7 @@ async def test_a_client_that_left_before_its_hello_is_forgotten(
 ) -> None:
     caplog.set_level(logging.INFO)
     passed = asyncio.Event()
-    async with talking(bot, ServerLimits(handshake=0.01), hello=False) as talk:
+    async with talking(bot, ServerLimits(handshake_timeout=0.01), hello=False) as talk:
         await talk.transport.close()
         await talk.ended()
         asyncio.get_running_loop().call_later(0.02, passed.set)
@@ -155,7 +155,7 @@ async def test_the_log_tells_a_leave_from_a_loss(
 async def test_a_client_that_leaves_right_after_its_first_message_harms_nobody(
     bot: commands.Bot, caplog: pytest.LogCaptureFixture, method: str
 ) -> None:
-    async with talking(bot, ServerLimits(resume_seconds=0), hello=False) as talk:
+    async with talking(bot, ServerLimits(resume_timeout=0), hello=False) as talk:
         await talk.say({"jsonrpc": "2.0", "id": 1, "method": method, "params": {"client": "test"}})
         await talk.transport.close(1006)
         await asyncio.wait_for(talk.serving, 5)

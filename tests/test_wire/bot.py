@@ -22,7 +22,7 @@ async def main(port: int) -> None:
             port,
             KEY,
             multicast=False,
-            limits=ServerLimits(heartbeat=0.4, resume_seconds=0.1),
+            limits=ServerLimits(heartbeat=0.4, resume_timeout=0.1),
         )
 
         @server.route()

@@ -18,7 +18,7 @@ from discord_tools.ipc.transports.memory import MemoryTransport, memory_pair
 KEY = "a key that only tests know"
 
 #: Times that a test can wait for.
-QUICK = ClientLimits(backoff=0.01, backoff_max=0.05, close=0.5)
+QUICK = ClientLimits(backoff_initial=0.01, backoff_max=0.05, close_timeout=0.5)
 
 
 async def until(condition: Callable[[], object], seconds: float = 10.0) -> None:

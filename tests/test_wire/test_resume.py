@@ -111,7 +111,7 @@ async def test_cuts_do_not_use_up_the_connections_of_the_http_session(
         async with (
             Proxy(server.port, rough=True) as proxy,
             aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=5)) as http,
-            connecting(proxy.port, session=http, limits=ClientLimits(backoff=0.01)) as session,
+            connecting(proxy.port, session=http, limits=ClientLimits(backoff_initial=0.01)) as session,
         ):
             while proxy.cuts < 60:
                 # One in ten comes as a reset, which aiohttp treats differently.
@@ -194,7 +194,7 @@ def sticky_pair() -> tuple[MemoryTransport, Sticky]:
 
 
 async def test_an_older_connection_that_ends_late_does_not_end_the_newer(loopback_bot: commands.Bot) -> None:
-    async with serving(loopback_bot, resume_seconds=0.2) as server:
+    async with serving(loopback_bot, resume_timeout=0.2) as server:
         Routes(server)
         near, far = sticky_pair()
         older = asyncio.create_task(server.serve(far))
@@ -241,7 +241,7 @@ async def test_a_connection_that_is_replaced_before_its_welcome_takes_nothing_of
 async def test_a_client_that_never_acknowledges_costs_a_bounded_amount_and_runs_nothing_twice(
     loopback_bot: commands.Bot,
 ) -> None:
-    async with serving(loopback_bot, retain_bytes=20_000) as server:
+    async with serving(loopback_bot, retained_bytes=20_000) as server:
         routes = Routes(server)
         async with wired(server) as wire:
             token = (await wire.hello())["session"]
@@ -258,7 +258,7 @@ async def test_a_client_that_never_acknowledges_costs_a_bounded_amount_and_runs_
 async def test_a_call_whose_answer_was_evicted_raises_a_typed_error_and_does_not_run_again(
     loopback_bot: commands.Bot,
 ) -> None:
-    async with serving(loopback_bot, retain_bytes=1_000) as server:
+    async with serving(loopback_bot, retained_bytes=1_000) as server:
         routes = Routes(server)
         async with Proxy(server.port) as proxy, connecting(proxy.port) as session:
             proxy.cut_after("down", 500)
@@ -271,7 +271,7 @@ async def test_a_call_whose_answer_was_evicted_raises_a_typed_error_and_does_not
 async def test_what_the_client_does_not_keep_any_more_is_a_typed_error(
     server: Server[commands.Bot], routes: Routes
 ) -> None:
-    limits = ClientLimits(backoff=0.01, backoff_max=0.05, retain_bytes=1_000)
+    limits = ClientLimits(backoff_initial=0.01, backoff_max=0.05, retained_bytes=1_000)
     async with Proxy(server.port) as proxy, connecting(proxy.port, limits=limits) as session:
         proxy.cut_after("up", 500)
         with pytest.raises(ConnectionLost):
@@ -281,7 +281,7 @@ async def test_what_the_client_does_not_keep_any_more_is_a_typed_error(
 
 
 async def test_who_stays_away_for_too_long_loses_its_calls(loopback_bot: commands.Bot) -> None:
-    async with serving(loopback_bot, resume_seconds=0.05) as server:
+    async with serving(loopback_bot, resume_timeout=0.05) as server:
         routes = Routes(server)
         async with wired(server) as wire:
             token = (await wire.hello())["session"]
@@ -294,7 +294,7 @@ async def test_who_stays_away_for_too_long_loses_its_calls(loopback_bot: command
 
 @pytest.mark.parametrize("places", [0, 1, 3])
 async def test_only_so_many_clients_may_be_away(loopback_bot: commands.Bot, places: int) -> None:
-    async with serving(loopback_bot, resume_sessions=places) as server:
+    async with serving(loopback_bot, resume_conversations=places) as server:
         tokens: list[str] = []
         for _ in range(5):
             async with wired(server) as wire:
@@ -311,7 +311,7 @@ async def test_only_so_many_clients_may_be_away(loopback_bot: commands.Bot, plac
 
 
 async def test_what_waits_for_a_client_that_is_away_is_bounded(loopback_bot: commands.Bot) -> None:
-    async with serving(loopback_bot, retain_bytes=50_000) as server:
+    async with serving(loopback_bot, retained_bytes=50_000) as server:
         routes = Routes(server)
         async with wired(server) as wire:
             token = (await wire.hello())["session"]

@@ -149,7 +149,7 @@ async def test_closing_ends_the_wait_until_ready(loopback_discord: LoopbackDisco
 
 
 async def test_a_hundred_sessions_do_not_come_back_at_the_same_instant(server: Server[commands.Bot]) -> None:
-    limits = ClientLimits(backoff=2.0, backoff_max=2.0)
+    limits = ClientLimits(backoff_initial=2.0, backoff_max=2.0)
     async with Proxy(server.port) as proxy:
         sessions = [connecting(proxy.port, limits=limits) for _ in range(100)]
         try:
@@ -168,9 +168,9 @@ async def test_a_hundred_sessions_do_not_come_back_at_the_same_instant(server: S
 
 
 async def test_a_half_open_socket_is_found_out_on_both_sides(loopback_bot: commands.Bot) -> None:
-    async with serving(loopback_bot, heartbeat=0.2, resume_seconds=0.05) as server:
+    async with serving(loopback_bot, heartbeat=0.2, resume_timeout=0.05) as server:
         routes = Routes(server)
-        limits = ClientLimits(heartbeat=0.2, backoff=0.01, backoff_max=0.05)
+        limits = ClientLimits(heartbeat=0.2, backoff_initial=0.01, backoff_max=0.05)
         async with Proxy(server.port) as proxy, connecting(proxy.port, limits=limits) as session:
             waiting = asyncio.create_task(session.request("wait", value=1))
             await asyncio.wait_for(routes.entered.wait(), 5)
@@ -203,7 +203,7 @@ async def keep_asking(wire: Wire) -> None:
 
 
 async def test_a_client_that_asks_and_does_not_read_is_given_up(loopback_bot: commands.Bot) -> None:
-    async with serving(loopback_bot, heartbeat=0.1, backlog_bytes=1_000, resume_seconds=0.05) as server:
+    async with serving(loopback_bot, heartbeat=0.1, backlog_bytes=1_000, resume_timeout=0.05) as server:
         routes = Routes(server)
         async with wired(server, capacity=1) as wire:
             await wire.hello()
@@ -215,7 +215,7 @@ async def test_a_client_that_asks_and_does_not_read_is_given_up(loopback_bot: co
 
 async def test_a_frozen_bot_is_found_out() -> None:
     async with bot_process() as bot:
-        limits = ClientLimits(heartbeat=0.2, handshake=0.3, backoff=0.01, backoff_max=0.05)
+        limits = ClientLimits(heartbeat=0.2, handshake_timeout=0.3, backoff_initial=0.01, backoff_max=0.05)
         async with ClientSession(
             "127.0.0.1", bot.port, secret_key=KEY, limits=limits, connect_timeout=0.5
         ) as session:
@@ -231,7 +231,7 @@ async def test_a_frozen_bot_is_found_out() -> None:
 
 
 async def test_a_bot_that_is_killed_between_a_call_and_its_answer_runs_it_again_only_if_it_may() -> None:
-    limits = ClientLimits(backoff=0.05, backoff_max=0.1)
+    limits = ClientLimits(backoff_initial=0.05, backoff_max=0.1)
     async with bot_process() as bot:
         session = ClientSession(
             "127.0.0.1", bot.port, secret_key=KEY, limits=limits, timeout=30, connect_timeout=20

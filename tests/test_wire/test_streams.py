@@ -181,7 +181,7 @@ async def test_closing_the_session_closes_the_generator_and_tells_the_reader(
 
 
 async def test_losing_the_client_closes_the_generator(loopback_bot: commands.Bot) -> None:
-    async with serving(loopback_bot, resume_seconds=0.05) as server:
+    async with serving(loopback_bot, resume_timeout=0.05) as server:
         routes = Routes(server)
         async with wired(server) as wire:
             await wire.hello()
@@ -330,7 +330,7 @@ async def test_a_generator_that_ignores_its_cancellation_keeps_nobody_waiting(
                 continue
         yield 2
 
-    async with serving(loopback_bot, grace=0.1) as server:
+    async with serving(loopback_bot, grace_period=0.1) as server:
         routes = Routes(server)
         server.add_route(stubborn)
         async with connecting(server.port) as session:

@@ -128,7 +128,7 @@ async def test_only_what_the_filter_lets_through_is_sent(
 async def test_who_falls_behind_is_told_how_much_is_missing_and_slows_nobody(
     loopback_bot: commands.Bot,
 ) -> None:
-    async with serving(loopback_bot, event_queue=10) as server:
+    async with serving(loopback_bot, event_backlog=10) as server:
         small, large = ClientLimits(stream_items=4), ClientLimits(stream_items=1000)
         async with (
             connecting(server.port, limits=small) as slow,
@@ -152,7 +152,7 @@ async def test_who_falls_behind_is_told_how_much_is_missing_and_slows_nobody(
 
 async def test_the_queue_is_bounded_in_bytes_too(loopback_bot: commands.Bot) -> None:
     async with (
-        serving(loopback_bot, event_queue_bytes=5_000) as server,
+        serving(loopback_bot, event_backlog_bytes=5_000) as server,
         connecting(server.port, limits=ClientLimits(stream_items=1)) as session,
         session.subscribe("tick") as subscription,
     ):
@@ -169,7 +169,7 @@ async def test_the_queue_is_bounded_in_bytes_too(loopback_bot: commands.Bot) -> 
 
 async def test_who_asked_to_be_dropped_is_dropped_with_a_typed_error(loopback_bot: commands.Bot) -> None:
     async with (
-        serving(loopback_bot, event_queue=10) as server,
+        serving(loopback_bot, event_backlog=10) as server,
         connecting(server.port, limits=ClientLimits(stream_items=4)) as session,
         session.subscribe("tick", overflow="drop") as subscription,
     ):
@@ -183,7 +183,7 @@ async def test_who_asked_to_be_dropped_is_dropped_with_a_typed_error(loopback_bo
 
 async def test_a_subscriber_that_stops_reading_its_socket_holds_up_nobody(loopback_bot: commands.Bot) -> None:
     async with (
-        serving(loopback_bot, event_queue=10, backlog_bytes=10_000) as server,
+        serving(loopback_bot, event_backlog=10, backlog_bytes=10_000) as server,
         wired(server, capacity=2) as wire,
         connecting(server.port) as session,
     ):
@@ -201,7 +201,7 @@ async def test_what_waits_for_a_subscriber_that_stops_reading_its_socket_is_boun
     loopback_bot: commands.Bot,
 ) -> None:
     async with (
-        serving(loopback_bot, event_queue=10, backlog_bytes=100_000) as server,
+        serving(loopback_bot, event_backlog=10, backlog_bytes=100_000) as server,
         wired(server, capacity=2) as wire,
     ):
         await wire.hello()
@@ -320,7 +320,7 @@ async def test_all_that_is_kept_is_replayed_also_when_it_is_more_than_a_queue_ho
     loopback_bot: commands.Bot, overflow: Any
 ) -> None:
     async with (
-        serving(loopback_bot, event_queue=10, event_replay=50) as server,
+        serving(loopback_bot, event_backlog=10, event_replay=50) as server,
         connecting(server.port, limits=ClientLimits(stream_items=4)) as session,
     ):
         async with session.subscribe("tick"):
@@ -348,7 +348,7 @@ async def test_publishing_without_subscribers_keeps_and_writes_nothing(
 
 
 async def test_what_nobody_has_subscribed_to_for_long_is_not_kept(loopback_bot: commands.Bot) -> None:
-    async with serving(loopback_bot, event_replay_seconds=0.0) as server, connecting(server.port) as session:
+    async with serving(loopback_bot, event_replay_timeout=0.0) as server, connecting(server.port) as session:
         async with session.subscribe("tick"):
             await server.publish("tick", 1)
         async with asyncio.timeout(5):
@@ -398,7 +398,7 @@ async def test_a_gap_is_told_before_the_events_that_come_after_it() -> None:
 
         def abort(self, error: Exception) -> None: ...
 
-    hub, reader = Hub(ServerLimits(event_queue_bytes=100)), Reader()
+    hub, reader = Hub(ServerLimits(event_backlog_bytes=100)), Reader()
     subscriber = hub.subscribe(reader)
     subscriber.begin()
     reader.takes = False
@@ -454,7 +454,7 @@ async def test_a_subscriber_that_was_away_for_too_long_goes_on_from_the_replay(
     loopback_bot: commands.Bot,
 ) -> None:
     async with (
-        serving(loopback_bot, resume_seconds=0.01) as server,
+        serving(loopback_bot, resume_timeout=0.01) as server,
         Proxy(server.port) as proxy,
         connecting(proxy.port) as session,
         session.subscribe("tick") as subscription,
@@ -532,7 +532,7 @@ async def test_a_server_that_is_started_again_in_the_same_process_goes_on_withou
 
 
 async def test_leaving_ends_the_subscription_on_the_bot(loopback_bot: commands.Bot) -> None:
-    async with serving(loopback_bot, event_replay_seconds=0.0) as server, connecting(server.port) as session:
+    async with serving(loopback_bot, event_replay_timeout=0.0) as server, connecting(server.port) as session:
         async for _ in session.subscribe("tick", after=1):
             break
         async with asyncio.timeout(5):

@@ -295,7 +295,7 @@ class Conversation:
         if self._link is not None:
             reason = "the session is closed"
             self._peer.bye(reason)
-            await self._link.close(NORMAL, reason, seconds=self._limits.close)
+            await self._link.close(NORMAL, reason, seconds=self._limits.close_timeout)
 
     def end(self, error: IPCError) -> None:
         """Ends everything that waits."""
@@ -311,7 +311,7 @@ class Conversation:
         self.ready.set()  # whoever waits for it looks at the state again
 
     def _new_peer(self, message_bytes: int) -> Peer:
-        peer = Peer(calls=0, message_bytes=message_bytes, retain_bytes=self._limits.retain_bytes)
+        peer = Peer(calls=0, message_bytes=message_bytes, retained_bytes=self._limits.retained_bytes)
         peer.wake = self._wake
         return peer
 

@@ -229,7 +229,7 @@ class Supervisor:
 
     async def _greet(self, conversation: Conversation, transport: Transport) -> None:
         try:
-            async with asyncio.timeout(self._limits.handshake):
+            async with asyncio.timeout(self._limits.handshake_timeout):
                 await transport.send(conversation.hello())
                 conversation.welcomed(await transport.receive())
         except (Closed, TimeoutError) as error:
@@ -264,5 +264,5 @@ class Supervisor:
         return type(last)(last.host, last.port, f"{last.reason} (tried for {seconds:g} s)")
 
     def _pause(self, attempt: int) -> float:
-        longest = min(self._limits.backoff_max, self._limits.backoff * 2 ** min(max(attempt - 1, 0), 32))
+        longest = min(self._limits.backoff_max, self._limits.backoff_initial * 2 ** min(max(attempt - 1, 0), 32))
         return random.uniform(0, longest)

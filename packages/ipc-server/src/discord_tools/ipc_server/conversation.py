@@ -190,7 +190,7 @@ class Conversation:
         self.peer: Peer = Peer(
             calls=limits.calls,
             message_bytes=min(limits.message_bytes, hello.message_bytes or limits.message_bytes),
-            retain_bytes=limits.retain_bytes,
+            retained_bytes=limits.retained_bytes,
         )
         self.peer.wake = self._wake
         #: Whether it is over: the client took its leave, or was away for too long.
@@ -200,7 +200,7 @@ class Conversation:
         self._hub = hub
         self._limits = limits
         self._seconds = (
-            limits.call_seconds if hello.timeout is None else min(limits.call_seconds, hello.timeout)
+            limits.call_timeout if hello.timeout is None else min(limits.call_timeout, hello.timeout)
         )
         self._loop = asyncio.get_running_loop()
         #: The connection of the moment.
@@ -256,7 +256,7 @@ class Conversation:
 
     def check_backlog(self) -> None:
         """Ends a conversation whose client is away and for whom too much waits."""
-        if self.link is None and self.peer.pending_bytes > self._limits.retain_bytes:
+        if self.link is None and self.peer.pending_bytes > self._limits.retained_bytes:
             self.end("too much waits for a client that is away")
 
     async def room(self) -> None:
@@ -317,7 +317,7 @@ class Conversation:
     async def settle(self) -> None:
         """Waits for the handlers in progress, as long as the limits allow."""
         others = self._closings if self._pumping is None else {*self._closings, self._pumping}
-        await settle(self._calls, self._spared, self._limits.grace, others)
+        await settle(self._calls, self._spared, self._limits.grace_period, others)
 
     def _abort_all(self, reason: str) -> None:
         for call in tuple(self._calls):

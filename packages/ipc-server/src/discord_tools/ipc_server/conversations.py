@@ -88,10 +88,10 @@ class Sessions:
             await transport.close(GOING_AWAY, "the bot is shutting down")
             return None
         try:
-            async with asyncio.timeout(self._limits.handshake):
+            async with asyncio.timeout(self._limits.handshake_timeout):
                 return _hello(await transport.receive())
         except TimeoutError:
-            log.info("A client said no hello within %g s", self._limits.handshake)
+            log.info("A client said no hello within %g s", self._limits.handshake_timeout)
             await transport.close(PROTOCOL_ERROR, "no hello in time")
         except InvalidHello as error:
             log.warning("A client was turned away: %s", error)
@@ -138,10 +138,10 @@ class Sessions:
             return
         loop = asyncio.get_running_loop()
         timer = loop.call_later(
-            self._limits.resume_seconds, self._end, conversation, "the client stayed away"
+            self._limits.resume_timeout, self._end, conversation, "the client stayed away"
         )
         self._away[conversation.token] = timer
-        if len(self._away) > self._limits.resume_sessions:
+        if len(self._away) > self._limits.resume_conversations:
             self._end(self._all[next(iter(self._away))], "too many clients are away")
 
     def _end(self, conversation: Conversation, reason: str) -> None:

@@ -93,7 +93,7 @@ class Topic:
     def leave(self, subscriber: Subscriber) -> None:
         """Takes a subscriber out."""
         self.subscribers.discard(subscriber)
-        self._keep_until = time.monotonic() + self._limits.event_replay_seconds
+        self._keep_until = time.monotonic() + self._limits.event_replay_timeout
 
 
 class Hub:
@@ -237,7 +237,7 @@ class Subscriber:
             item = self._queue.popleft()
             self._queue_bytes -= len(item)
             call.push(item)
-        if self._missed and len(self._queue) * 2 <= self._limits.event_queue:
+        if self._missed and len(self._queue) * 2 <= self._limits.event_backlog:
             # There is room again. Where something is missing is said in its place, before what comes next.
             missed, self._missed = self._missed, {}
             for name, (count, seq) in missed.items():
@@ -263,7 +263,7 @@ class Subscriber:
 
     def _has_room(self, size: int) -> bool:
         limits = self._limits
-        return len(self._queue) < limits.event_queue and self._queue_bytes + size <= limits.event_queue_bytes
+        return len(self._queue) < limits.event_backlog and self._queue_bytes + size <= limits.event_backlog_bytes
 
     def _put(self, item: bytes) -> None:
         self._queue.append(item)

@@ -363,7 +363,7 @@ class Server(Generic[ClientT]):
 
         1. Both ports are freed.
         2. Clients are told, and no more calls are taken.
-        3. Calls in progress get up to :attr:`ServerLimits.grace` seconds; the rest are cancelled and their callers
+        3. Calls in progress get up to :attr:`ServerLimits.grace_period` seconds; the rest are cancelled and their callers
            get :exc:`Cancelled`.
         4. Connections are closed.
 

@@ -218,7 +218,7 @@ class LegacyConnection:
                 return socket
             await self._drop(socket)
         try:
-            async with asyncio.timeout(self._limits.handshake):
+            async with asyncio.timeout(self._limits.handshake_timeout):
                 opened = await self._dial()
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             self._gone = str(error) or type(error).__name__

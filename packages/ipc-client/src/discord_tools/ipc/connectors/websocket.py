@@ -46,7 +46,7 @@ class OlderServer:
         return await self._http.ws_connect(
             self._url,
             max_msg_size=self._limits.message_bytes,
-            timeout=aiohttp.ClientWSTimeout(ws_close=self._limits.close),  # pyright: ignore[reportCallIssue] (attrs)
+            timeout=aiohttp.ClientWSTimeout(ws_close=self._limits.close_timeout),  # pyright: ignore[reportCallIssue] (attrs)
             compress=0,
         )
 
@@ -129,7 +129,7 @@ class Dialer:
             headers={} if self._secret_key is None else {"Authorization": self._secret_key},
             max_msg_size=self._limits.message_bytes + 1,  # aiohttp takes less than that, not as much
             autoping=False,  # the transport does that
-            timeout=aiohttp.ClientWSTimeout(ws_close=self._limits.close),  # pyright: ignore[reportCallIssue] (attrs)
+            timeout=aiohttp.ClientWSTimeout(ws_close=self._limits.close_timeout),  # pyright: ignore[reportCallIssue] (attrs)
             compress=0,
         )
         if socket.protocol != SUBPROTOCOL:
@@ -142,7 +142,7 @@ class Dialer:
             lambda: release(socket),
             wire=_wire(socket),
             heartbeat=self._limits.heartbeat,
-            close_seconds=self._limits.close,
+            close_seconds=self._limits.close_timeout,
         )
 
     async def _within(
@@ -150,10 +150,10 @@ class Dialer:
     ) -> ResultT:
         """Bounds one attempt in time and maps what aiohttp and the system raise."""
         try:
-            async with asyncio.timeout(self._limits.handshake):
+            async with asyncio.timeout(self._limits.handshake_timeout):
                 return await attempt()
         except TimeoutError as error:
-            reason = f"no answer within {self._limits.handshake:g} s"
+            reason = f"no answer within {self._limits.handshake_timeout:g} s"
             raise failure(self._host, port, reason) from error
         except aiohttp.ClientResponseError as error:
             # A given session with raise_for_status raises this one and not WSServerHandshakeError.

@@ -170,15 +170,15 @@ class Peer:
         :exc:`~discord_tools.ipc.Overloaded`.
     message_bytes: :class:`int`
         The largest message the other side takes.
-    retain_bytes: :class:`int`
+    retained_bytes: :class:`int`
         How much is kept for sending again. Beyond it the oldest is dropped, and a conversation that would need it
         cannot be resumed.
     """
 
-    def __init__(self, *, calls: int, message_bytes: int, retain_bytes: int) -> None:
+    def __init__(self, *, calls: int, message_bytes: int, retained_bytes: int) -> None:
         self.message_bytes: int = message_bytes
         self._calls = calls
-        self._retain_bytes = retain_bytes
+        self._retained_bytes = retained_bytes
         self._next_id = 1
         self._waiting: dict[Id, Any] = {}
         #: Calls from this number on were never sent.
@@ -403,7 +403,7 @@ class Peer:
             for message in fresh:
                 self._retained.append(message)
                 self._retained_bytes += len(message)
-            while self._retained_bytes > self._retain_bytes:
+            while self._retained_bytes > self._retained_bytes:
                 self._retained_bytes -= len(self._retained.popleft())
             messages = messages + fresh if messages else fresh
         return messages

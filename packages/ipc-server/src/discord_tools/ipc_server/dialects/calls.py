@@ -146,7 +146,7 @@ class Pool:
         """Runs a call. ``ended`` is called when its handler has ended, which may be after its answer."""
         loop = asyncio.get_running_loop()
         self._calls.add(call)
-        call.deadline = loop.time() + self._limits.call_seconds
+        call.deadline = loop.time() + self._limits.call_timeout
         timer = loop.call_at(call.deadline, _expire, call)
         call.task = loop.create_task(self._dispatcher.handle(call))
 
@@ -169,7 +169,7 @@ class Pool:
         Tasks in ``spared`` are not waited for: they are the routes that asked for all this.
         """
         self.stop()
-        await settle(self._calls, spared, self._limits.grace)
+        await settle(self._calls, spared, self._limits.grace_period)
 
     def end(self, spared: Collection[asyncio.Task[Any]]) -> None:
         """Cancels all calls that are still in progress, but those in ``spared``."""

@@ -60,7 +60,7 @@ class WebListener:
             return _error(refusal, ErrorCodes.UNAUTHORIZED, text)
         limits = self._service.limits
         try:
-            async with asyncio.timeout(limits.handshake):
+            async with asyncio.timeout(limits.handshake_timeout):
                 body = await _body(request, limits.message_bytes)
         except TimeoutError:
             return _error(

@@ -114,7 +114,7 @@ class PlainTalk:
         try:
             if service.draining:
                 self._hang_up = "the bot is shutting down"
-            async with asyncio.timeout(None if self._known else service.limits.handshake) as self._patience:
+            async with asyncio.timeout(None if self._known else service.limits.handshake_timeout) as self._patience:
                 await self._read()
         except TimeoutError:
             self._hang_up = "no request with the right key in time"

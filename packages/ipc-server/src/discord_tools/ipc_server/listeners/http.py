@@ -38,7 +38,7 @@ class HTTPListener:
         Other requests that are answered on this port.
     limits: :class:`ServerLimits`
         How many connections may wait for a request at once, which is ``connections``, and how long the first one may
-        take, which is ``handshake``.
+        take, which is ``handshake_timeout``.
     """
 
     def __init__(
@@ -139,7 +139,7 @@ class HTTPListener:
 
     def _look_later(self, connection: web.RequestHandler, last: bool) -> None:
         # Twice, since a loop that stood still for long has not looked at what came in meanwhile.
-        asyncio.get_running_loop().call_later(self._limits.handshake / 2, self._look, connection, last)
+        asyncio.get_running_loop().call_later(self._limits.handshake_timeout / 2, self._look, connection, last)
 
     def _look(self, connection: web.RequestHandler, last: bool) -> None:
         if self._idle.get(connection) is not False:
