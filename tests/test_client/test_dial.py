@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 
 from discord_tools.ipc import ClientLimits, ConnectError, IPCError, ResolutionError, Unauthorized
-from discord_tools.ipc.connectors.websocket import Dialer, OlderServer, url_of
+from discord_tools.ipc.connectors.websocket import OlderServer, WebSocketConnector, url_of
 from discord_tools.ipc.transports.base import Closed
 from test_client.scripts import (
     KEY,
@@ -31,12 +31,12 @@ ACCEPT = (
 )
 
 
-def dialer(port: int | None, multicast_port: int = 20000, **options: Any) -> Dialer:
+def dialer(port: int | None, multicast_port: int = 20000, **options: Any) -> WebSocketConnector:
     options = {"host": "127.0.0.1", "secret_key": KEY, "limits": QUICK, **options}
-    return Dialer(port=port, multicast_port=multicast_port, **options)
+    return WebSocketConnector(port=port, multicast_port=multicast_port, **options)
 
 
-async def dial(one: Dialer) -> None:
+async def dial(one: WebSocketConnector) -> None:
     """Makes one attempt and hangs up."""
     async with aiohttp.ClientSession() as http:
         transport = await one.dial(http)

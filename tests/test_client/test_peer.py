@@ -21,8 +21,8 @@ from discord_tools.ipc.wire.peer import (
     ItemsReceived,
     MoreReceived,
     Peer,
+    ProtocolViolation,
     ReadyReceived,
-    Violated,
 )
 
 EMPTY = Raw(b"{}")
@@ -73,7 +73,7 @@ def fed(peer: Peer, *frames: dict[str, Any]) -> list[Any]:
 
 def violation(events: list[Any]) -> str:
     (event,) = events
-    assert isinstance(event, Violated)
+    assert isinstance(event, ProtocolViolation)
     return event.reason
 
 

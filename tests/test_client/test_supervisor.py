@@ -22,7 +22,7 @@ from discord_tools.ipc import (
     SessionClosed,
     Unauthorized,
 )
-from discord_tools.ipc.connectors.websocket import Dialer
+from discord_tools.ipc.connectors.websocket import WebSocketConnector
 from discord_tools.ipc.conversation import Conversation
 from discord_tools.ipc.supervisor import Supervisor
 from test_client.scripts import KEY, QUICK, Bot, Talk, Vacant, echoing, listening, silence, until
@@ -39,7 +39,7 @@ def talking(limits: ClientLimits, patience: float = 5.0) -> tuple[Callable[[], C
 async def supervising(
     port: int | None, limits: ClientLimits = QUICK, **more: Any
 ) -> AsyncIterator[Supervisor]:
-    dialer = Dialer("127.0.0.1", port, more.get("multicast_port", 20000), more.get("key"), limits)
+    dialer = WebSocketConnector("127.0.0.1", port, more.get("multicast_port", 20000), more.get("key"), limits)
     async with aiohttp.ClientSession() as http:
         one = Supervisor(dialer, lambda: http, limits, *talking(limits, more.get("patience", 5.0)))
         try:
@@ -207,7 +207,7 @@ async def test_pauses_grow_only_while_the_bot_hangs_up_at_once(words: int) -> No
 
     limits = ClientLimits(backoff_max=60.0)
     async with Bot(hang_up) as bot, aiohttp.ClientSession() as http:
-        dialer = Dialer("127.0.0.1", bot.port, 1, None, limits)
+        dialer = WebSocketConnector("127.0.0.1", bot.port, 1, None, limits)
         one = Counting(dialer, lambda: http, limits, *talking(limits))
         one.start()
         await until(lambda: len(bot.requests) == 5)
@@ -281,7 +281,7 @@ async def test_a_fault_of_ours_is_logged_and_does_not_end_it(caplog: pytest.LogC
                 raise faults.pop()
             return http
 
-        dialer = Dialer("127.0.0.1", bot.port, 1, None, QUICK)
+        dialer = WebSocketConnector("127.0.0.1", bot.port, 1, None, QUICK)
         one = Supervisor(dialer, make, QUICK, *talking(QUICK))
         await echoed(one)
         assert "KeyError: 'a fault'" in caplog.text

@@ -19,7 +19,7 @@ from discord_tools.ipc.wire.dialects import (
     legacy,
     recognise,
 )
-from discord_tools.ipc.wire.jsonrpc import Fault, PlainRequest, read_body
+from discord_tools.ipc.wire.jsonrpc import Fault, JsonRpcRequest, read_body
 
 RECOGNISED = {
     '{"jsonrpc":"2.0","id":1,"method":"x"}': "jsonrpc",
@@ -150,5 +150,5 @@ def test_a_batch_keeps_its_order_and_its_faults() -> None:
     body = read_body('[{"jsonrpc":"2.0","method":"a"},1,{"jsonrpc":"2.0","method":"b","id":null}]', 10)
     assert body.batch
     kinds = [type(item) for item in body.items]
-    assert kinds == [PlainRequest, Fault, PlainRequest]
+    assert kinds == [JsonRpcRequest, Fault, JsonRpcRequest]
     assert not read_body('{"jsonrpc":"2.0","method":"a"}', 10).batch

@@ -171,7 +171,7 @@ async def test_the_session_of_the_page_is_what_goes_over_the_wire(
             await order("tea", 2)
         elif name == "protocol-resume":
             await asyncio.wait_for(kettle.begun.get(), PATIENCE)
-            first.cut()
+            first.remove()
             await nobody_is_connected(caplog)
             await order("tea", 3)
             kettle.boiled.set()

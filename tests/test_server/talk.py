@@ -13,13 +13,13 @@ import msgspec
 from msgspec import UNSET, Raw
 
 from discord_tools.ipc import Route, ServerLimits, UnknownEndpoint
-from discord_tools.ipc.connection import Link
+from discord_tools.ipc.connection import Connection
 from discord_tools.ipc.transports.base import Closed
 from discord_tools.ipc.transports.memory import MemoryTransport, memory_pair
 from discord_tools.ipc.wire.frames import HELLO, Hello
-from discord_tools.ipc.wire.peer import Answered, Event, Peer, Violated
+from discord_tools.ipc.wire.peer import Answered, Event, Peer, ProtocolViolation
 from discord_tools.ipc_server.conversation import Conversation
-from discord_tools.ipc_server.conversations import Sessions
+from discord_tools.ipc_server.conversations import Conversations
 from discord_tools.ipc_server.dispatch import Dispatcher
 from discord_tools.ipc_server.events import Hub
 from discord_tools.ipc_server.routes import RouteTable
@@ -82,11 +82,11 @@ class Talk:
             self.conversations.append(Conversation(token, hello, dispatcher, hub, limits))
             return self.conversations[-1]
 
-        self.sessions = Sessions(make, limits, lambda: ready, lambda: IDEMPOTENT)
+        self.sessions = Conversations(make, limits, lambda: ready, lambda: IDEMPOTENT)
         near, far = memory_pair(capacity)
         self.transport: MemoryTransport = near
         self.peer: Peer = Peer(calls=0, message_bytes=2**30, retained_bytes=2**30)
-        self.link = Link(self.peer, near, self._handle, backlog_bytes=2**30)
+        self.link = Connection(self.peer, near, self._handle, backlog_bytes=2**30)
         self.events: list[Event] = []
         self.serving = asyncio.create_task(self.sessions.serve(far))
         self.carrying: asyncio.Task[Closed] | None = None
@@ -190,7 +190,7 @@ class Talk:
     @property
     def complaints(self) -> list[str]:
         """What the server said that this end did wrong."""
-        return [event.reason for event in self.events if isinstance(event, Violated)]
+        return [event.reason for event in self.events if isinstance(event, ProtocolViolation)]
 
 
 @asynccontextmanager

@@ -7,7 +7,7 @@ import asyncio
 from discord.ext import commands
 
 from discord_tools.ipc import Cancelled, Request, ServerLimits
-from discord_tools.ipc_server.dialects.calls import Caller, PlainCall, Pool, Room
+from discord_tools.ipc_server.dialects.calls import ByteBudget, Caller, DialectCall, Pool
 from discord_tools.ipc_server.dispatch import Dispatcher
 from discord_tools.ipc_server.routes import Route, RouteTable
 
@@ -32,8 +32,8 @@ async def test_a_call_that_is_aborted_before_its_first_step_gives_its_place_back
     caller = Caller(Pool(Dispatcher(bot, table), limits), limits)
     answers: list[bytes | None] = []
 
-    def call() -> PlainCall:
-        return PlainCall("echo", b"{}", {}, Plain(), Room(1000), answers.append)
+    def call() -> DialectCall:
+        return DialectCall("echo", b"{}", {}, Plain(), ByteBudget(1000), answers.append)
 
     first = call()
     caller.start(first)

@@ -9,9 +9,9 @@ from typing import Final
 
 from discord_tools.ipc.tasks import spawn
 from discord_tools.ipc.transports.base import PROTOCOL_ERROR, Closed, Transport
-from discord_tools.ipc.wire.peer import Event, Peer, Violated
+from discord_tools.ipc.wire.peer import Event, Peer, ProtocolViolation
 
-__all__ = ("Link",)
+__all__ = ("Connection",)
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ STUCK: Final = Closed("it does not read what it is sent")
 _REPLACED: Final = Closed("another connection took over")
 
 
-class Link:
+class Connection:
     """One connection at work.
 
     Parameters
@@ -123,7 +123,7 @@ class Link:
             self._reading = True
             while not self._stopped and (event := peer.next_event()) is not None:
                 handle(event)
-                if isinstance(event, Violated) and event.fatal:
+                if isinstance(event, ProtocolViolation) and event.fatal:
                     await self.close(PROTOCOL_ERROR, event.reason)
                     return Closed("it broke the protocol too often")
                 turn += 1

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from discord_tools.ipc._version import __version__
-from discord_tools.ipc.connection import Link
+from discord_tools.ipc.connection import Connection
 from discord_tools.ipc.errors import (
     ConnectionLost,
     IPCError,
@@ -33,8 +33,8 @@ from discord_tools.ipc.wire.peer import (
     Event,
     ItemsReceived,
     Peer,
+    ProtocolViolation,
     ReadyReceived,
-    Violated,
 )
 
 __all__ = ("Conversation", "Pending", "error_of")
@@ -117,7 +117,7 @@ class Conversation:
         self._headers = dict(headers)
         self._peer = self._new_peer(limits.message_bytes)
         self._token: str | None = None
-        self._link: Link | None = None
+        self._link: Connection | None = None
         self._loop = asyncio.get_running_loop()
         self._slots = _Slots()
         self._timed: dict[_Request, None] = {}
@@ -271,12 +271,12 @@ class Conversation:
         self._leaving = False
         self._set_ready(welcome.ready)
 
-    def attach(self, transport: Transport) -> Link:
+    def attach(self, transport: Transport) -> Connection:
         """Takes calls from now on, for :meth:`carry` to carry them over this connection."""
-        self._link = Link(self._peer, transport, self._handle, backlog_bytes=sys.maxsize)
+        self._link = Connection(self._peer, transport, self._handle, backlog_bytes=sys.maxsize)
         return self._link
 
-    async def carry(self, link: Link) -> Closed:
+    async def carry(self, link: Connection) -> Closed:
         """Runs over one connection until that ends."""
         try:
             closed = await link.run()
@@ -358,7 +358,7 @@ class Conversation:
             log.info("The bot takes leave: %s", event.reason)
             self._leaving = True
             self._slots.hold()
-        elif isinstance(event, Violated):
+        elif isinstance(event, ProtocolViolation):
             log.warning("The bot broke the protocol: %s", event.reason)
             if event.fatal:
                 self._token = None  # this peer reads nothing any more

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Raw
 
 from discord_tools.ipc.connectors.older import Stale
-from discord_tools.ipc.connectors.websocket import Dialer, url_of
+from discord_tools.ipc.connectors.websocket import WebSocketConnector, url_of
 from discord_tools.ipc.conversation import Conversation
 from discord_tools.ipc.errors import ConnectionLost, DecodeError, EncodeError, InvalidRequest, SessionClosed
 from discord_tools.ipc.limits import ClientLimits
@@ -127,7 +127,7 @@ class ClientSession:
         self._closed = False
         self._closing = asyncio.Lock()
         self._decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
-        self._dialer = Dialer(host, self.port, multicast_port, self._secret_key, limits)
+        self._dialer = WebSocketConnector(host, self.port, multicast_port, self._secret_key, limits)
         self._limits = limits
         encode_given(dict(headers or {}))  # what cannot be sent is better said here than in the background
         self._supervisor = Supervisor(

@@ -11,7 +11,7 @@ from typing import Final, Literal, TypeAlias
 import aiohttp
 
 from discord_tools.ipc.connectors.older import LegacyConnection
-from discord_tools.ipc.connectors.websocket import Dialer, OlderServer
+from discord_tools.ipc.connectors.websocket import OlderServer, WebSocketConnector
 from discord_tools.ipc.conversation import Conversation
 from discord_tools.ipc.errors import ConnectError, InvalidRequest, IPCError, SessionClosed
 from discord_tools.ipc.limits import ClientLimits
@@ -41,7 +41,7 @@ class Supervisor:
 
     def __init__(
         self,
-        dialer: Dialer,
+        dialer: WebSocketConnector,
         http: Callable[[], aiohttp.ClientSession],
         limits: ClientLimits,
         conversation: Callable[[], Conversation],

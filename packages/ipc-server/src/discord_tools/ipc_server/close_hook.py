@@ -7,10 +7,10 @@ from typing import Any
 
 import discord
 
-__all__ = ("Lifeline",)
+__all__ = ("CloseHook",)
 
 
-class Lifeline:
+class CloseHook:
     """Puts the end of a server in front of its client's ``close``.
 
     A bot could be told its end by a cog of ours, too. But it takes the other cogs away first, and calls in progress
@@ -29,7 +29,7 @@ class Lifeline:
         self._ours: Callable[[], Awaitable[None]] | None = None
         self._theirs: Any = None
 
-    def tie(self) -> None:
+    def install(self) -> None:
         """From now on, closing the client ends the server first."""
         close, end = self._client.close, self._end
 
@@ -43,7 +43,7 @@ class Lifeline:
         self._theirs = vars(self._client).get("close")
         self._ours = self._client.close = close_both
 
-    def cut(self) -> None:
+    def remove(self) -> None:
         """From now on, it does not."""
         ours, self._ours = self._ours, None
         # Where somebody, another server say, has put a close of their own in front of ours, it stays and ours only

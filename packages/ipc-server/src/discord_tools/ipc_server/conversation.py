@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from msgspec import UNSET, Raw
 
-from discord_tools.ipc.connection import Link
+from discord_tools.ipc.connection import Connection
 from discord_tools.ipc.errors import (
     AlreadyResponded,
     Cancelled,
@@ -40,7 +40,7 @@ from discord_tools.ipc.wire.peer import (
     Event,
     MoreReceived,
     Peer,
-    Violated,
+    ProtocolViolation,
 )
 from discord_tools.ipc_server.dispatch import Dispatcher, settle
 from discord_tools.ipc_server.encoding import encode_answer, encode_reply
@@ -204,7 +204,7 @@ class Conversation:
         )
         self._loop = asyncio.get_running_loop()
         #: The connection of the moment.
-        self.link: Link | None = None
+        self.link: Connection | None = None
         self._spared: Collection[asyncio.Task[Any]] = ()
         # In the order in which they came, which is the order of their deadlines.
         self._calls: dict[_Call, None] = {}
@@ -216,9 +216,9 @@ class Conversation:
 
     # -- connections
 
-    def attach(self, transport: Transport) -> Link:
+    def attach(self, transport: Transport) -> Connection:
         """Goes on over this connection."""
-        self.link = Link(
+        self.link = Connection(
             self.peer,
             transport,
             self._handle,
@@ -243,7 +243,7 @@ class Conversation:
             closing.add_done_callback(self._closings.discard)
         return self.peer.resume(received)
 
-    def detach(self, link: Link) -> bool:
+    def detach(self, link: Connection) -> bool:
         """The connection is gone. Returns ``False`` where another one has taken its place before."""
         if self.link is not link:
             return False
@@ -337,7 +337,7 @@ class Conversation:
         elif isinstance(event, MoreReceived):
             if call := self._open.get(event.id):
                 call.grant(event.n)
-        elif isinstance(event, Violated):
+        elif isinstance(event, ProtocolViolation):
             log.warning("%s broke the protocol: %s", self.client, event.reason)
             if event.fatal:
                 self.end("the client broke the protocol too often")  # the peer reads nothing any more

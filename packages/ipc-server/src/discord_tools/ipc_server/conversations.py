@@ -19,7 +19,7 @@ from discord_tools.ipc.wire.codec import Malformed, Unreadable, decode, encode, 
 from discord_tools.ipc.wire.frames import HELLO, ErrorObject, Frame, Grants, Hello, Id, Welcome
 from discord_tools.ipc_server.conversation import Conversation
 
-__all__ = ("Sessions",)
+__all__ = ("Conversations",)
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ AGENT = f"ipc-server/{__version__}"
 MAX_REFUSED: Final = 16
 
 
-class Sessions:
+class Conversations:
     """The conversations of one server.
 
     Parameters

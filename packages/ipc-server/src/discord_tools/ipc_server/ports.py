@@ -10,10 +10,10 @@ from typing import Any
 from discord_tools.ipc.errors import ListenError
 from discord_tools.ipc.limits import ServerLimits
 from discord_tools.ipc.transports.base import Transport
-from discord_tools.ipc_server.dialects.http import WebListener
-from discord_tools.ipc_server.dialects.listener import PlainListener
+from discord_tools.ipc_server.dialects.http import HTTPDialect
+from discord_tools.ipc_server.dialects.listener import DialectListener
 from discord_tools.ipc_server.dialects.multicast import PortResolver
-from discord_tools.ipc_server.dialects.service import PlainService
+from discord_tools.ipc_server.dialects.service import DialectService
 from discord_tools.ipc_server.dispatch import Dispatcher
 from discord_tools.ipc_server.gate import Gate
 from discord_tools.ipc_server.listeners.http import HTTPListener
@@ -44,9 +44,9 @@ class Ports:
         serve: Callable[[Transport], Awaitable[None]],
         ready: Callable[[], bool],
     ) -> None:
-        self._plain = plain = PlainService(gate, dispatcher, limits, dialects, lambda: self.port)
-        main = WebSocketListener(gate, limits, serve, PlainListener(plain))
-        self._main = HTTPListener(main.handle, WebListener(plain, ready).routes(), limits=limits)
+        self._plain = plain = DialectService(gate, dispatcher, limits, dialects, lambda: self.port)
+        main = WebSocketListener(gate, limits, serve, DialectListener(plain))
+        self._main = HTTPListener(main.handle, HTTPDialect(plain, ready).routes(), limits=limits)
         self._multicast = HTTPListener(PortResolver(plain).handle, limits=limits)
         self.port: int = 0
         self.multicast_port: int | None = None

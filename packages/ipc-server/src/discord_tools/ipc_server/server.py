@@ -18,9 +18,9 @@ from discord_tools.ipc.missing import MISSING
 from discord_tools.ipc.secret import checked_key
 from discord_tools.ipc.transports.base import Transport
 from discord_tools.ipc.wire.frames import Hello
-from discord_tools.ipc_server.close_hook import Lifeline
+from discord_tools.ipc_server.close_hook import CloseHook
 from discord_tools.ipc_server.conversation import Conversation
-from discord_tools.ipc_server.conversations import Sessions
+from discord_tools.ipc_server.conversations import Conversations
 from discord_tools.ipc_server.dialects.service import DIALECTS, Dialect, checked_dialects
 from discord_tools.ipc_server.dispatch import Dispatcher
 from discord_tools.ipc_server.events import Hub
@@ -131,10 +131,10 @@ class Server(Generic[ClientT]):
         self._dispatcher = Dispatcher(client, self._table)
         self._dialects = checked_dialects(dialects)
         self._hub = Hub(limits)
-        self._sessions = Sessions(self._converse, limits, client.is_ready, self._idempotent)
+        self._sessions = Conversations(self._converse, limits, client.is_ready, self._idempotent)
         self._forwarder = Forwarder(client, self._hub.publish)
         self._watching: asyncio.Task[None] | None = None
-        self._lifeline = Lifeline(client, self.terminate_server)
+        self._close_hook = CloseHook(client, self.terminate_server)
         self._lock: asyncio.Lock | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._running: Ports | None = None
@@ -346,7 +346,7 @@ class Server(Generic[ClientT]):
             self._running = listening = self._ports()
             try:
                 await listening.start(self.host, self._port, self._multicast_port if self.multicast else None)
-                self._lifeline.tie()
+                self._close_hook.install()
                 self._forwarder.start()
                 self._watching = asyncio.create_task(self._watch(), name="ipc watches the bot")
             except BaseException:
@@ -391,7 +391,7 @@ class Server(Generic[ClientT]):
                 finally:
                     others.cancel()
                     await listening.close(self._terminators)
-                    self._lifeline.cut()
+                    self._close_hook.remove()
                     log.info("Terminated")
         finally:
             self._terminators.discard(task)  # pyright: ignore[reportArgumentType]

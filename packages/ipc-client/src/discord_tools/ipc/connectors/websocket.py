@@ -15,7 +15,7 @@ from discord_tools.ipc.limits import ClientLimits
 from discord_tools.ipc.transports.websocket import WebSocketTransport
 from discord_tools.ipc.wire.frames import SUBPROTOCOL
 
-__all__ = ("Dialer", "OlderServer", "release", "url_of")
+__all__ = ("WebSocketConnector", "OlderServer", "release", "url_of")
 
 ResultT = TypeVar("ResultT")
 
@@ -51,7 +51,7 @@ class OlderServer:
         )
 
 
-class Dialer:
+class WebSocketConnector:
     """Knows where the bot is and how to get in.
 
     Parameters

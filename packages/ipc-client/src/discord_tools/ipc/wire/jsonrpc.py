@@ -14,12 +14,12 @@ from discord_tools.ipc.errors import ErrorCodes, InvalidRequest
 from discord_tools.ipc.wire.codec import UNREADABLE, encode
 from discord_tools.ipc.wire.frames import ErrorObject
 
-__all__ = ("Body", "Fault", "PlainRequest", "answer", "join", "read_body", "refuse")
+__all__ = ("Body", "Fault", "JsonRpcRequest", "answer", "join", "read_body", "refuse")
 
 NULL = Raw(b"null")
 
 
-class PlainRequest(Struct):
+class JsonRpcRequest(Struct):
     """A request. Without an ``id`` it is a notification, which is never answered.
 
     The id is kept as it was written: a number that no float can hold comes back unchanged.
@@ -40,7 +40,7 @@ class Fault(Struct):
 class Body(Struct):
     """One message: its requests and faults in order, and whether an array answers them."""
 
-    items: list[PlainRequest | Fault]
+    items: list[JsonRpcRequest | Fault]
     batch: bool
 
 
@@ -92,7 +92,7 @@ def join(answers: list[bytes]) -> bytes | None:
     return b"[" + b",".join(answers) + b"]" if answers else None
 
 
-def _read_one(data: bytes) -> PlainRequest | Fault:
+def _read_one(data: bytes) -> JsonRpcRequest | Fault:
     try:
         request = _request.decode(data)
     except msgspec.ValidationError as error:
@@ -108,7 +108,7 @@ def _read_one(data: bytes) -> PlainRequest | Fault:
     params = b"{}" if request.params is UNSET else bytes(request.params)
     if params[:1] not in b"{[":
         return _invalid("params must be an object or an array")
-    return PlainRequest(number, request.method, params, {} if request.headers is UNSET else request.headers)
+    return JsonRpcRequest(number, request.method, params, {} if request.headers is UNSET else request.headers)
 
 
 _ID_STARTS = frozenset(bytes((byte,)) for byte in b'"-0123456789n')

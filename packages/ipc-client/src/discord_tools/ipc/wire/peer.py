@@ -46,7 +46,7 @@ __all__ = (
     "MoreReceived",
     "Peer",
     "ReadyReceived",
-    "Violated",
+    "ProtocolViolation",
 )
 
 #: After so many frames that break the protocol the connection is closed: each costs a line in the log and an answer.
@@ -139,7 +139,7 @@ class ByeReceived(Struct, gc=False):
     reason: str
 
 
-class Violated(Struct, gc=False):
+class ProtocolViolation(Struct, gc=False):
     """The other side broke the protocol. It was told; when ``fatal``, the connection cannot go on."""
 
     reason: str
@@ -154,7 +154,7 @@ Event: TypeAlias = (
     | Answered
     | ReadyReceived
     | ByeReceived
-    | Violated
+    | ProtocolViolation
 )
 
 
@@ -178,7 +178,7 @@ class Peer:
     def __init__(self, *, calls: int, message_bytes: int, retained_bytes: int) -> None:
         self.message_bytes: int = message_bytes
         self._calls = calls
-        self._retained_bytes = retained_bytes
+        self._retained_limit = retained_bytes
         self._next_id = 1
         self._waiting: dict[Id, Any] = {}
         #: Calls from this number on were never sent.
@@ -403,7 +403,7 @@ class Peer:
             for message in fresh:
                 self._retained.append(message)
                 self._retained_bytes += len(message)
-            while self._retained_bytes > self._retained_bytes:
+            while self._retained_bytes > self._retained_limit:
                 self._retained_bytes -= len(self._retained.popleft())
             messages = messages + fresh if messages else fresh
         return messages
@@ -500,7 +500,7 @@ class Peer:
         code: int = InvalidRequest.code,
         about: Id | UnsetType = None,
         answer: bool = True,
-    ) -> Violated:
+    ) -> ProtocolViolation:
         reason = reason[:REASON_CHARS]
         self._violations += 1
         fatal = self._violations >= MAX_VIOLATIONS
@@ -509,7 +509,7 @@ class Peer:
         if answer:
             number = None if about is UNSET or about in self._open else about
             self._queue(encode(Frame("2.0", number, error=ErrorObject(code, reason))))
-        return Violated(reason, fatal)
+        return ProtocolViolation(reason, fatal)
 
 
 #: What an item's frame weighs beyond the item, with the longest of ids.

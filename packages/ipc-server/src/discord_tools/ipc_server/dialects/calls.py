@@ -20,7 +20,7 @@ from discord_tools.ipc.limits import ServerLimits
 from discord_tools.ipc_server.dispatch import Dispatcher, settle
 from discord_tools.ipc_server.encoding import encode_answer
 
-__all__ = ("Caller", "PlainCall", "Pool", "Room", "Writer")
+__all__ = ("Caller", "DialectCall", "Pool", "ByteBudget", "Writer")
 
 #: No error that this library makes by itself is larger.
 ERROR_BYTES: Final = 4096
@@ -34,7 +34,7 @@ class Writer(Protocol):
     def error(self, error: RemoteError) -> bytes: ...
 
 
-class Room:
+class ByteBudget:
     """How many bytes an answer, or all answers of a batch together, may still have."""
 
     __slots__ = ("left",)
@@ -48,7 +48,7 @@ class Room:
         self.left -= size
 
 
-class PlainCall:
+class DialectCall:
     """A call in progress.
 
     Parameters
@@ -80,7 +80,7 @@ class PlainCall:
         params: bytes,
         headers: Mapping[str, Any],
         writer: Writer | None,
-        room: Room,
+        room: ByteBudget,
         done: Callable[[bytes | None], None],
     ) -> None:
         self.endpoint: str = endpoint
@@ -139,10 +139,10 @@ class Pool:
     def __init__(self, dispatcher: Dispatcher, limits: ServerLimits) -> None:
         self._dispatcher = dispatcher
         self._limits = limits
-        self._calls: set[PlainCall] = set()
+        self._calls: set[DialectCall] = set()
         self.draining: bool = False
 
-    def start(self, call: PlainCall, ended: Callable[[PlainCall], object]) -> None:
+    def start(self, call: DialectCall, ended: Callable[[DialectCall], object]) -> None:
         """Runs a call. ``ended`` is called when its handler has ended, which may be after its answer."""
         loop = asyncio.get_running_loop()
         self._calls.add(call)
@@ -185,9 +185,9 @@ class Caller:
     def __init__(self, pool: Pool, limits: ServerLimits) -> None:
         self._pool = pool
         self._most = limits.calls
-        self._calls: set[PlainCall] = set()
+        self._calls: set[DialectCall] = set()
 
-    def start(self, call: PlainCall) -> None:
+    def start(self, call: DialectCall) -> None:
         """Runs a call, or answers it at once where it cannot run."""
         if self._pool.draining:
             call.fail(NotReady("the bot is shutting down"))
@@ -199,5 +199,5 @@ class Caller:
             self._pool.start(call, self._calls.discard)
 
 
-def _expire(call: PlainCall) -> None:
+def _expire(call: DialectCall) -> None:
     call.abort(DeadlineExceeded("the time for this call is over"))

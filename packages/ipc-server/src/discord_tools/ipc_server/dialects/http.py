@@ -13,9 +13,9 @@ from msgspec import Raw
 from discord_tools.ipc.errors import Cancelled, ErrorCodes, TooLarge
 from discord_tools.ipc.wire.frames import ErrorObject
 from discord_tools.ipc.wire.jsonrpc import refuse
-from discord_tools.ipc_server.dialects.service import HTTP, Exchange, PlainService
+from discord_tools.ipc_server.dialects.service import HTTP, DialectService, Exchange
 
-__all__ = ("WebListener",)
+__all__ = ("HTTPDialect",)
 
 JSON: Final = "application/json"
 
@@ -23,7 +23,7 @@ JSON: Final = "application/json"
 LOOK: Final = 0.5
 
 
-class WebListener:
+class HTTPDialect:
     """Answers HTTP requests that are no WebSockets.
 
     Parameters
@@ -32,7 +32,7 @@ class WebListener:
         Tells whether the bot is ready.
     """
 
-    def __init__(self, service: PlainService, ready: Callable[[], bool]) -> None:
+    def __init__(self, service: DialectService, ready: Callable[[], bool]) -> None:
         self._service = service
         self._ready = ready
 

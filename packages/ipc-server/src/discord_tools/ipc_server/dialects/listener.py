@@ -13,29 +13,36 @@ from discord_tools.ipc.errors import InvalidRequest
 from discord_tools.ipc.wire.dialects import BETTER, CONNECT, FAMILY, JSONRPC
 from discord_tools.ipc.wire.frames import SUBPROTOCOL, ErrorObject
 from discord_tools.ipc.wire.jsonrpc import refuse
-from discord_tools.ipc_server.dialects.service import PlainService
-from discord_tools.ipc_server.dialects.websocket import PlainTalk
+from discord_tools.ipc_server.dialects.service import DialectService
+from discord_tools.ipc_server.dialects.websocket import DialectSocket
 
-__all__ = ("MAX_STRANGERS", "STRANGER_BYTES", "PlainListener", "hung_up", "open_socket", "upgrade_required")
+__all__ = (
+    "MAX_UNAUTHENTICATED",
+    "UNAUTHENTICATED_BYTES",
+    "DialectListener",
+    "hung_up",
+    "open_socket",
+    "upgrade_required",
+)
 
 log = logging.getLogger(__name__)
 
 #: The largest message of a client that showed no key at the handshake. Older clients show it in each message, so this
 #: also bounds their data.
-STRANGER_BYTES: Final = 512 * 1024
+UNAUTHENTICATED_BYTES: Final = 512 * 1024
 
 #: How many sockets may be open that have shown no key yet. A healthy one shows it within milliseconds.
-MAX_STRANGERS: Final = 64
+MAX_UNAUTHENTICATED: Final = 64
 
 _NOT_UNDERSTOOD: Final = refuse(
     Raw(b"null"), ErrorObject(InvalidRequest.code, "no request that this server understands")
 )
 
 
-class PlainListener:
+class DialectListener:
     """Lets clients in that do not offer our own subprotocol. Origins and connections were checked before."""
 
-    def __init__(self, service: PlainService) -> None:
+    def __init__(self, service: DialectService) -> None:
         self._service = service
         self._older = service.dialects & {FAMILY, BETTER}
         self._speaks = self._older | service.dialects & {JSONRPC}
@@ -58,11 +65,11 @@ class PlainListener:
         known = service.gate.refusal(request.headers) is None
         # Such a header is shown by nobody who would take a ping for an answer.
         heartbeat = service.limits.heartbeat if known and hdrs.AUTHORIZATION in request.headers else None
-        size = service.limits.message_bytes if known else STRANGER_BYTES
+        size = service.limits.message_bytes if known else UNAUTHENTICATED_BYTES
         socket = open_socket(service, request, size, heartbeat, known=known)
         if isinstance(socket, web.Response):
             return socket
-        talk = PlainTalk(service, socket, speaks=self._speaks, known=known, otherwise=_NOT_UNDERSTOOD)
+        talk = DialectSocket(service, socket, speaks=self._speaks, known=known, otherwise=_NOT_UNDERSTOOD)
         try:
             await talk.run(request)
         except ConnectionError as error:
@@ -71,10 +78,10 @@ class PlainListener:
 
 
 def open_socket(
-    service: PlainService, request: web.Request, size: int, heartbeat: float | None, *, known: bool
+    service: DialectService, request: web.Request, size: int, heartbeat: float | None, *, known: bool
 ) -> web.WebSocketResponse | web.Response:
     """Makes the socket for a handshake, or the response that refuses it."""
-    if not known and service.strangers >= MAX_STRANGERS:
+    if not known and service.strangers >= MAX_UNAUTHENTICATED:
         service.gate.tell("Refused a connection from %s: too many have shown no key yet", request.remote)
         return web.Response(status=HTTPStatus.SERVICE_UNAVAILABLE, text="too many connections")
     if len(service.sockets) >= service.limits.connections:

@@ -11,9 +11,9 @@ from typing import Final
 from aiohttp import web
 
 from discord_tools.ipc.wire.dialects import BETTER, CONNECT
-from discord_tools.ipc_server.dialects.listener import STRANGER_BYTES, hung_up, open_socket
-from discord_tools.ipc_server.dialects.service import PlainService
-from discord_tools.ipc_server.dialects.websocket import PlainTalk
+from discord_tools.ipc_server.dialects.listener import UNAUTHENTICATED_BYTES, hung_up, open_socket
+from discord_tools.ipc_server.dialects.service import DialectService
+from discord_tools.ipc_server.dialects.websocket import DialectSocket
 
 __all__ = ("PortResolver",)
 
@@ -26,7 +26,7 @@ _OTHERWISE: Final = b'{"error":"This port only tells the port of the bot.","code
 class PortResolver:
     """Answers questions for the port, and the calls of better-ipc."""
 
-    def __init__(self, service: PlainService) -> None:
+    def __init__(self, service: DialectService) -> None:
         self._service = service
         self._speaks = frozenset({CONNECT}) | service.dialects & {BETTER}
 
@@ -35,12 +35,12 @@ class PortResolver:
         service = self._service
         if service.gate.refuses_origin(request.headers):
             return web.Response(status=HTTPStatus.FORBIDDEN, text="this origin may not connect")
-        size = STRANGER_BYTES if BETTER in self._speaks else QUESTION_BYTES
+        size = UNAUTHENTICATED_BYTES if BETTER in self._speaks else QUESTION_BYTES
         socket = open_socket(service, request, size, None, known=False)
         if isinstance(socket, web.Response):
             return socket
         # Nobody is known here before the first call: who only asks for the port has no reason to stay.
-        talk = PlainTalk(service, socket, speaks=self._speaks, known=False, otherwise=_OTHERWISE)
+        talk = DialectSocket(service, socket, speaks=self._speaks, known=False, otherwise=_OTHERWISE)
         try:
             await talk.run(request)
         except ConnectionError as error:

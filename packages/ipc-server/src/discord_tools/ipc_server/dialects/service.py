@@ -15,11 +15,11 @@ from discord_tools.ipc.wire import jsonrpc
 from discord_tools.ipc.wire.dialects import BETTER, FAMILY, JSONRPC, LegacyDialect
 from discord_tools.ipc.wire.frames import DISCOVER, RESERVED
 from discord_tools.ipc_server.conversation import error_object
-from discord_tools.ipc_server.dialects.calls import Caller, PlainCall, Pool, Room
+from discord_tools.ipc_server.dialects.calls import ByteBudget, Caller, DialectCall, Pool
 from discord_tools.ipc_server.dispatch import Dispatcher
 from discord_tools.ipc_server.gate import Gate
 
-__all__ = ("DIALECTS", "HTTP", "Dialect", "Exchange", "PlainService", "checked_dialects")
+__all__ = ("DIALECTS", "HTTP", "Dialect", "Exchange", "DialectService", "checked_dialects")
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class Leaver(Protocol):
     async def leave(self, code: int, reason: str) -> None: ...
 
 
-class PlainService:
+class DialectService:
     """What all those clients share at one server.
 
     Parameters
@@ -148,7 +148,7 @@ class Exchange:
 
     def __init__(
         self,
-        service: PlainService,
+        service: DialectService,
         caller: Caller,
         message: bytes | str,
         done: Callable[[bytes | None], None],
@@ -158,10 +158,10 @@ class Exchange:
         self._caller = caller
         self._done = done
         self._batch = body.batch
-        self._room = Room(service.limits.message_bytes)
+        self._room = ByteBudget(service.limits.message_bytes)
         self._answers: list[bytes | None] = [None] * len(body.items)
         self._missing = len(body.items)
-        self._calls: list[PlainCall] = []
+        self._calls: list[DialectCall] = []
         for place, item in enumerate(body.items):
             if isinstance(item, jsonrpc.Fault):
                 self._settle(place, item.answer)
@@ -179,7 +179,7 @@ class Exchange:
             if not call.settled:
                 call.abort(error)
 
-    def _start(self, place: int, request: jsonrpc.PlainRequest) -> None:
+    def _start(self, place: int, request: jsonrpc.JsonRpcRequest) -> None:
         notification = request.id is UNSET
         writer = None if request.id is UNSET else _ById(request.id)
         if request.method.startswith(RESERVED):
@@ -190,7 +190,7 @@ class Exchange:
             if not notification:
                 self._settle(place, answer)
 
-        call = PlainCall(request.method, request.params, request.headers, writer, self._room, done)
+        call = DialectCall(request.method, request.params, request.headers, writer, self._room, done)
         if notification:
             # Whoever sends one does not wait, and may be gone before it has run.
             self._settle(place, None)

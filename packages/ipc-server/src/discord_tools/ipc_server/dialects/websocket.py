@@ -25,10 +25,10 @@ from discord_tools.ipc.wire.dialects import (
 )
 from discord_tools.ipc.wire.frames import ErrorObject
 from discord_tools.ipc.wire.jsonrpc import refuse
-from discord_tools.ipc_server.dialects.calls import Caller, PlainCall, Room
-from discord_tools.ipc_server.dialects.service import Exchange, PlainService
+from discord_tools.ipc_server.dialects.calls import ByteBudget, Caller, DialectCall
+from discord_tools.ipc_server.dialects.service import DialectService, Exchange
 
-__all__ = ("PlainTalk",)
+__all__ = ("DialectSocket",)
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class _Slot:
         self.answer: bytes | None = answer
 
 
-class PlainTalk:
+class DialectSocket:
     """Talks to one client until the end.
 
     Older clients get their answers in the order of their questions, and never anything that they did not ask for:
@@ -71,7 +71,7 @@ class PlainTalk:
 
     def __init__(
         self,
-        service: PlainService,
+        service: DialectService,
         socket: WebSocketResponse,
         *,
         speaks: frozenset[str],
@@ -90,7 +90,7 @@ class PlainTalk:
         self._take: Callable[[bytes | str], None] = self._take_first
         self._caller: Caller | None = None
         self._dialect: LegacyDialect | None = None
-        self._calls: set[PlainCall] = set()
+        self._calls: set[DialectCall] = set()
         self._exchanges: set[Exchange] = set()
         self._slots: deque[_Slot] = deque()
         self._waiting_bytes = 0
@@ -256,8 +256,8 @@ class PlainTalk:
             self._calls.discard(call)
             self._fill(slot, answer or b"null")
 
-        room = Room(dialect.reply_bytes)
-        call = PlainCall(asked.endpoint, asked.params, asked.headers, dialect, room, done)
+        room = ByteBudget(dialect.reply_bytes)
+        call = DialectCall(asked.endpoint, asked.params, asked.headers, dialect, room, done)
         self._calls.add(call)
         caller.start(call)
 

@@ -11,7 +11,7 @@ from discord_tools.ipc.limits import ServerLimits
 from discord_tools.ipc.transports.base import Transport
 from discord_tools.ipc.transports.websocket import WebSocketTransport
 from discord_tools.ipc.wire.frames import SUBPROTOCOL
-from discord_tools.ipc_server.dialects.listener import PlainListener, hung_up, upgrade_required
+from discord_tools.ipc_server.dialects.listener import DialectListener, hung_up, upgrade_required
 from discord_tools.ipc_server.gate import Gate
 
 __all__ = ("WebSocketListener",)
@@ -24,7 +24,7 @@ class WebSocketListener:
     ----------
     serve: Callable[[Transport], Awaitable[None]]
         Talks to one client until the end.
-    plain: :class:`PlainListener`
+    plain: :class:`DialectListener`
         Takes those that do not offer our subprotocol.
     """
 
@@ -33,7 +33,7 @@ class WebSocketListener:
         gate: Gate,
         limits: ServerLimits,
         serve: Callable[[Transport], Awaitable[None]],
-        plain: PlainListener,
+        plain: DialectListener,
     ) -> None:
         self._gate = gate
         self._limits = limits

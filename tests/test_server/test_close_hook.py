@@ -11,7 +11,7 @@ import pytest
 from discord.ext import commands
 
 from discord_tools.ipc import ClientSession, Request, Server, route
-from discord_tools.ipc_server.close_hook import Lifeline
+from discord_tools.ipc_server.close_hook import CloseHook
 from loopback import TOKEN, LoopbackDiscord
 from loopback.bots import make_bot, running_bot
 from test_server.talk import until
@@ -164,12 +164,12 @@ async def test_the_client_is_closed_even_where_the_end_of_the_server_fails(cls: 
         raise RuntimeError("the end failed")
 
     async with make(cls) as client:
-        line = Lifeline(client, end)
-        line.tie()
+        line = CloseHook(client, end)
+        line.install()
         with pytest.raises(RuntimeError, match="the end failed"):
             await client.close()
         assert client.is_closed()
-        line.cut()
+        line.remove()
 
 
 @every_client
@@ -178,7 +178,7 @@ async def test_a_lifeline_that_was_never_tied_can_be_cut(cls: type[discord.Clien
         raise AssertionError("must not be called")
 
     async with make(cls) as client:
-        Lifeline(client, end).cut()
+        CloseHook(client, end).remove()
 
 
 class Slow(commands.Cog):

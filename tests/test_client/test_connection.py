@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from msgspec import Raw
 
-from discord_tools.ipc.connection import EVENTS_PER_TURN, PROTOCOL_ERROR, Link
+from discord_tools.ipc.connection import EVENTS_PER_TURN, PROTOCOL_ERROR, Connection
 from discord_tools.ipc.limits import PACK_BYTES
 from discord_tools.ipc.transports.base import Closed
 from discord_tools.ipc.transports.memory import MemoryTransport, memory_pair
-from discord_tools.ipc.wire.peer import MAX_VIOLATIONS, CallReceived, Event, Peer, Violated
+from discord_tools.ipc.wire.peer import MAX_VIOLATIONS, CallReceived, Event, Peer, ProtocolViolation
 from test_client.scripts import Talk, until
 
 EMPTY = Raw(b"{}")
@@ -35,7 +35,7 @@ class Side:
         self.events: list[Event] = []
         self.size = size
         self.peer = Peer(calls=10_000, message_bytes=1 << 30, retained_bytes=1 << 30)
-        self.link = Link(self.peer, near, self.handle, backlog_bytes=backlog, **options)
+        self.link = Connection(self.peer, near, self.handle, backlog_bytes=backlog, **options)
         self.running = asyncio.create_task(self.link.run())
 
     def handle(self, event: Event) -> None:
@@ -143,7 +143,7 @@ async def test_closing_waits_no_longer_than_it_may_for_a_reader_that_does_not_re
 
 async def test_a_link_that_never_ran_can_be_closed() -> None:
     near, far = memory_pair()
-    link = Link(
+    link = Connection(
         Peer(calls=0, message_bytes=100, retained_bytes=100), near, lambda event: None, backlog_bytes=100
     )
     await link.close(4000, "never")
@@ -175,7 +175,7 @@ async def test_too_many_violations_end_the_connection_with_a_protocol_error() ->
     assert {complaint["error"]["code"] for complaint in complaints} == {-32600}
     assert f"code {PROTOCOL_ERROR}" in (await side.talk.ended()).reason
     assert "broke the protocol" in (await side.ended()).reason
-    assert [type(event) for event in side.events] == [Violated] * MAX_VIOLATIONS
+    assert [type(event) for event in side.events] == [ProtocolViolation] * MAX_VIOLATIONS
 
 
 class Faulty:
@@ -194,7 +194,7 @@ async def test_a_transport_that_fails_unexpectedly_is_logged_and_closed(
 ) -> None:
     near, far = memory_pair()
     peer = Peer(calls=10, message_bytes=1000, retained_bytes=1000)
-    link = Link(peer, Faulty(near), lambda event: None, backlog_bytes=1000)
+    link = Connection(peer, Faulty(near), lambda event: None, backlog_bytes=1000)
     running = asyncio.create_task(link.run())
     peer.call("stats", EMPTY, Waiting())
     link.wake()
