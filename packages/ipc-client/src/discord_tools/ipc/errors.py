@@ -1,12 +1,12 @@
-"""Every exception of the library, in one tree, and its code on the wire.
+"""Every exception of the library, in one tree.
 
-The first level of the tree answers "what can the caller do about it": connect again, fix the key,
-fix the call, or read the bot's log.
+The first level of the tree tells what the caller can do about it: connect again, fix the key, fix the call, or read the
+bot's log.
 """
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, TypedDict, cast
+from typing import Any, TypedDict, cast
 
 __all__ = (
     "AlreadyResponded",
@@ -28,6 +28,7 @@ __all__ = (
     "ProtocolError",
     "RemoteError",
     "RequestTimeout",
+    "RequestTooLarge",
     "ResolutionError",
     "RouteError",
     "RouteFailed",
@@ -35,6 +36,7 @@ __all__ = (
     "TooLarge",
     "Unauthorized",
     "UnknownEndpoint",
+    "Unsupported",
     "Violation",
 )
 
@@ -178,6 +180,53 @@ class EncodeError(IPCError, TypeError):
 
     .. versionadded:: 1.0
     """
+
+
+class RequestTooLarge(IPCError, ValueError):
+    """The data of a request is larger than the bot takes in one message. Nothing was sent.
+
+    Send less at a time, or raise :attr:`ServerLimits.message_bytes` on the bot.
+
+    .. versionadded:: 1.2
+        Until 1.1 this was :exc:`TooLarge`, which now always comes from the bot.
+
+    Attributes
+    ----------
+    endpoint: :class:`str`
+        The endpoint that was to be called.
+    size: :class:`int`
+        The size of the call, in bytes.
+    limit: :class:`int`
+        The largest message that the bot takes, in bytes.
+    """
+
+    def __init__(self, endpoint: str, size: int, limit: int) -> None:
+        super().__init__(endpoint, size, limit)
+        self.endpoint: str = endpoint
+        self.size: int = size
+        self.limit: int = limit
+
+    def __str__(self) -> str:
+        return f"the call of {self.endpoint!r} has {self.size} bytes, the bot takes {self.limit}; nothing was sent"
+
+
+class Unsupported(IPCError, NotImplementedError):
+    """The bot runs a server of an older library, which has neither streams nor events. Nothing was sent.
+
+    .. versionadded:: 1.2
+
+    Attributes
+    ----------
+    endpoint: :class:`str`
+        The endpoint that was to be called.
+    """
+
+    def __init__(self, endpoint: str) -> None:
+        super().__init__(endpoint)
+        self.endpoint: str = endpoint
+
+    def __str__(self) -> str:
+        return f"cannot read {self.endpoint!r}: the bot's library is older and has neither streams nor events"
 
 
 class DecodeError(IPCError, ValueError):
@@ -421,9 +470,12 @@ class Cancelled(RemoteError):
 
 
 class TooLarge(RemoteError):
-    """The data or the answer is larger than the other side takes in one message.
+    """The answer of the route is larger than the caller takes in one message.
 
     .. versionadded:: 1.0
+
+    .. versionchanged:: 1.2
+        Data that is too large to be sent is :exc:`RequestTooLarge`.
     """
 
     code = -32007
@@ -464,42 +516,3 @@ class RouteError(RemoteError):
         super().__init__(message, data=data)
         self.args = (code, message)  # what it can be made of again, by copy and pickle
         self.code = code
-
-
-_BY_CODE: dict[int, type[RemoteError]] = {
-    cls.code: cls
-    for cls in (
-        InvalidRequest,
-        UnknownEndpoint,
-        BadData,
-        RouteFailed,
-        Forbidden,
-        NotReady,
-        Overloaded,
-        DeadlineExceeded,
-        Cancelled,
-        TooLarge,
-        FellBehind,
-    )
-}
-
-
-class ErrorCodes:
-    """Numbers that never become an exception of their own class."""
-
-    PARSE_ERROR: ClassVar[int] = -32700
-    UNAUTHORIZED: ClassVar[int] = -32001
-
-
-def remote_error(endpoint: str, code: int, message: str, data: Any) -> RemoteError:
-    """Makes the exception for an error that came over the wire."""
-    error: RemoteError
-    if code > 0:
-        error = RouteError(code, message, data=data)
-    elif cls := _BY_CODE.get(code):
-        error = cls(message, data=data)
-    else:
-        error = RemoteError(message, data=data)
-        error.code = code
-    error.endpoint = endpoint
-    return error

@@ -1,7 +1,7 @@
-"""What older clients and servers of this idea say: each envelope to an endpoint, its data and a key, and back.
+"""Messages of older clients and servers: from an envelope to an endpoint, its data and a key, and back.
 
-The first message on a socket tells which of them speaks. Texts and members are exactly theirs, since programs that
-nobody changes any more compare them.
+The first message on a socket tells which library wrote it. Texts and members are exactly theirs, since programs that
+are no longer maintained compare them.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from typing import Any, ClassVar, Final, Literal, Protocol, TypeAlias
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
-from discord_tools.ipc.errors import RemoteError, RouteError, RouteFailed, UnknownEndpoint, remote_error
+from discord_tools.ipc.errors import RemoteError, RouteError, RouteFailed, UnknownEndpoint
 from discord_tools.ipc.wire.codec import UNREADABLE, encode
+from discord_tools.ipc.wire.codes import remote_error
 
 __all__ = (
     "BETTER",
@@ -39,7 +40,7 @@ __all__ = (
 JSONRPC: Final = "jsonrpc"
 FAMILY: Final = "discord-ext-ipc"
 BETTER: Final = "better-ipc"
-#: Nobody's dialect alone: the question for the port.
+#: The port question, which all of them share.
 CONNECT: Final = "connect"
 
 Spoken: TypeAlias = Literal["jsonrpc", "discord-ext-ipc", "better-ipc", "connect"]
@@ -61,7 +62,7 @@ _envelope: msgspec.json.Decoder[_Envelope] = msgspec.json.Decoder(_Envelope)
 
 
 def recognise(message: bytes | str) -> Spoken | None:
-    """Tells who says this as the first message on a socket; ``None`` for what nobody here says."""
+    """Returns the dialect of a first message on a socket; ``None`` where it is in none of them."""
     data = message.encode(errors="surrogatepass") if isinstance(message, str) else message
     if data.lstrip(b" \t\r\n").startswith(b"["):
         return JSONRPC
@@ -90,12 +91,14 @@ class Asked(Struct):
 class LegacyDialect(Protocol):
     """How one of the older libraries writes questions and answers.
 
+    Implemented by :class:`FamilyDialect`, :class:`OriginalDialect` and :class:`BetterDialect`.
+
     Attributes
     ----------
     name: :class:`str`
         The name it is switched off by.
     label: :class:`str`
-        Who speaks it, for the log.
+        The libraries that speak it, for the log.
     reply_bytes: :class:`int`
         The largest message that its clients take; a larger one kills them.
     """
@@ -121,7 +124,7 @@ class LegacyDialect(Protocol):
         ...
 
 
-# ---------------------------------------------------------------- discord-ext-ipc and what came of it
+# ---------------------------------------------------------------- discord-ext-ipc and its descendants
 
 
 class FamilyDialect:
@@ -148,7 +151,7 @@ class FamilyDialect:
         if isinstance(error, UnknownEndpoint):
             return self._write(self._unknown, 400)
         if isinstance(error, RouteFailed):
-            # The name of its class was always told, and is all that is told.
+            # The name of its class was always sent, and nothing else is.
             cause = error.__cause__ or error
             return self._write(f"IPC route raised error of type {type(cause).__name__}", 500)
         return self._write(error.message, error.code if isinstance(error, RouteError) else 500)
@@ -220,21 +223,21 @@ def legacy(spoken: Spoken, message: bytes | str) -> LegacyDialect:
     return _ORIGINAL if endpoint is not None and endpoint.startswith("/") else _FAMILY
 
 
-# ---------------------------------------------------------------- the question for the port
+# ---------------------------------------------------------------- the port question
 
 
 def question_key(message: bytes | str) -> Any:
-    """The key that a question for the port shows, or ``None``."""
+    """Returns the key in a port question, or ``None``."""
     return _FAMILY.read(message).key
 
 
 def port_answer(port: int) -> bytes:
-    """Answers the question for the port."""
+    """Writes the answer to a port question."""
     return encode({"message": "Connection success", "port": port, "code": 200})
 
 
 def port_refusal() -> bytes:
-    """Answers a question for the port that shows a wrong key."""
+    """Writes the answer to a port question with a wrong key."""
     return _FAMILY.unauthorized()
 
 

@@ -23,18 +23,17 @@ __all__ = (
     "Cancel",
     "ErrorObject",
     "Frame",
-    "Grants",
-    "Hello",
     "Id",
     "Item",
+    "Meta",
     "More",
+    "NotRun",
     "Ready",
-    "Welcome",
 )
 
 SUBPROTOCOL: Final = "discord-tools.ipc.1"
 
-#: Methods that start so belong to the protocol; JSON-RPC 2.0 reserves the prefix for that.
+#: Prefix of the methods that belong to the protocol; JSON-RPC 2.0 reserves it for that.
 RESERVED: Final = "rpc."
 HELLO: Final = "rpc.hello"
 CANCEL: Final = "rpc.cancel"
@@ -57,11 +56,33 @@ class ErrorObject(Struct, omit_defaults=True, gc=False):
     data: Raw | UnsetType = UNSET
 
 
+class Meta(Struct, omit_defaults=True, gc=False):
+    """What the protocol says about a call, apart from the caller's own headers.
+
+    ``timeout`` is how long the caller still waits, in seconds.
+
+    .. versionadded:: 1.2
+    """
+
+    timeout: float | None = None
+
+
+class NotRun(Struct):
+    """``data`` of the error that refuses a call. With ``ran`` false, the caller may send it again elsewhere.
+
+    .. versionadded:: 1.2
+    """
+
+    ran: bool = True
+
+
 class Frame(Struct, gc=False):
     """A call (``id``, ``method``), a notification (``method`` alone) or a reply (``id`` and ``result`` or ``error``).
 
-    One type for all three, because then one pass of a compiled decoder reads a pack of them. Parameters and results
-    stay as they came: only who uses them knows their type.
+    One type for all three, so that one pass of a compiled decoder reads a pack of them. Parameters and results stay
+    encoded: only their users know their types.
+
+    ``headers`` are the caller's own; peers of 1.0 and 1.1 also look for the call's ``timeout`` there.
     """
 
     jsonrpc: str | UnsetType = UNSET
@@ -72,51 +93,11 @@ class Frame(Struct, gc=False):
     error: ErrorObject | UnsetType = UNSET
     headers: dict[str, Any] | UnsetType = UNSET
     credit: int | UnsetType = UNSET
-
-
-class Hello(Struct, omit_defaults=True):
-    """Parameters of the first call on a connection.
-
-    ``session`` is the token of a conversation that is to go on, and ``received`` how many messages of it have come
-    in. ``timeout`` is how many seconds the client waits for an answer, ``message_bytes`` the largest message it takes,
-    and ``headers`` what its calls carry; said once, they do not weigh on every call.
-    """
-
-    client: str
-    session: str | None = None
-    received: int = 0
-    timeout: float | None = None
-    message_bytes: int | None = None
-    headers: dict[str, Any] = {}
-
-
-class Grants(Struct):
-    """What the server accepts."""
-
-    calls: int
-    message_bytes: int
-
-
-class Welcome(Struct, kw_only=True):
-    """Result of the first call on a connection. A server of version 1.0 has no conversations to go on with.
-
-    ``resumed`` tells whether the conversation goes on: then ``received`` is how many messages of it have come in, and
-    both sides send what the other has not received. Otherwise ``session`` names a new one. ``idempotent`` are the
-    routes that may run twice.
-    """
-
-    server: str
-    session: str | None = None
-    resumed: bool = False
-    received: int = 0
-    heartbeat: float
-    limits: Grants
-    ready: bool
-    idempotent: list[str] = []
+    meta: Meta | UnsetType = UNSET
 
 
 class Cancel(Struct):
-    """Parameters of ``rpc.cancel``: the caller does not wait for this call any more."""
+    """Parameters of ``rpc.cancel``: the caller no longer waits for this call."""
 
     id: Id
 
@@ -129,14 +110,14 @@ class Item(Struct):
 
 
 class More(Struct):
-    """Parameters of ``rpc.more``: the reader of a stream takes so many items more."""
+    """Parameters of ``rpc.more``: the reader of a stream takes ``n`` more items."""
 
     id: Id
     n: int
 
 
 class Ack(Struct):
-    """Parameters of ``rpc.ack``: so many messages of this conversation have come in and need not be kept."""
+    """Parameters of ``rpc.ack``: the number of messages of this conversation that were received."""
 
     received: int
 
@@ -148,6 +129,6 @@ class Ready(Struct):
 
 
 class Bye(Struct):
-    """Parameters of ``rpc.bye``: this side closes the connection soon and starts no more calls on it."""
+    """Parameters of ``rpc.bye``: the sender closes the connection soon and starts no more calls of the other side."""
 
     reason: str

@@ -1,4 +1,4 @@
-"""JSON-RPC 2.0 as its specification has it, for any client: one request, or a batch that one array answers.
+"""JSON-RPC 2.0 as in its specification, for any client: one request, or a batch that is answered by one array.
 
 Under our own subprotocol an array is only a pack of frames; see :mod:`.codec` for that.
 """
@@ -10,8 +10,9 @@ from typing import Any, TypeAlias
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
-from discord_tools.ipc.errors import ErrorCodes, InvalidRequest
+from discord_tools.ipc.errors import InvalidRequest
 from discord_tools.ipc.wire.codec import UNREADABLE, encode
+from discord_tools.ipc.wire.codes import PARSE_ERROR
 from discord_tools.ipc.wire.frames import ErrorObject
 
 __all__ = ("Body", "Fault", "JsonRpcRequest", "answer", "join", "read_body", "refuse")
@@ -32,7 +33,7 @@ class JsonRpcRequest(Struct):
 
 
 class Fault(Struct):
-    """What stands where a request should, and its answer."""
+    """Something invalid in place of a request. ``answer`` tells the client so."""
 
     answer: bytes
 
@@ -59,16 +60,14 @@ _elements: msgspec.json.Decoder[Elements] = msgspec.json.Decoder(Elements)
 
 
 def read_body(message: bytes | str, most: int) -> Body:
-    """Reads one message with at most so many requests in it."""
+    """Reads one message with at most ``most`` requests in it."""
     data = message.encode(errors="surrogatepass") if isinstance(message, str) else message
     if not data.lstrip(b" \t\r\n").startswith(b"["):
         return Body([_read_one(data)], batch=False)
     try:
         elements = _elements.decode(data)
     except UNREADABLE as error:
-        return Body(
-            [Fault(refuse(NULL, ErrorObject(ErrorCodes.PARSE_ERROR, f"not JSON: {error}")))], batch=False
-        )
+        return Body([Fault(refuse(NULL, ErrorObject(PARSE_ERROR, f"not JSON: {error}")))], batch=False)
     if not elements:
         return Body([_invalid("a batch must not be empty")], batch=False)
     if len(elements) > most:
@@ -99,7 +98,7 @@ def _read_one(data: bytes) -> JsonRpcRequest | Fault:
         return _invalid(str(error))
     except UNREADABLE as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else f"not JSON: {error}"
-        return Fault(refuse(NULL, ErrorObject(ErrorCodes.PARSE_ERROR, reason)))
+        return Fault(refuse(NULL, ErrorObject(PARSE_ERROR, reason)))
     if request.jsonrpc != "2.0":
         return _invalid("the member 'jsonrpc' must be \"2.0\"")
     number = request.id

@@ -1,22 +1,20 @@
-"""The state of one conversation, the same on both sides: whose calls are open, what is to be sent, what came in.
+"""State of one conversation, the same on both sides: open calls, what is to be sent, what was received.
 
-A conversation outlives its connections. Each side counts the messages of the other and keeps its own until they are
-acknowledged; after a cut it sends again what the other has not received. So every message arrives exactly once and in
-order, and calls, streams and subscriptions need know nothing of it.
+It has no socket, clock or task. A conversation outlives its connections: see :mod:`.outbox` for how messages arrive
+exactly once and in order, so that calls, streams and subscriptions need not know about cuts.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
-from typing import Any, Final, Protocol, TypeAlias, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
-from discord_tools.ipc.errors import ErrorCodes, InvalidRequest, Overloaded, TooLarge
-from discord_tools.ipc.limits import PACK_BYTES
-from discord_tools.ipc.wire.codec import Malformed, Unreadable, decode, encode, encode_given, pack
+from discord_tools.ipc.errors import InvalidRequest, Overloaded, RequestTooLarge, TooLarge
+from discord_tools.ipc.wire.codec import UNREADABLE, Malformed, Unreadable, decode, encode, encode_given
+from discord_tools.ipc.wire.codes import PARSE_ERROR
 from discord_tools.ipc.wire.frames import (
     ACK,
     BYE,
@@ -31,52 +29,53 @@ from discord_tools.ipc.wire.frames import (
     Frame,
     Id,
     Item,
+    Meta,
     More,
     Ready,
 )
-
-__all__ = (
-    "Answered",
-    "ByeReceived",
-    "CallReceived",
-    "CancelReceived",
-    "Context",
-    "Event",
-    "ItemsReceived",
-    "MoreReceived",
-    "Peer",
-    "ReadyReceived",
-    "ProtocolViolation",
+from discord_tools.ipc.wire.outbox import Outbox, notification
+from discord_tools.ipc.wire.received import (
+    Answered,
+    ByeReceived,
+    CallReceived,
+    CancelReceived,
+    ItemsReceived,
+    MoreReceived,
+    PeerEvent,
+    ProtocolViolation,
+    ReadyReceived,
 )
 
-#: After so many frames that break the protocol the connection is closed: each costs a line in the log and an answer.
+__all__ = ("OpenCall", "Peer")
+
+#: Number of violations after which the connection is closed: each costs a line in the log and an answer.
 MAX_VIOLATIONS: Final = 16
 
-#: So many messages, or so many bytes, are received between two acknowledgements: seldom enough to cost nothing, often
-#: enough that the other side keeps little.
+#: Messages, or bytes, received between two acknowledgements: rare enough to cost nothing, frequent enough that the
+#: other side retains little.
 ACK_MESSAGES: Final = 32
 ACK_BYTES: Final = 256 * 1024
 
-#: A violation is told in so many characters: the words of the other side in it can be as long as a message.
+#: Maximum length of the text about a violation: it quotes the other side, whose words can be as long as a message.
 REASON_CHARS: Final = 500
 
 NO_RESULT: Final = Raw(b"null")
 
-_UNREADABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
+ContextT = TypeVar("ContextT")
+StructT = TypeVar("StructT", bound=Struct)
 
 
-class Context(Protocol):
-    """What waits for the answer to a call of ours.
-
-    It learns the call's number, which changes if it is called again, and the frame of the call.
-    """
+class OpenCall(NamedTuple, Generic[ContextT]):
+    """A call of this side without an answer. ``sent`` tells whether the other side may have received it."""
 
     number: int
+    context: ContextT
     frame: bytes
+    sent: bool
 
 
 class _Call(Struct, gc=False):
-    """A call of ours. What it passes is written in one go with the frame around it."""
+    """The frame of a call. Its parameters are encoded in one go with the frame around them."""
 
     jsonrpc: str
     id: int
@@ -84,81 +83,10 @@ class _Call(Struct, gc=False):
     params: Any
     headers: dict[str, Any] | UnsetType
     credit: int | UnsetType
+    meta: Meta | UnsetType
 
 
-class CallReceived(Struct, gc=False):
-    """The other side calls. It gets exactly one :meth:`Peer.reply` or :meth:`Peer.fail`.
-
-    With ``credit`` it reads a stream, and takes so many items at first.
-    """
-
-    id: Id
-    method: str
-    params: Raw | UnsetType
-    headers: dict[str, Any] | UnsetType
-    credit: int | UnsetType
-
-
-class CancelReceived(Struct, gc=False):
-    """The other side does not wait for its call any more."""
-
-    id: Id
-
-
-class MoreReceived(Struct, gc=False):
-    """The other side takes more items of a stream."""
-
-    id: Id
-    n: int
-
-
-class ItemsReceived(Struct):
-    """The next items of a stream of ours."""
-
-    context: Any
-    items: list[Raw]
-
-
-class Answered(Struct):
-    """A call of ours has its answer: ``result``, or ``error`` where that is set."""
-
-    context: Any
-    result: Raw
-    error: ErrorObject | UnsetType
-
-
-class ReadyReceived(Struct, gc=False):
-    """The bot has become ready, or is not any more."""
-
-    ready: bool
-
-
-class ByeReceived(Struct, gc=False):
-    """The other side is about to close and starts no more calls of ours."""
-
-    reason: str
-
-
-class ProtocolViolation(Struct, gc=False):
-    """The other side broke the protocol. It was told; when ``fatal``, the connection cannot go on."""
-
-    reason: str
-    fatal: bool
-
-
-Event: TypeAlias = (
-    CallReceived
-    | CancelReceived
-    | MoreReceived
-    | ItemsReceived
-    | Answered
-    | ReadyReceived
-    | ByeReceived
-    | ProtocolViolation
-)
-
-
-class Peer:
+class Peer(Generic[ContextT]):
     """One side of one conversation.
 
     Feed it what arrives, then take events and take messages to send.
@@ -166,153 +94,127 @@ class Peer:
     Parameters
     ----------
     calls: :class:`int`
-        How many calls of the other side may be open at once; further ones are answered with
+        Maximum number of open calls of the other side; further ones are answered with
         :exc:`~discord_tools.ipc.Overloaded`.
     message_bytes: :class:`int`
-        The largest message the other side takes.
+        The largest message that the other side takes, in bytes.
     retained_bytes: :class:`int`
-        How much is kept for sending again. Beyond it the oldest is dropped, and a conversation that would need it
-        cannot be resumed.
+        Maximum size of what is retained to be sent again after a cut, in bytes.
     """
 
     def __init__(self, *, calls: int, message_bytes: int, retained_bytes: int) -> None:
-        self.message_bytes: int = message_bytes
-        self._calls = calls
-        self._retained_limit = retained_bytes
+        self._max_calls = calls
+        #: What this side sends.
+        self.outbox: Outbox = Outbox(message_bytes, retained_bytes)
+        self._put = self.outbox.put
+        #: Id of the next call of this side.
         self._next_id = 1
-        self._waiting: dict[Id, Any] = {}
-        #: Calls from this number on were never sent.
+        #: Calls of this side without an answer: what waits for the answer, and the frame.
+        self._waiting: dict[Any, tuple[ContextT, bytes]] = {}
+        #: Calls with this id or a higher one were never sent.
         self._unsent = 1
+        #: Calls that this side cancelled. Their answers may still come and are ignored.
         self._forgotten: set[Id] = set()
+        #: Ids of the calls of the other side that have no answer.
         self._open: set[Id] = set()
-        self._out: list[bytes] = []
-        self._items: dict[Id, list[Raw]] = {}
+        #: What was fed and not looked at.
         self._inbox: deque[Frame | Malformed | Unreadable] = deque()
+        #: Number of violations of the other side.
         self._violations = 0
-        #: Called when there is something to send after there was nothing. It must not raise.
-        self.wake: Callable[[], None] = _nobody
-        #: Bytes that wait to be sent for the first time.
-        self.pending_bytes: int = 0
-        self._again: list[bytes] = []
-        self._retained: deque[bytes] = deque()
-        self._retained_bytes = 0
-        self._sent = 0
-        #: How many messages of the other side have come in.
+        #: Number of messages that were received in this conversation.
         self.received: int = 0
+        #: Number of messages that the other side knows to have been received.
         self._acknowledged = 0
+        #: Size of the messages received since the last acknowledgement, in bytes.
         self._unacknowledged_bytes = 0
 
-    # -- our calls
+    # -- calls of this side
 
     def call(
         self,
         method: str,
         params: Any,
-        context: Context,
+        context: ContextT,
         *,
         headers: dict[str, Any] | UnsetType = UNSET,
         credit: int | UnsetType = UNSET,
-    ) -> None:
-        """Queues a call. ``context`` gets its number, and comes back with its answer.
+        meta: Meta | UnsetType = UNSET,
+    ) -> int:
+        """Queues a call and returns its number. ``context`` comes back with its answer.
 
         Raises
         ------
         EncodeError
             The parameters cannot be written as JSON. Nothing was queued.
-        TooLarge
+        RequestTooLarge
             The call does not fit into one message. Nothing was queued.
         """
         number = self._next_id
-        frame = encode_given(_Call("2.0", number, method, params, headers, credit))
-        if len(frame) > self.message_bytes:
-            raise TooLarge(f"the call has {len(frame)} bytes, the other side takes {self.message_bytes}")
+        frame = encode_given(_Call("2.0", number, method, params, headers, credit, meta))
+        if len(frame) > self.outbox.message_bytes:
+            raise RequestTooLarge(method, len(frame), self.outbox.message_bytes)
         self._next_id = number + 1
-        self._waiting[number] = context
-        context.number = number
-        context.frame = frame
-        self._queue(frame)
+        self._waiting[number] = (context, frame)
+        self._put(frame)
+        return number
 
-    def more(self, number: Id, n: int) -> None:
-        """Takes more items of a stream of ours."""
+    def take_more(self, number: int, n: int) -> None:
+        """Grants credit for ``n`` more items of a stream that this side reads."""
         if number in self._waiting:
             self.notify(MORE, More(number, n))
 
     def forget(self, number: int) -> None:
-        """Gives up a call of ours. If it was sent, the other side is told, and its late answer is passed over."""
-        context: Any = self._waiting.pop(number, None)
-        if context is None:
+        """Cancels a call of this side. If it was sent, the other side is told and its late answer is ignored."""
+        call = self._waiting.pop(number, None)
+        if call is None:
             return
         if number < self._unsent:
             self._forgotten.add(number)
             self.notify(CANCEL, Cancel(number))
         else:
-            self._out.remove(context.frame)
-            self.pending_bytes -= len(context.frame)
+            self.outbox.withdraw(call[1])
 
-    def sent_calls(self) -> list[Any]:
-        """The contexts of our calls that have no answer and may have been received."""
-        return [context for context in self._waiting.values() if context.number < self._unsent]
+    def open_calls(self) -> list[OpenCall[ContextT]]:
+        """The calls of this side that have no answer."""
+        return [
+            OpenCall(number, context, frame, number < self._unsent)
+            for number, (context, frame) in self._waiting.items()
+        ]
 
-    def unsent_calls(self) -> list[Any]:
-        """The contexts of our calls that were never sent."""
-        return [context for context in self._waiting.values() if context.number >= self._unsent]
-
-    def abandon(self) -> tuple[list[Any], list[Any]]:
-        """Gives up all of our calls because the other side has lost the conversation.
-
-        Returns
-        -------
-        Tuple[list, list]
-            The contexts of those that were never sent, and of those that may have been received.
-        """
-        sent, unsent = self.sent_calls(), self.unsent_calls()
+    def abandon(self) -> list[OpenCall[ContextT]]:
+        """Forgets all calls of this side, because the other side has lost the conversation, and returns them."""
+        calls = self.open_calls()
         self._waiting.clear()
-        return unsent, sent
+        return calls
 
     def bye(self, reason: str = "") -> None:
-        """Announces that this side is about to close, for good."""
+        """Announces that this side is about to close for good."""
         self.notify(BYE, Bye(reason))
 
     def notify(self, method: str, params: Struct) -> None:
         """Queues a notification."""
-        self._queue(encode(Frame("2.0", method=method, params=Raw(encode(params)))))
+        self._put(notification(method, params))
 
     # -- calls of the other side
 
-    @property
-    def item_bytes(self) -> int:
-        """:class:`int`: How many bytes an item of a stream may have."""
-        return self.message_bytes - _ITEM_OVERHEAD
-
     def item(self, number: Id, item: bytes) -> None:
-        """Queues an item of a stream that the other side reads. Items of one turn travel together.
-
-        Raises
-        ------
-        TooLarge
-            The item does not fit into one message.
-        """
+        """Queues an item of a stream that the other side reads. Raises :exc:`~discord_tools.ipc.TooLarge`."""
         if number in self._open:
-            if len(item) > self.item_bytes:
-                raise TooLarge(f"an item has {len(item)} bytes, the reader takes {self.message_bytes}")
-            if not self._items:
-                self.wake()
-            self._items.setdefault(number, []).append(Raw(item))
-            self.pending_bytes += len(item)
+            self.outbox.put_item(number, item)
 
     def reply(self, number: Id, result: bytes) -> None:
-        """Queues the answer to a call of the other side. A second answer to the same call is passed over.
+        """Queues the answer to a call of the other side. A second answer to the same call is ignored.
 
         Raises
         ------
         TooLarge
             The answer does not fit into one message. The call is still open.
         """
-        self._settle(number, encode(Frame("2.0", number, result=Raw(result))), "answer")
+        self._answer(number, encode(Frame("2.0", number, result=Raw(result))), "answer")
 
     def answer(self, number: Id, frame: bytes) -> None:
-        """The same as :meth:`reply` with a frame that is encoded already, which spares a large answer a copy."""
-        self._settle(number, frame, "answer")
+        """The same as :meth:`reply` with a frame that is encoded already, which saves copying a large answer."""
+        self._answer(number, frame, "answer")
 
     def fail(self, number: Id, error: ErrorObject) -> None:
         """Queues an error as the answer to a call of the other side.
@@ -322,23 +224,21 @@ class Peer:
         TooLarge
             The error does not fit into one message. The call is still open.
         """
-        self._settle(number, encode(Frame("2.0", number, error=error)), "error")
+        self._answer(number, encode(Frame("2.0", number, error=error)), "error")
 
-    def _settle(self, number: Id, frame: bytes, kind: str) -> None:
+    def _answer(self, number: Id, frame: bytes, kind: str) -> None:
         if number not in self._open:
             return
-        if len(frame) > self.message_bytes:
-            raise TooLarge(f"the {kind} has {len(frame)} bytes, the caller takes {self.message_bytes}")
+        if len(frame) > self.outbox.message_bytes:
+            raise TooLarge(f"the {kind} has {len(frame)} bytes, the caller takes {self.outbox.message_bytes}")
         self._open.discard(number)
-        if self._items:
-            # They come before the answer, which ends the stream.
-            self._flush_items(number, self._items.pop(number, []))
-        self._queue(frame)
+        self.outbox.finish_items(number)
+        self._put(frame)
 
     # -- input and output
 
     def feed(self, data: bytes | str) -> None:
-        """Takes one message. Does nothing after a fatal violation."""
+        """Takes one message. Ignored after a fatal violation."""
         if self._violations >= MAX_VIOLATIONS:
             return
         self.received += 1
@@ -353,20 +253,20 @@ class Peer:
             self._unacknowledged_bytes = 0
             self.notify(ACK, Ack(self.received))
 
-    def next_event(self) -> Event | None:
-        """Looks at what was fed, as far as the next event, or returns ``None`` when all has been looked at.
+    def next_event(self) -> PeerEvent | None:
+        """Reads what was fed as far as the next event, or returns ``None`` at its end.
 
         One at a time, so that what one connection had no time for is left to the next one.
         """
         inbox = self._inbox
         while inbox:
             frame = inbox.popleft()
-            event: Event | None
+            event: PeerEvent | None
             if not isinstance(frame, Frame):
                 if isinstance(frame, Malformed):
                     event = self._violate(f"not a frame of JSON-RPC 2.0: {frame.reason}", about=frame.id)
                 else:
-                    event = self._violate(f"the message is not JSON: {frame}", code=ErrorCodes.PARSE_ERROR)
+                    event = self._violate(f"the message is not JSON: {frame}", code=PARSE_ERROR)
             elif frame.jsonrpc != "2.0":
                 event = self._violate("the member 'jsonrpc' must be \"2.0\"", about=frame.id)
             elif frame.method is UNSET:
@@ -378,9 +278,11 @@ class Peer:
                 event = self._violate(f"the id {frame.id!r} belongs to a call that is still open")
             else:
                 self._open.add(frame.id)
-                if len(self._open) <= self._calls:
-                    return CallReceived(frame.id, frame.method, frame.params, frame.headers, frame.credit)
-                problem = f"more than {self._calls} calls are in progress"
+                if len(self._open) <= self._max_calls:
+                    return CallReceived(
+                        frame.id, frame.method, frame.params, frame.headers, frame.credit, frame.meta
+                    )
+                problem = f"more than {self._max_calls} calls are in progress"
                 self.fail(frame.id, ErrorObject(Overloaded.code, problem))
                 continue
             if event is not None:
@@ -388,74 +290,24 @@ class Peer:
         return None
 
     def take_messages(self) -> list[bytes]:
-        """Returns the messages that are to be sent now, and keeps them until they are acknowledged."""
-        messages, self._again = self._again, []
-        if self._items:
-            streams, self._items = self._items, {}
-            for number, items in streams.items():
-                self._flush_items(number, items)
-        if self._out:
-            frames, self._out = self._out, []
-            self._unsent = self._next_id
-            self.pending_bytes = 0
-            fresh = pack(frames, min(PACK_BYTES, self.message_bytes))
-            self._sent += len(fresh)
-            for message in fresh:
-                self._retained.append(message)
-                self._retained_bytes += len(message)
-            while self._retained_bytes > self._retained_limit:
-                self._retained_bytes -= len(self._retained.popleft())
-            messages = messages + fresh if messages else fresh
-        return messages
+        """Returns the messages that are to be sent now, and retains them until they are acknowledged."""
+        self._unsent = self._next_id
+        return self.outbox.take_messages()
 
     def resume(self, received: int) -> bool:
-        """Goes on over a new connection, after the other side has received so many messages.
+        """Goes on over a new connection; see :meth:`.Outbox.resume`."""
+        return self.outbox.resume(received)
 
-        Returns
-        -------
-        :class:`bool`
-            Whether it can: what is missing over there is still kept here.
-        """
-        if not self._acknowledge(received):
-            return False
-        self._again = list(self._retained)
-        return True
-
-    def _acknowledge(self, received: int) -> bool:
-        dropped = self._sent - len(self._retained)
-        if not dropped <= received <= self._sent:
-            return False
-        for _ in range(received - dropped):
-            self._retained_bytes -= len(self._retained.popleft())
-        return True
-
-    def _queue(self, frame: bytes) -> None:
-        if not self._out:
-            self.wake()
-        self._out.append(frame)
-        self.pending_bytes += len(frame)
-
-    def _flush_items(self, number: Id, items: list[Raw]) -> None:
-        limit = min(PACK_BYTES, self.item_bytes)
-        start = size = 0
-        for end, item in enumerate(items):
-            length = len(memoryview(item))
-            if size and size + length > limit:
-                self.notify(ITEM, Item(number, items[start:end]))
-                start, size = end, 0
-            size += length + 1
-        if items:
-            self.notify(ITEM, Item(number, items[start:]))
-
-    def _replied(self, frame: Frame) -> Event | None:
-        context: Any = UNSET if frame.id is UNSET else self._waiting.pop(frame.id, UNSET)
-        if context is not UNSET:
-            return Answered(context, NO_RESULT if frame.result is UNSET else frame.result, frame.error)
+    def _replied(self, frame: Frame) -> PeerEvent | None:
+        call = self._waiting.pop(frame.id, None)
+        if call is not None:
+            result = NO_RESULT if frame.result is UNSET else frame.result
+            return Answered(call[0], result, frame.error, call[1])
         if frame.error is UNSET and (frame.id is UNSET or frame.result is UNSET):
             # With its id, so that a caller who forgot the method learns it.
             return self._violate("a frame needs a method, or an id with a result or an error", about=frame.id)
         if frame.id is None or frame.id is UNSET:
-            # An error that names no call is the other side's complaint about us. Answering it could go on for ever.
+            # An error that names no call is a complaint about this side. Both sides could answer complaints for ever.
             reason = "unknown" if frame.error is UNSET else frame.error.message
             return self._violate(f"the other side reports: {reason}", answer=False)
         if frame.id in self._forgotten:
@@ -465,31 +317,29 @@ class Peer:
             f"the id {frame.id!r} belongs to no call that waits for an answer", answer=frame.error is UNSET
         )
 
-    def _notified(self, method: str, params: Raw | UnsetType) -> Event | None:
+    def _notified(self, method: str, params: Raw | UnsetType) -> PeerEvent | None:
         try:
             if method == ITEM:
                 item = _params(params, Item)
-                context: Any = self._waiting.get(item.id, UNSET)
-                if context is not UNSET:  # otherwise it was given up, and the other side does not know yet
-                    return ItemsReceived(context, item.items)
+                call = self._waiting.get(item.id)
+                if call is not None:  # otherwise it was cancelled, and the other side does not know yet
+                    return ItemsReceived(call[0], item.items)
             elif method == MORE:
                 more = _params(params, More)
                 return MoreReceived(more.id, more.n)
             elif method == ACK:
-                received = _params(params, Ack).received
-                # Fewer than were dropped meanwhile is no fault of the other side.
-                if not self._acknowledge(received) and not 0 <= received <= self._sent:
-                    return self._violate(
-                        f"{received} messages cannot have been received, {self._sent} were sent"
-                    )
+                received, sent = _params(params, Ack).received, self.outbox.sent
+                # Fewer than were dropped meanwhile is not a fault of the other side.
+                if not self.outbox.acknowledge(received) and not 0 <= received <= sent:
+                    return self._violate(f"{received} messages cannot have been received, {sent} were sent")
             elif method == CANCEL:
                 return CancelReceived(_params(params, Cancel).id)
             elif method == READY:
                 return ReadyReceived(_params(params, Ready).ready)
             elif method == BYE:
                 return ByeReceived(_params(params, Bye).reason)
-            # Other notifications are for later versions of the protocol; JSON-RPC 2.0 allows no answer to them.
-        except _UNREADABLE as error:
+            # Other notifications belong to later versions of the protocol; JSON-RPC 2.0 allows no answer to them.
+        except UNREADABLE as error:
             return self._violate(f"bad parameters of {method}: {error}")
         return None
 
@@ -508,18 +358,8 @@ class Peer:
             self._inbox.clear()  # one pack may hold 100,000 more of them
         if answer:
             number = None if about is UNSET or about in self._open else about
-            self._queue(encode(Frame("2.0", number, error=ErrorObject(code, reason))))
+            self._put(encode(Frame("2.0", number, error=ErrorObject(code, reason))))
         return ProtocolViolation(reason, fatal)
-
-
-#: What an item's frame weighs beyond the item, with the longest of ids.
-_ITEM_OVERHEAD: Final = 1024
-
-StructT = TypeVar("StructT", bound=Struct)
-
-
-def _nobody() -> None:
-    """Nothing is sent while there is no connection."""
 
 
 def _params(params: Raw | UnsetType, type_: type[StructT]) -> StructT:

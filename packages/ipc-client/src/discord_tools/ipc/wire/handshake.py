@@ -1,0 +1,141 @@
+"""First messages of a connection: the client's hello and the server's welcome, to bytes and back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+from msgspec import UNSET, Raw, Struct, UnsetType
+
+from discord_tools.ipc.errors import InvalidRequest, ProtocolError
+from discord_tools.ipc.limits import PACK_BYTES
+from discord_tools.ipc.wire.codec import UNREADABLE, Malformed, Unreadable, decode, encode, pack
+from discord_tools.ipc.wire.codes import PARSE_ERROR
+from discord_tools.ipc.wire.frames import HELLO, ErrorObject, Frame, Id
+
+__all__ = (
+    "Grants",
+    "Hello",
+    "InvalidHello",
+    "Welcome",
+    "decode_hello",
+    "decode_welcome",
+    "encode_hello",
+    "encode_refusal",
+    "encode_welcome",
+)
+
+#: Maximum number of calls in place of a hello that are answered, each under its id. One message may hold 100,000.
+MAX_REFUSED: Final = 16
+
+
+class Hello(Struct, omit_defaults=True):
+    """Parameters of the first call on a connection.
+
+    ``session`` is the token of the conversation to resume, and ``received`` the number of its messages that this side
+    has received. ``timeout`` is how long the client waits for an answer, in seconds, ``message_bytes`` the largest
+    message that it takes, and ``headers`` what its calls carry: sent once, they do not weigh on every call.
+    """
+
+    client: str
+    session: str | None = None
+    received: int = 0
+    timeout: float | None = None
+    message_bytes: int | None = None
+    headers: dict[str, Any] = {}
+
+
+class Grants(Struct):
+    """What the server accepts: calls in progress at a time, and the size of a message."""
+
+    calls: int
+    message_bytes: int
+
+
+class Welcome(Struct, kw_only=True):
+    """Result of the first call on a connection. A server of version 1.0 has no conversations to resume.
+
+    ``resumed`` tells whether the conversation goes on. Then ``received`` is the number of its messages that the server
+    has received, and both sides send what the other has not received. Otherwise ``session`` names a new one.
+    ``idempotent`` are the routes that may run twice. ``streams`` is ``False`` at a bot of an older library, which
+    neither streams nor publishes events.
+    """
+
+    server: str
+    session: str | None = None
+    resumed: bool = False
+    received: int = 0
+    heartbeat: float
+    limits: Grants
+    ready: bool
+    idempotent: list[str] = []
+    streams: bool | UnsetType = UNSET
+
+
+class InvalidHello(Exception):
+    """The first message of a client is not a hello.
+
+    Attributes
+    ----------
+    numbers: Sequence[Id]
+        The ids of the calls that are refused by it.
+    code: :class:`int`
+        The code of the error that they are answered with.
+    """
+
+    def __init__(self, reason: str, numbers: Sequence[Id] = (None,), code: int = InvalidRequest.code) -> None:
+        super().__init__(reason)
+        self.numbers: Sequence[Id] = numbers
+        self.code: int = code
+
+
+def encode_hello(hello: Hello) -> bytes:
+    """Writes the first message of a connection."""
+    return encode(Frame("2.0", 0, HELLO, Raw(encode(hello))))
+
+
+def decode_hello(message: bytes | str) -> tuple[Id, Hello]:
+    """Reads the first message of a connection. Raises :exc:`InvalidHello`."""
+    try:
+        frames = decode(message)
+    except Unreadable as error:
+        raise InvalidHello(f"the message is not JSON: {error}", code=PARSE_ERROR) from None
+    frame = frames[0] if len(frames) == 1 else None
+    if frame is None or isinstance(frame, Malformed) or frame.id is UNSET or frame.method != HELLO:
+        calls = [one.id for one in frames if isinstance(one, Frame) and one.id is not UNSET]
+        raise InvalidHello(f"the first message must be one call of {HELLO}", calls[:MAX_REFUSED] or (None,))
+    try:
+        return frame.id, msgspec.json.decode(b"{}" if frame.params is UNSET else frame.params, type=Hello)
+    except UNREADABLE as error:
+        raise InvalidHello(f"bad parameters of {HELLO}: {error}", (frame.id,)) from None
+
+
+def encode_welcome(number: Id, welcome: Welcome) -> bytes:
+    """Writes the answer to the hello with that id."""
+    return encode(Frame("2.0", number, result=Raw(encode(welcome))))
+
+
+def decode_welcome(message: bytes | str) -> Welcome:
+    """Reads the answer to a hello.
+
+    Raises
+    ------
+    ProtocolError
+        It refuses the hello, or cannot be understood.
+    """
+    try:
+        frame = decode(message)[0]
+        if isinstance(frame, Malformed):
+            raise ProtocolError(f"the server's answer to {HELLO} is not a frame: {frame.reason}")
+        if frame.error is not UNSET:
+            raise ProtocolError(f"the server refuses the {HELLO}: {frame.error.message}")
+        return msgspec.json.decode(b"{}" if frame.result is UNSET else frame.result, type=Welcome)
+    except (Unreadable, IndexError, *UNREADABLE) as error:
+        raise ProtocolError(f"the server's answer to {HELLO} cannot be understood: {error}") from error
+
+
+def encode_refusal(error: InvalidHello) -> list[bytes]:
+    """Writes the messages that answer what is not a hello."""
+    reason = ErrorObject(error.code, str(error))
+    return pack([encode(Frame("2.0", number, error=reason)) for number in error.numbers], PACK_BYTES)
