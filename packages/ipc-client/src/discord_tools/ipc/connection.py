@@ -1,81 +1,98 @@
-"""Pumps one peer over one transport: what the peer has to send in one turn of the loop leaves as one message."""
+"""One connection of a conversation: carries a peer's messages over a transport.
+
+What the peer sends in one turn of the event loop leaves as one message.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
+from discord_tools.ipc.logs import LabelledLogger
 from discord_tools.ipc.tasks import spawn
 from discord_tools.ipc.transports.base import PROTOCOL_ERROR, Closed, Transport
-from discord_tools.ipc.wire.peer import Event, Peer, ProtocolViolation
+from discord_tools.ipc.wire.peer import Peer
+from discord_tools.ipc.wire.received import PeerEvent, ProtocolViolation
 
 __all__ = ("Connection",)
 
 log = logging.getLogger(__name__)
 
-#: After so many events, or with so much to be sent, the loop gets a turn, also when more messages lie ready: reading
-#: them does not suspend. What they led to is sent by then, so the other side begins with the first half of a large
-#: pack while this side works on the second.
+#: Events, or bytes to be sent, after which the loop gets a turn although more messages lie ready: reading them does not
+#: suspend. What they led to is sent by then, so the other side works on the first half of a large pack while this side
+#: works on the second.
 EVENTS_PER_TURN: Final = 32
 BYTES_PER_TURN: Final = 256 * 1024
 
-STUCK: Final = Closed("it does not read what it is sent")
+NOT_READING: Final = Closed("it does not read what it is sent")
 _REPLACED: Final = Closed("another connection took over")
 
 
 class Connection:
-    """One connection at work.
+    """Reads, writes, and holds both back where the other side is slow.
 
     Parameters
     ----------
     peer: :class:`Peer`
-        Whose frames are carried.
+        Whose messages are carried.
     transport: :class:`Transport`
         What carries them.
-    handle: Callable[[Event], None]
+    handle: Callable[[PeerEvent], None]
         Called for each event. It must not raise and must not wait.
+    label: :class:`str`
+        Precedes every line in the log.
     backlog_bytes: :class:`int`
-        With more than this waiting to be sent, nothing more is read. So a client that asks and never reads costs a
+        Bytes waiting to be sent above which nothing more is read, so that a client that calls and never reads costs a
         bounded amount of memory.
-    patience: Optional[:class:`float`]
-        After so many seconds with more than that waiting, the other side is given up: it does not read. ``None`` for
-        no limit. Heartbeats do not find this out, since reading is what notices their failure.
+    backlog_timeout: Optional[:class:`float`]
+        Maximum time with more than that waiting, in seconds, after which the connection ends. ``None`` for no limit.
+        Heartbeats do not notice such a client, since their failure is noticed by reading.
     """
 
     def __init__(
         self,
-        peer: Peer,
+        peer: Peer[Any],
         transport: Transport,
-        handle: Callable[[Event], None],
+        handle: Callable[[PeerEvent], None],
+        label: str,
         *,
         backlog_bytes: int,
-        patience: float | None = None,
+        backlog_timeout: float | None = None,
     ) -> None:
         self._peer = peer
+        #: What the peer has to send. Looked at after each event.
+        self._outbox = peer.outbox
         self._transport = transport
         self._handle = handle
         self._backlog_bytes = backlog_bytes
-        self._patience = patience
+        self._backlog_timeout = backlog_timeout
         self._loop = asyncio.get_running_loop()
+        #: Precedes every line with the label.
+        self.log: LabelledLogger = LabelledLogger(log, label)
+        #: Set when a message was sent, for :meth:`wait_for_capacity`.
         self._sent = asyncio.Event()
+        #: Bytes that were taken from the peer and are not sent yet.
         self._sending = 0
+        #: Sends what the peer has queued, while there is something.
         self._sender: asyncio.Task[None] | None = None
+        #: Whether messages are sent. Not before :meth:`run`, nor after the end.
         self._running = False
-        #: While events are looked at: what they lead to is sent at their end.
-        self._reading = False
+        #: Whether events are being handled: what they lead to is sent at their end.
+        self._handling = False
+        #: Whether another connection took over, or this one has ended.
         self._stopped = False
 
     def wake(self) -> None:
         """Sends what the peer has queued, together with all else that is queued in this turn of the loop."""
-        if self._sender is None and self._running and not self._reading:
-            self._sender = self._loop.create_task(self._send(), name="ipc link sender")
+        if self._sender is None and self._running and not self._handling:
+            self._sender = self._loop.create_task(self._send(), name="ipc sender")
 
-    async def room(self) -> None:
+    async def wait_for_capacity(self) -> None:
         """Waits until less is to be sent than the backlog may hold, or until nothing is sent any more.
 
-        Who makes large frames waits here first, since holding back what is read does not hold back what runs.
+        Producers of large frames wait here first, since reading less does not hold back handlers that run.
         """
         while self.is_full():
             self._sent.clear()
@@ -83,7 +100,7 @@ class Connection:
 
     def is_full(self) -> bool:
         """:class:`bool`: Whether more waits to be sent than the backlog may hold."""
-        return self._running and self._peer.pending_bytes + self._sending > self._backlog_bytes
+        return self._running and self._outbox.pending_bytes + self._sending > self._backlog_bytes
 
     async def run(self) -> Closed:
         """Carries messages both ways until the transport is closed, and returns why it was.
@@ -103,44 +120,44 @@ class Connection:
                 await asyncio.wait((sender,))
 
     def stop(self) -> None:
-        """Takes the peer off this connection at once: from now on nothing is fed to it or taken from it."""
+        """Detaches the peer at once: from now on nothing is fed to it or taken from it."""
         self._stopped = True
         self._stop_sending()
         if self._sender is not None:
             self._sender.cancel()
 
-    async def close(self, code: int, reason: str, *, seconds: float = 1.0) -> None:
-        """Sends what is queued, for so many seconds at the most, and closes the transport."""
+    async def close(self, code: int, reason: str, *, timeout: float = 1.0) -> None:
+        """Sends what is queued, for at most ``timeout`` seconds, and closes the transport."""
         self._flush()
         if self._sender is not None:
-            await asyncio.wait((self._sender,), timeout=seconds)
+            await asyncio.wait((self._sender,), timeout=timeout)
         await self._transport.close(code, reason)
 
     async def _read(self) -> Closed:
-        peer, receive, handle = self._peer, self._transport.receive, self._handle
+        peer, outbox, receive, handle = self._peer, self._outbox, self._transport.receive, self._handle
         turn = 0
         while True:
-            self._reading = True
+            self._handling = True
             while not self._stopped and (event := peer.next_event()) is not None:
                 handle(event)
                 if isinstance(event, ProtocolViolation) and event.fatal:
                     await self.close(PROTOCOL_ERROR, event.reason)
                     return Closed("it broke the protocol too often")
                 turn += 1
-                if turn >= EVENTS_PER_TURN or peer.pending_bytes > BYTES_PER_TURN:
+                if turn >= EVENTS_PER_TURN or outbox.pending_bytes > BYTES_PER_TURN:
                     # Within a message, too: one pack may hold thousands of calls.
                     turn = 0
-                    self._reading = False
+                    self._handling = False
                     self._flush()
                     await asyncio.sleep(0)
-                    if self.is_full() and not await self._caught_up():
-                        return STUCK
-                    self._reading = True
-            self._reading = False
-            if peer.pending_bytes:
+                    if self.is_full() and not await self._drained():
+                        return NOT_READING
+                    self._handling = True
+            self._handling = False
+            if outbox.pending_bytes:
                 self._flush()
-            if self.is_full() and not await self._caught_up():
-                return STUCK
+            if self.is_full() and not await self._drained():
+                return NOT_READING
             try:
                 message = await receive()
             except Closed as closed:
@@ -149,10 +166,11 @@ class Connection:
                 return _REPLACED
             peer.feed(message)
 
-    async def _caught_up(self) -> bool:
+    async def _drained(self) -> bool:
+        """Waits until the backlog has capacity. Returns ``False`` where the other side does not read in time."""
         try:
-            async with asyncio.timeout(self._patience):
-                await self.room()
+            async with asyncio.timeout(self._backlog_timeout):
+                await self.wait_for_capacity()
         except TimeoutError:
             return False
         return True
@@ -178,8 +196,8 @@ class Connection:
             self._stop_sending()
             await self._transport.close()
         except Exception:
-            # A fault of ours must not leave a connection that is read and never answered.
-            log.exception("Sending failed")
+            # A fault of this library must not leave a connection that is read and never answered.
+            self.log.exception("Sending failed")
             self._stop_sending()
             await self._transport.close()
         finally:

@@ -131,6 +131,7 @@ class ServerLimits:
 
     message_bytes: int = DEFAULT_MESSAGE_BYTES
     calls: int = 1024
+    call_bytes: int = 32 * 1024 * 1024
     connections: int = 2048
     call_timeout: float = 60.0
     grace_period: float = 5.0

@@ -1,4 +1,4 @@
-"""The client's public face."""
+"""The client's public interface."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ import aiohttp
 import msgspec
 from msgspec import Raw
 
-from discord_tools.ipc.connectors.older import Stale
-from discord_tools.ipc.connectors.websocket import WebSocketConnector, url_of
+from discord_tools.ipc.address import Address
+from discord_tools.ipc.connectors.base import Connector
+from discord_tools.ipc.connectors.websocket import WebSocketConnector
 from discord_tools.ipc.conversation import Conversation
-from discord_tools.ipc.errors import ConnectionLost, DecodeError, EncodeError, InvalidRequest, SessionClosed
+from discord_tools.ipc.errors import ConnectionLost, DecodeError, EncodeError, SessionClosed
 from discord_tools.ipc.limits import ClientLimits
 from discord_tools.ipc.missing import MISSING
 from discord_tools.ipc.secret import checked_key
 from discord_tools.ipc.streams import Feed, Stream
 from discord_tools.ipc.subscriptions import Event, Subscription
-from discord_tools.ipc.supervisor import NO_STREAMS, State, Supervisor
+from discord_tools.ipc.supervisor import State, Supervisor
 from discord_tools.ipc.wire.codec import encode_given
 from discord_tools.ipc.wire.events import Subscribe
 
@@ -78,27 +79,21 @@ class ClientSession:
     headers: Optional[Mapping[:class:`str`, Any]]
         What routes find in :attr:`Request.headers`. Defaults to nothing.
     limits: :class:`ClientLimits`
-        Sizes and times that seldom need a change.
+        Sizes and timeouts that seldom need a change.
+    connector: Optional[Connector]
+        Opens the connections in place of ``host``, ``port``, ``multicast_port``, ``secret_key`` and ``session``, which
+        then must not be given. With ``discord_tools.ipc.connectors.memory.MemoryConnector(server.serve)`` the session
+        and a server in the same process meet without a port. Defaults to WebSockets.
+
+        .. versionadded:: 1.2
 
     Raises
     ------
     ValueError
-        The secret key is empty or has characters that no HTTP header can hold, or a timeout is negative.
+        The secret key is empty or has characters that no HTTP header can hold, a timeout is negative, or ``connector``
+        stands beside what it replaces.
     EncodeError
         The headers cannot be written as JSON.
-
-    Attributes
-    ----------
-    host: :class:`str`
-        The host to connect to.
-    port: Optional[:class:`int`]
-        The port that was given, or ``None``.
-    multicast_port: :class:`int`
-        The multicast port to ask where no port was given.
-    timeout: Optional[:class:`float`]
-        How long a request may take in all, in seconds.
-    connect_timeout: :class:`float`
-        How long a request waits for a connection, in seconds.
     """
 
     def __init__(
@@ -113,30 +108,70 @@ class ClientSession:
         connect_timeout: float = 5.0,
         headers: Mapping[str, Any] | None = None,
         limits: ClientLimits = ClientLimits(),  # noqa: B008 (it is frozen)
+        connector: Connector | None = None,
     ) -> None:
         if (timeout is not None and timeout <= 0) or connect_timeout < 0:
             raise ValueError("timeout must be more than 0, and connect_timeout must not be negative")
-        self.host: str = host
-        self.port: int | None = None if port is MISSING else port
-        self.multicast_port: int = multicast_port
-        self.timeout: float | None = timeout
-        self.connect_timeout: float = connect_timeout
+        self._host = host
+        self._port: int | None = None if port is MISSING else port
+        self._multicast_port = multicast_port
+        self._timeout = timeout
+        self._connect_timeout = connect_timeout
         self._secret_key = checked_key(secret_key)
-        self._given: aiohttp.ClientSession | None = None if session is MISSING else session
-        self._own: aiohttp.ClientSession | None = None
-        self._closed = False
-        self._closing = asyncio.Lock()
-        self._decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
-        self._dialer = WebSocketConnector(host, self.port, multicast_port, self._secret_key, limits)
         self._limits = limits
-        encode_given(dict(headers or {}))  # what cannot be sent is better said here than in the background
+        #: Whether :meth:`close` was called.
+        self._closed = False
+        #: Held while the session is closing.
+        self._closing = asyncio.Lock()
+        #: Decoders of the types that answers were decoded into.
+        self._decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
+        #: The connector for :attr:`url`. ``None`` where another one was given.
+        self._websocket: WebSocketConnector | None = None
+        if connector is None:
+            http = None if session is MISSING else session
+            connector = self._websocket = WebSocketConnector(
+                Address(host=host, port=self._port or 0), multicast_port, self._secret_key, limits, http
+            )
+        elif (host, port, multicast_port, secret_key, session) != (
+            "localhost",
+            MISSING,
+            20000,
+            MISSING,
+            MISSING,
+        ):
+            raise ValueError(
+                "connector replaces host, port, multicast_port, secret_key and session: give only it"
+            )
+        self._connector = connector
+        encode_given(dict(headers or {}))  # what cannot be sent is better told here than in the background
         self._supervisor = Supervisor(
-            self._dialer,
-            self._http,
-            limits,
-            lambda: Conversation(limits, timeout, headers or {}),
-            connect_timeout,
+            connector, limits, lambda: Conversation(limits, timeout, headers or {}), connect_timeout
         )
+
+    @property
+    def host(self) -> str:
+        """:class:`str`: The host to connect to."""
+        return self._host
+
+    @property
+    def port(self) -> int | None:
+        """Optional[:class:`int`]: The port that was given, or ``None``."""
+        return self._port
+
+    @property
+    def multicast_port(self) -> int:
+        """:class:`int`: The multicast port to ask where no port was given."""
+        return self._multicast_port
+
+    @property
+    def timeout(self) -> float | None:
+        """Optional[:class:`float`]: How long a request may take in all, in seconds."""
+        return self._timeout
+
+    @property
+    def connect_timeout(self) -> float:
+        """:class:`float`: How long a request waits for a connection, in seconds."""
+        return self._connect_timeout
 
     @property
     def resolved_port(self) -> int:
@@ -152,15 +187,16 @@ class ClientSession:
 
     @property
     def url(self) -> str:
-        """:class:`str`: Returns the WebSocket URL of the bot: with the port that the multicast port told, once it has
-        been asked, and with :attr:`resolved_port` before.
+        """:class:`str`: Returns the WebSocket URL of the bot: with the port that the multicast port told, once it was
+        asked, and with :attr:`resolved_port` before.
         """
-        port = self._dialer.port
-        return url_of(self.host, self.resolved_port if port is None else port).rstrip("/")
+        websocket = self._websocket
+        address = Address(host=self.host, port=self.resolved_port) if websocket is None else websocket.address
+        return address.url.rstrip("/")
 
     def is_connected(self) -> bool:
         """:class:`bool`: Returns whether there is a connection to the bot at the moment."""
-        return (self._supervisor.conversation or self._supervisor.legacy) is not None
+        return self._supervisor.conversation is not None
 
     def is_closed(self) -> bool:
         """:class:`bool`: Returns whether the session was closed."""
@@ -168,7 +204,7 @@ class ClientSession:
 
     @property
     def state(self) -> State:
-        """:class:`str`: Returns how things stand: ``connecting`` until the first connection, then ``ready`` or
+        """:class:`str`: Returns the connection state: ``connecting`` until the first connection, then ``ready`` or
         ``bot not ready``, ``lost`` while there is no connection, and ``closed`` at the end.
 
         .. versionadded:: 1.1
@@ -219,13 +255,11 @@ class ClientSession:
         A session that was given by the caller stays open. Calling it again does nothing.
         """
         self._closed = True
-        async with self._closing:  # whoever closes it, too, comes back when it is closed
+        async with self._closing:  # all that close it return when it is closed
             try:
                 await self._supervisor.close()
             finally:
-                own, self._own = self._own, None
-                if own is not None:
-                    await own.close()
+                await self._connector.close()
 
     async def __aenter__(self) -> Self:
         try:
@@ -279,6 +313,8 @@ class ClientSession:
             The bot answered with an error; the subclass tells which.
         EncodeError
             The data cannot be written as JSON.
+        RequestTooLarge
+            The data does not fit into one message.
         DecodeError
             The answer is not of the type asked for.
         SessionClosed
@@ -286,7 +322,7 @@ class ClientSession:
         """
         # A type that nothing can be decoded into is found out before the route runs.
         decode = msgspec.json.decode if type is Any else self._decoder(type).decode
-        timeout = None if self.timeout == math.inf else self.timeout
+        timeout = None if self._timeout == math.inf else self._timeout
         conversation = self._supervisor.conversation
         if conversation is None or self._closed:
             raw = await self._call_once_connected(_name(route), Raw(encode_given(data)), timeout)
@@ -398,14 +434,12 @@ class ClientSession:
     async def _call_once_connected(self, endpoint: str, params: Raw, timeout: float | None) -> Raw:
         loop = asyncio.get_running_loop()
         began = loop.time()
-        wait = self.connect_timeout if timeout is None else min(self.connect_timeout, timeout)
+        wait = self._connect_timeout if timeout is None else min(self._connect_timeout, timeout)
         while not self._closed:
-            reached = await self._supervisor.connected(wait)
+            conversation = await self._supervisor.connected(wait)
             left = timeout and max(0.0, timeout - (loop.time() - began))
             try:
-                return await reached.call(endpoint, params, left)
-            except Stale:
-                continue
+                return await conversation.call(endpoint, params, left)
             except ConnectionLost:
                 if not self._closed:
                     raise
@@ -414,23 +448,13 @@ class ClientSession:
     async def _connected(self) -> Conversation:
         if self._closed:
             raise SessionClosed
-        reached = self._supervisor.conversation or await self._supervisor.connected(self.connect_timeout)
-        if isinstance(reached, Conversation):
-            return reached
-        raise InvalidRequest(NO_STREAMS)
+        return self._supervisor.conversation or await self._supervisor.connected(self._connect_timeout)
 
     def _decoder(self, type_: Any) -> msgspec.json.Decoder[Any]:
         decoder = self._decoders.get(type_)
         if decoder is None:
             decoder = self._decoders[type_] = msgspec.json.Decoder(type_)
         return decoder
-
-    def _http(self) -> aiohttp.ClientSession:
-        if self._given is not None:
-            return self._given
-        if self._own is None:
-            self._own = aiohttp.ClientSession()
-        return self._own
 
 
 def _name(route: str | Route[Any]) -> str:

@@ -1,4 +1,4 @@
-"""Streams: what comes from the bot bit by bit."""
+"""Streams: items that the bot sends one after another."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
 import msgspec
 from msgspec import UNSET, Raw
 
-from discord_tools.ipc.conversation import Conversation, Pending, error_of
+from discord_tools.ipc.conversation import Conversation
 from discord_tools.ipc.errors import DecodeError, IPCError
-from discord_tools.ipc.wire.peer import Answered
+from discord_tools.ipc.pending import Pending
+from discord_tools.ipc.wire.codes import error_of
+from discord_tools.ipc.wire.received import Answered
 
 if TYPE_CHECKING:
     from typing import Self
@@ -27,34 +29,48 @@ Connect: TypeAlias = Callable[[], Awaitable[Conversation]]
 
 
 class Decoder(Protocol):
-    """Makes items of JSON."""
+    """Makes items of JSON. Implemented by :class:`msgspec.json.Decoder`."""
 
     def decode(self, raw: Raw, /) -> Any: ...
 
 
 class Feed(Pending, Generic[ItemT]):
-    """What has come in of a stream and waits for its reader.
+    """Items of a stream that wait for their reader.
 
-    The conversation holds it, and the reader's :class:`Stream` holds it; but nothing holds the stream itself, so that
-    it is noticed when the reader lets go of it.
+    The conversation refers to it, and so does the reader's :class:`Stream`. Only the reader refers to the stream, so it
+    is noticed when the reader drops it.
+
+    Parameters
+    ----------
+    params: :class:`msgspec.Raw`
+        The parameters of the call.
+    credit: :class:`int`
+        Number of items that the bot may send ahead of the reader.
     """
 
     def __init__(self, endpoint: str, params: Raw, credit: int) -> None:
+        #: Number of the call in its conversation; 0 while it has none.
         self.number: int = 0
-        self.frame: bytes = b""
         self.endpoint: str = endpoint
+        #: The conversation that the call was made in.
         self.conversation: Conversation | None = None
         self._params = params
         self._credit = credit
+        #: Items that the reader has not taken.
         self._items: deque[ItemT] = deque()
+        #: Items taken since the bot was last granted credit.
         self._taken = 0
+        #: Whether anything was received.
         self._begun = False
+        #: The reader, while it waits.
         self._waiter: asyncio.Future[None] | None = None
+        #: Whether no more items will come.
         self._ended = False
+        #: What the stream ended with, until the reader has got it.
         self._error: IPCError | None = None
 
     async def begin(self, connect: Connect) -> None:
-        """Calls the bot unless that has been done."""
+        """Calls the bot unless that was done."""
         if self.conversation is None and not self._ended:
             conversation = await connect()
             if self.conversation is None and not self._ended:  # it may have been ended meanwhile
@@ -62,7 +78,7 @@ class Feed(Pending, Generic[ItemT]):
                 self.conversation = conversation
 
     async def begun(self) -> None:
-        """Waits for the first sign of the other side. Raises what ended it instead."""
+        """Waits until something was received. Raises what ended it instead."""
         while not self._begun and not self._ended:
             await self._wait()
         if not self._begun and self._error is not None:
@@ -79,14 +95,14 @@ class Feed(Pending, Generic[ItemT]):
         return self._items.popleft()
 
     def took(self) -> None:
-        """One item is out of the way. The other side is told now and then."""
+        """Counts an item as taken, and grants credit after half of it was used."""
         self._taken += 1
         if self._taken * 2 >= self._credit and self.conversation is not None and not self._ended:
-            self.conversation.more(self, self._taken)
+            self.conversation.take_more(self, self._taken)
             self._taken = 0
 
     def drop(self) -> None:
-        """Ends it from this side. Queues a notification at the most."""
+        """Ends it from this side. Queues at most a notification."""
         self._items.clear()
         if not self._ended:
             self.finish(None)
@@ -94,16 +110,16 @@ class Feed(Pending, Generic[ItemT]):
                 self.conversation.forget(self)
 
     def finish(self, error: IPCError | None) -> None:
-        """No more items will come."""
+        """Ends it: no more items will come."""
         self._ended = True
         self._error = error
-        self._notice()
+        self._notify()
 
     def put(self, items: list[ItemT]) -> None:
-        """More items are here."""
+        """Adds items for the reader."""
         self._begun = True
         self._items.extend(items)
-        self._notice()
+        self._notify()
 
     async def _wait(self) -> None:
         if self._waiter is not None:
@@ -114,9 +130,12 @@ class Feed(Pending, Generic[ItemT]):
         finally:
             self._waiter = None
 
-    def _notice(self) -> None:
+    def _notify(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+    def done(self) -> bool:
+        return self._ended
 
     def answered(self, answer: Answered) -> None:
         self.finish(None if answer.error is UNSET else error_of(self.endpoint, answer.error))
@@ -124,7 +143,7 @@ class Feed(Pending, Generic[ItemT]):
     def received(self, items: list[Any]) -> None:
         self.put(items)
 
-    def again(self, idempotent: bool) -> Raw | None:
+    def repeated(self, frame: bytes, idempotent: bool) -> Raw | None:
         # Once there were items, beginning again would bring them twice.
         return self._params if idempotent and not self._begun else None
 

@@ -77,11 +77,13 @@ class Gap(Event):
 
 
 class _EventFeed(Feed[tuple[str, Raw]]):
-    """Keeps track of what has come in, so as to go on from there when the bot has lost the subscription."""
+    """Remembers the last event of each name, to go on from there when the bot has lost the subscription."""
 
     def __init__(self, subscribe: Subscribe, credit: int) -> None:
         super().__init__(SUBSCRIBE, Raw(msgspec.json.encode(subscribe)), credit)
+        #: Parameters of the next call: they follow the events that were received.
         self._subscribe = subscribe
+        #: Whether the first item was received, which confirms the subscription.
         self._confirmed = False
 
     def received(self, items: list[Raw]) -> None:
@@ -102,7 +104,7 @@ class _EventFeed(Feed[tuple[str, Raw]]):
             epoch = self._subscribe.epoch or ""
             self.put([(epoch, item) for item in items])
 
-    def again(self, idempotent: bool) -> Raw | None:
+    def repeated(self, frame: bytes, idempotent: bool) -> Raw | None:
         self._confirmed = False
         return Raw(msgspec.json.encode(self._subscribe))
 

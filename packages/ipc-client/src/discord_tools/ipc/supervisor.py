@@ -1,4 +1,4 @@
-"""Keeps one conversation with the bot going, over one connection after another, for as long as the session is open."""
+"""Keeps one conversation with the bot going, over one connection after another, while the session is open."""
 
 from __future__ import annotations
 
@@ -6,62 +6,65 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
-from typing import Final, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
-import aiohttp
-
-from discord_tools.ipc.connectors.older import LegacyConnection
-from discord_tools.ipc.connectors.websocket import OlderServer, WebSocketConnector
+from discord_tools.ipc.connectors.base import Connector
 from discord_tools.ipc.conversation import Conversation
-from discord_tools.ipc.errors import ConnectError, InvalidRequest, IPCError, SessionClosed
+from discord_tools.ipc.errors import ConnectError, IPCError, SessionClosed
 from discord_tools.ipc.limits import ClientLimits
 from discord_tools.ipc.transports.base import Closed, Transport
 
-__all__ = ("NO_STREAMS", "State", "Supervisor")
+__all__ = ("State", "Supervisor")
 
 log = logging.getLogger(__name__)
-
-NO_STREAMS: Final = "the bot runs a server of an older library, which has neither streams nor events"
 
 State: TypeAlias = Literal["connecting", "ready", "bot not ready", "lost", "closed"]
 
 
 class Supervisor:
-    """Connects, says hello, watches, connects again.
+    """Connects, says hello, waits for the end of the connection, and connects again.
 
     It pauses between attempts: exponential back-off with full jitter, so that many dashboards do not come back to a
-    restarted bot in the same instant. An attempt that fails for a reason that time does not heal (a wrong key) ends
-    it; the next request starts it again.
+    restarted bot in the same instant. An attempt that fails for a reason that time does not heal, such as a wrong key,
+    stops it; the next request starts it again.
 
     Parameters
     ----------
-    patience: :class:`float`
+    connector: :class:`Connector`
+        Opens the connections.
+    conversation: Callable[[], Conversation]
+        Makes the conversation, inside the event loop.
+    connect_timeout: :class:`float`
         How long requests in progress outlive their connection, in seconds.
     """
 
     def __init__(
         self,
-        dialer: WebSocketConnector,
-        http: Callable[[], aiohttp.ClientSession],
+        connector: Connector,
         limits: ClientLimits,
         conversation: Callable[[], Conversation],
-        patience: float,
+        connect_timeout: float,
     ) -> None:
-        self._dialer = dialer
-        self._http = http
+        self._connector = connector
         self._limits = limits
         self._make = conversation
-        self._patience = patience
+        self._connect_timeout = connect_timeout
+        #: The conversation, from the first attempt on.
         self._conversation: Conversation | None = None
+        #: Connects and runs the connection.
         self._task: asyncio.Task[None] | None = None
+        #: Done with the next connection, or with what stopped the attempts.
         self._connected: asyncio.Future[None] | None = None
+        #: Set after the first attempt.
         self._tried = asyncio.Event()
+        #: Why the last attempt failed.
         self._failure: ConnectError | None = None
+        #: Whether there has been a connection.
         self._was_connected = False
+        #: Ends requests in progress, some time after the connection was lost.
         self._giving_up: asyncio.TimerHandle | None = None
+        #: Whether the session was closed.
         self._closed = False
-        #: Stands in for the conversation while the bot runs a server of an older library.
-        self._legacy: LegacyConnection | None = None
 
     @property
     def conversation(self) -> Conversation | None:
@@ -70,25 +73,17 @@ class Supervisor:
         return conversation if conversation is not None and conversation.usable else None
 
     @property
-    def legacy(self) -> LegacyConnection | None:
-        """Optional[:class:`LegacyConnection`]: The connection to an older server, while it takes calls."""
-        legacy = self._legacy
-        return legacy if legacy is not None and legacy.usable else None
-
-    @property
     def state(self) -> State:
-        """:class:`str`: How things stand."""
+        """:class:`str`: Connection state; see :attr:`ClientSession.state`."""
         if self._closed:
             return "closed"
-        if self.legacy is not None:
-            return "ready"  # as far as it can be told
         conversation = self.conversation
         if conversation is None:
             return "lost" if self._was_connected else "connecting"
         return "ready" if conversation.ready.is_set() else "bot not ready"
 
     def start(self) -> asyncio.Future[None]:
-        """Starts connecting unless it runs already. The future is done with the next connection, or what ended it."""
+        """Starts connecting unless it runs already. The future is done with the next connection, or what stopped it."""
         idle = self._task is None or self._task.done()
         if self._connected is None or (idle and self._connected.done()):
             self._connected = asyncio.get_running_loop().create_future()
@@ -98,7 +93,7 @@ class Supervisor:
         return self._connected
 
     async def first_attempt(self) -> None:
-        """Waits until one attempt has ended, well or badly.
+        """Waits until one attempt has succeeded or failed.
 
         Raises
         ------
@@ -110,49 +105,46 @@ class Supervisor:
         if connected.done():
             connected.result()
 
-    async def connected(self, seconds: float | None) -> Conversation | LegacyConnection:
+    async def connected(self, timeout: float | None) -> Conversation:
         """Waits until the bot takes calls.
 
         Raises
         ------
         ConnectError
-            It does not after so many seconds.
+            It does not within ``timeout`` seconds.
         Unauthorized
             The server does not accept the secret key.
         SessionClosed
             The session was closed.
         """
         loop = asyncio.get_running_loop()
-        end = None if seconds is None else loop.time() + seconds
-        while (reached := self.conversation or self.legacy) is None:
+        end = None if timeout is None else loop.time() + timeout
+        while (conversation := self.conversation) is None:
             if self._closed:
                 raise SessionClosed
             left = None if end is None else end - loop.time()
             done, _ = await asyncio.wait((self.start(),), timeout=left)
             if not done:
-                raise self._unreachable(seconds or 0) from self._failure
+                raise self._unreachable(timeout or 0) from self._failure
             done.pop().result()
-        return reached
+        return conversation
 
     async def ready(self) -> None:
         """Waits until there is a connection and the bot is ready."""
         while self.state != "ready":
-            reached = await self.connected(None)
-            if isinstance(reached, Conversation):
-                await reached.ready.wait()
+            conversation = await self.connected(None)
+            await conversation.ready.wait()
 
     async def close(self) -> None:
-        """Closes the connection and stops. Whatever waits gets :exc:`SessionClosed`."""
+        """Closes the connection and stops. What waits gets :exc:`SessionClosed`."""
         self._closed = True
         task, self._task = self._task, None
         self._fail(SessionClosed())
-        self._tried.set()  # a task that is cancelled before its first step does not come to it
+        self._tried.set()  # a task that is cancelled before its first step does not set it
         if self._giving_up is not None:
             self._giving_up.cancel()
-        conversation, legacy = self._conversation, self._legacy
+        conversation = self._conversation
         try:
-            if legacy is not None:
-                await legacy.close("the session is closed")
             if conversation is not None:
                 await conversation.close()
         finally:
@@ -173,17 +165,16 @@ class Supervisor:
             try:
                 closed, useful = await self._connect(conversation)
                 if self._closed:
-                    return  # close() would cancel a dial, but may leave the server a connection of nobody
-                (log.info if closed.clean else log.warning)(
-                    "Lost the bot at port %s: %s", self._dialer.port, closed.reason
-                )
-                self._giving_up = loop.call_later(self._patience, self._give_up, conversation)
-                # A server that accepts and hangs up at once deserves the same pauses as one that refuses.
+                    return  # close() would cancel an attempt, but may leave a connection of nobody at the server
+                level = logging.INFO if closed.clean else logging.WARNING
+                conversation.log.log(level, "Lost the bot: %.500s", closed.reason)
+                self._giving_up = loop.call_later(self._connect_timeout, self._give_up, conversation)
+                # A server that accepts and closes at once deserves the same pauses as one that refuses.
                 attempt = 0 if useful else attempt + 1
             except ConnectError as error:
                 attempt += 1
                 self._failure = error
-                (log.warning if attempt == 1 else log.debug)("%s; trying again", error)
+                log.log(logging.WARNING if attempt == 1 else logging.DEBUG, "%s; trying again", error)
             except IPCError as error:
                 log.error("%s; the next request tries again", error)
                 conversation.give_up(error)  # requests that may have run get an error that says so
@@ -191,57 +182,41 @@ class Supervisor:
                 self._fail(error)
                 return
             except Exception:
-                # A fault of ours must not leave the session without a connection for ever.
+                # A fault of this library must not leave the session without a connection for ever.
                 attempt += 1
-                log.exception("The connection to the bot failed")
+                log.exception("The connection to the bot at %s failed", self._connector.label)
             finally:
                 self._tried.set()
             await asyncio.sleep(self._pause(attempt))
 
     async def _connect(self, conversation: Conversation) -> tuple[Closed, bool]:
-        """One connection, from the dial to the end, and whether anything came in over it."""
-        reached = await self._dialer.dial(self._http())
-        if isinstance(reached, OlderServer):
-            # Whoever still waits for the bot that was here before would wait for ever.
-            conversation.give_up(self._dialer.failure("the bot has gone back to an older library"))
-            conversation.end(InvalidRequest(NO_STREAMS))
-            return await self._use(reached), True
+        """One connection from the attempt to the end, and whether anything was received over it."""
+        transport = await self._connector.connect()
         try:
-            await self._greet(conversation, reached)
-            link = conversation.attach(reached)
-            self._succeed()
+            await self._shake_hands(conversation, transport)
+            connection = conversation.attach(transport, self._connector.label)
+            self._succeed(conversation)
             received = conversation.received
-            closed = await conversation.carry(link)
+            closed = await conversation.carry(connection)
             return closed, conversation.received > received
         finally:
-            await reached.close()
+            await transport.close()
 
-    async def _use(self, server: OlderServer) -> Closed:
-        """An older server, until it cannot be reached any more."""
-        self._legacy = legacy = LegacyConnection(
-            server.dial, self._dialer.host, server.port, self._dialer.secret_key, self._limits
-        )
-        try:
-            self._succeed()
-            return await legacy.run()
-        finally:
-            self._legacy = None
-
-    async def _greet(self, conversation: Conversation, transport: Transport) -> None:
+    async def _shake_hands(self, conversation: Conversation, transport: Transport) -> None:
         try:
             async with asyncio.timeout(self._limits.handshake_timeout):
                 await transport.send(conversation.hello())
                 conversation.welcomed(await transport.receive())
         except (Closed, TimeoutError) as error:
-            failure = self._dialer.failure("the connection ended before the server said hello")
-            self._dialer.forget()
+            failure = self._connector.failure("the connection ended before the server said hello")
+            self._connector.forget()
             raise failure from error
 
-    def _succeed(self) -> None:
+    def _succeed(self, conversation: Conversation) -> None:
         self._failure = None
         if self._giving_up is not None:
             self._giving_up.cancel()
-        log.info("Connected to the bot at port %s", self._dialer.port)
+        conversation.log.info("Connected to the bot")
         self._was_connected = True
         self._tried.set()
         if self._connected is not None and not self._connected.done():
@@ -249,20 +224,20 @@ class Supervisor:
         self._connected = asyncio.get_running_loop().create_future()
 
     def _give_up(self, conversation: Conversation) -> None:
-        conversation.give_up(self._unreachable(self._patience))
+        conversation.give_up(self._unreachable(self._connect_timeout))
 
     def _fail(self, error: IPCError) -> None:
         connected = self._connected
         if connected is not None and not connected.done():
             connected.set_exception(error)
-            connected.exception()  # it may be that nobody waits, which is no fault
+            connected.exception()  # perhaps nobody waits, which is not a fault
 
     def _unreachable(self, seconds: float) -> ConnectError:
         last = self._failure
         if last is None:
-            return self._dialer.failure(f"no connection within {seconds:g} s")
+            return self._connector.failure(f"no connection within {seconds:g} s")
         return type(last)(last.host, last.port, f"{last.reason} (tried for {seconds:g} s)")
 
     def _pause(self, attempt: int) -> float:
-        longest = min(self._limits.backoff_max, self._limits.backoff_initial * 2 ** min(max(attempt - 1, 0), 32))
-        return random.uniform(0, longest)
+        longest = self._limits.backoff_initial * 2 ** min(max(attempt - 1, 0), 32)
+        return random.uniform(0, min(self._limits.backoff_max, longest))

@@ -1,4 +1,4 @@
-"""Asks the multicast port for the bot's real port."""
+"""Asks the multicast port for the bot's port."""
 
 from __future__ import annotations
 
@@ -7,33 +7,33 @@ from typing import Any
 import aiohttp
 import msgspec
 
+from discord_tools.ipc.address import Address
 from discord_tools.ipc.errors import ResolutionError, Unauthorized
 
 __all__ = ("resolve",)
 
 
 class _Answer(msgspec.Struct):
-    # Some of the older servers of this idea send the port as a string.
+    # Some of the older servers send the port as a string.
     port: int | str | None = None
     code: int | None = None
     error: Any = None
 
 
-async def resolve(
-    http: aiohttp.ClientSession, url: str, host: str, multicast_port: int, secret_key: str | None
-) -> int:
-    """Returns the port that the multicast port at ``url`` tells.
+async def resolve(http: aiohttp.ClientSession, address: Address, secret_key: str | None) -> int:
+    """Returns the port that the multicast port at ``address`` tells.
 
     Raises
     ------
     Unauthorized
         It does not accept the secret key.
     ResolutionError
-        It answers something that is no port.
+        Its answer is not a port.
     """
-    # The answer is what counts: a server that does not take its leave in time must not spoil it.
+    host, multicast_port = address.host, address.port
+    # The answer is what counts: a server that closes slowly must not spoil it.
     timeout = aiohttp.ClientWSTimeout(ws_close=0.1)  # pyright: ignore[reportCallIssue] (attrs)
-    async with http.ws_connect(url, timeout=timeout, max_msg_size=64 * 1024) as socket:
+    async with http.ws_connect(address.url, timeout=timeout, max_msg_size=64 * 1024) as socket:
         question = {"connect": True, "headers": {"Authorization": secret_key}}
         await socket.send_str(msgspec.json.encode(question).decode())
         message = await socket.receive()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
-__all__ = ("CLEAN", "GOING_AWAY", "NORMAL", "PROTOCOL_ERROR", "REPLACED", "Closed", "Transport")
+__all__ = ("CLEAN", "GOING_AWAY", "NORMAL", "POLICY", "PROTOCOL_ERROR", "REPLACED", "Closed", "Transport")
 
 # Close codes of WebSockets: RFC 6455, 7.4.1; those from 4000 on belong to applications.
 NORMAL: Final = 1000
 GOING_AWAY: Final = 1001
 PROTOCOL_ERROR: Final = 1002
+#: The other side breaks a rule of this side.
+POLICY: Final = 1008
 #: Another connection has taken the conversation over.
 REPLACED: Final = 4001
 
@@ -17,7 +19,7 @@ CLEAN: Final = (NORMAL, GOING_AWAY)
 
 
 class Closed(Exception):
-    """The transport is closed, from whichever side.
+    """The transport is closed, by either side.
 
     Attributes
     ----------
@@ -34,21 +36,30 @@ class Closed(Exception):
 
     @property
     def clean(self) -> bool:
-        """:class:`bool`: Whether the other side took its leave; otherwise the connection broke."""
+        """:class:`bool`: Whether the other side closed it in good order; otherwise the connection broke."""
         return self.code in CLEAN
 
 
 class Transport(Protocol):
-    """One connection. Sending and receiving may be awaited by one task each."""
+    """One connection, complete or closed.
+
+    Messages arrive whole, in order, and without a gap. A transport over a medium that may lose a message has to notice
+    that and close: what comes after a lost message is never delivered. Both sides of a conversation count messages to
+    resume it, so a gap would shift their counts.
+
+    Sending and receiving may be awaited by one task each.
+
+    Implemented by :class:`~.memory.MemoryTransport` and :class:`~.websocket.WebSocketTransport`.
+    """
 
     async def send(self, message: bytes) -> None:
         """Sends one message; waits while the other side is slow to read. Raises :exc:`Closed`."""
         ...
 
     async def receive(self) -> bytes | str:
-        """Waits for one message. Raises :exc:`Closed`."""
+        """Waits for one message. Raises :exc:`Closed` after the last one."""
         ...
 
-    async def close(self, code: int = 1000, reason: str = "") -> None:
+    async def close(self, code: int = NORMAL, reason: str = "") -> None:
         """Closes the connection; the other side gets the WebSocket close code and reason. Never raises."""
         ...

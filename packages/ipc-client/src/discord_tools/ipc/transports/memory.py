@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-from discord_tools.ipc.transports.base import Closed
+from discord_tools.ipc.transports.base import NORMAL, Closed
 
 __all__ = ("MemoryTransport", "memory_pair")
 
@@ -18,10 +18,16 @@ class MemoryTransport:
     """
 
     def __init__(self, capacity: int = 16) -> None:
-        self._inbox: deque[bytes] = deque()
         self._capacity = capacity
+        #: Messages that wait to be received here.
+        self._inbox: deque[bytes] = deque()
+        #: Set when the inbox or the state of this end changes, and then replaced.
         self._changed = asyncio.Event()
+        #: Why this end is closed, or ``None`` while it is open.
         self._closed: Closed | None = None
+        #: Whether the next message that is sent here is lost.
+        self._dropping = False
+        #: The end that receives what this one sends.
         self._other: MemoryTransport = self
 
     async def send(self, message: bytes) -> None:
@@ -32,8 +38,11 @@ class MemoryTransport:
             if len(other._inbox) < other._capacity:
                 break
             await other._wait()
-        other._inbox.append(message)
-        other._wake()
+        if self._dropping:
+            self._close_both(Closed("a message was lost"))
+        else:
+            other._inbox.append(message)
+            other._wake()
 
     async def receive(self) -> bytes | str:
         while not self._inbox:
@@ -44,17 +53,24 @@ class MemoryTransport:
         self._wake()
         return message
 
-    async def close(self, code: int = 1000, reason: str = "") -> None:
+    async def close(self, code: int = NORMAL, reason: str = "") -> None:
+        self._close_both(Closed(f"closed with code {code} ({reason})", code=code))
+
+    def drop_next(self) -> None:
+        """Loses the next message that is sent here, as a network does that breaks: both ends are closed by it."""
+        self._dropping = True
+
+    def _close_both(self, closed: Closed) -> None:
         for end in (self, self._other):
             if end._closed is None:
-                end._closed = Closed(f"closed with code {code} ({reason})", code=code)
+                end._closed = closed
                 end._wake()
 
     async def _wait(self) -> None:
         await self._changed.wait()
 
     def _wake(self) -> None:
-        # Everyone waiting looks again at the state; a fresh event lets them wait for the next change.
+        # All that wait check the state again; a new event lets them wait for the next change.
         self._changed.set()
         self._changed = asyncio.Event()
 
@@ -65,7 +81,7 @@ def memory_pair(capacity: int = 16) -> tuple[MemoryTransport, MemoryTransport]:
     Parameters
     ----------
     capacity: :class:`int`
-        How many messages may wait in each direction before sending waits. Defaults to 16.
+        Maximum number of messages that wait in each direction; beyond it, sending waits. Defaults to 16.
     """
     one, two = MemoryTransport(capacity), MemoryTransport(capacity)
     one._other, two._other = two, one  # pyright: ignore[reportPrivateUsage]

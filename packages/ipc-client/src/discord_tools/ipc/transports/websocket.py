@@ -10,35 +10,38 @@ from typing import Any, Final
 from aiohttp import ClientConnectionError, ClientWebSocketResponse, WSMsgType
 from aiohttp.web import WebSocketResponse
 
-from discord_tools.ipc.transports.base import Closed
+from discord_tools.ipc.transports.base import NORMAL, Closed
 
-__all__ = ("WebSocketTransport",)
-
+__all__ = ("WebSocketTransport", "release", "tcp_of")
 
 #: Longer than aiohttp waits for the other side's close frame. It does not limit the wait for a socket that is full.
-CLOSE_SECONDS: Final = 2.0
+CLOSE_TIMEOUT: Final = 2.0
+
+#: What aiohttp raises where a connection is closed. RuntimeError: uvloop for a closed transport, and aiohttp's server
+#: when it is asked too often.
+_ENDED: Final = (ConnectionError, ClientConnectionError, RuntimeError)
 
 
 class WebSocketTransport:
-    """One WebSocket.
-
-    Messages go out as binary frames, which spares the receiver a check that they are UTF-8.
+    """One WebSocket. TCP loses nothing, and where it breaks, aiohttp ends the socket.
 
     Parameters
     ----------
     socket: Union[:class:`aiohttp.ClientWebSocketResponse`, :class:`aiohttp.web.WebSocketResponse`]
-        The socket.
+        The socket. It must leave pings to its user: aiohttp's own heartbeat costs more per message than sending it.
     abort: Optional[Callable[[], None]]
-        Ends the connection at once, and throws away what could not be sent. Without it, the system keeps one whose
+        Ends the connection at once, and drops what could not be sent. Without it, the system keeps a connection whose
         other side does not read for a quarter of an hour.
-    wire: Optional[:class:`asyncio.BaseTransport`]
-        What is below the socket, for the heartbeat to hear that something comes in.
+    tcp: Optional[:class:`asyncio.BaseTransport`]
+        The TCP connection below the socket, for the heartbeat to notice incoming data.
     heartbeat: Optional[:class:`float`]
-        After so many seconds of silence at the latest the other side is pinged, and after half as many more the
-        connection is given up. ``None`` for no heartbeat. The socket must be one that leaves pings to its user:
-        aiohttp's own heartbeat costs more for each message than sending it.
-    close_seconds: :class:`float`
-        How long :meth:`close` may take. aiohttp's own limit counts anew with each message that still comes in.
+        Maximum silence before the other side is pinged, in seconds; after half as long again the connection is closed.
+        ``None`` sends no pings.
+    close_timeout: :class:`float`
+        Maximum duration of :meth:`close`, in seconds. aiohttp's own limit starts anew with each message that arrives.
+    text: :class:`bool`
+        Whether messages go out as text frames, which clients without our subprotocol expect. Binary frames save the
+        receiver a check that they are UTF-8.
     """
 
     def __init__(
@@ -46,41 +49,52 @@ class WebSocketTransport:
         socket: ClientWebSocketResponse | WebSocketResponse,
         abort: Callable[[], None] | None = None,
         *,
-        wire: asyncio.BaseTransport | None = None,
+        tcp: asyncio.BaseTransport | None = None,
         heartbeat: float | None = None,
-        close_seconds: float = CLOSE_SECONDS,
+        close_timeout: float = CLOSE_TIMEOUT,
+        text: bool = False,
     ) -> None:
         self._socket = socket
         self._abort = abort
-        self._close_seconds = close_seconds
-        self._closing = False
-        self._broken = False
+        self._close_timeout = close_timeout
+        self._text = text
         self._loop = asyncio.get_running_loop()
+        #: Whether :meth:`close` was called.
+        self._closing = False
+        #: Whether sending failed before this side closed.
+        self._broken = False
+        #: Timer of the next check by the heartbeat.
         self._beat: asyncio.TimerHandle | None = None
+        #: Sends a ping. Kept, since a task that nobody refers to may be collected.
         self._ping: asyncio.Task[None] | None = None
-        #: Whether something came since the last look.
+        #: Whether data came in since the last check.
         self.heard: bool = False
-        self._listening = False
+        #: Whether :meth:`receive` is waiting. Nothing can be heard while nobody reads.
+        self._receiving = False
+        #: Whether the last check found silence, so that a ping was sent.
         self._silent = False
-        self._dead = False
-        if wire is not None and heartbeat is not None:
-            wire.set_protocol(_Ear(wire.get_protocol(), self))
-            self._next_beat(heartbeat)
+        #: Whether the heartbeat closed the connection.
+        self._timed_out = False
+        if tcp is not None and heartbeat is not None:
+            tcp.set_protocol(_Monitor(tcp.get_protocol(), self))
+            self._schedule_check(heartbeat)
 
     async def send(self, message: bytes) -> None:
         try:
-            await self._socket.send_bytes(message)
+            if self._text:
+                await self._socket.send_frame(message, WSMsgType.TEXT)
+            else:
+                await self._socket.send_bytes(message)
         except asyncio.CancelledError:
             if self._closing and not _is_cancelled():
-                raise Closed("the connection was given up") from None
+                raise Closed("the connection was closed") from None
             raise
-        except (ConnectionError, ClientConnectionError, RuntimeError) as error:
-            # RuntimeError: uvloop raises it for a closed transport.
+        except _ENDED as error:
             self._broken = not self._closing
             raise Closed(str(error) or "the connection is closed") from error
 
     async def receive(self) -> bytes | str:
-        self._listening = True
+        self._receiving = True
         try:
             while True:
                 message = await self._socket.receive()
@@ -90,36 +104,36 @@ class WebSocketTransport:
                     await self._socket.pong(message.data)
                 elif message.type is not WSMsgType.PONG:
                     break
-        except (ConnectionError, ClientConnectionError, RuntimeError) as error:
-            # Answering a PING fails on a closing connection. RuntimeError: aiohttp's server, when asked too often.
-            self._stop_beating()
+        except _ENDED as error:
+            # Answering a ping fails on a closing connection.
+            self._stop_heartbeat()
             raise Closed(str(error) or "the connection is closed") from error
         finally:
-            self._listening = False
-        self._stop_beating()
-        if self._dead:
-            raise Closed("it gives no sign of life")
+            self._receiving = False
+        self._stop_heartbeat()
+        if self._timed_out:
+            raise Closed("no answer to the heartbeat")
         if message.type is WSMsgType.ERROR:
             raise Closed(f"broken WebSocket: {message.data or self._socket.exception()}")
         if message.type is WSMsgType.CLOSED and (self._broken or not self._closing):
-            # The end without a close frame, as of a process that was killed. aiohttp gives it the code 1000.
+            # An end without a close frame, as of a process that was killed. aiohttp gives it the code 1000.
             raise Closed("the connection broke")
         code = self._socket.close_code
-        said = f" ({message.extra})" if message.type is WSMsgType.CLOSE and message.extra else ""
-        raise Closed(f"closed with code {code}{said}", code=code)
+        reason = f" ({message.extra})" if message.type is WSMsgType.CLOSE and message.extra else ""
+        raise Closed(f"closed with code {code}{reason}", code=code)
 
-    async def close(self, code: int = 1000, reason: str = "") -> None:
+    async def close(self, code: int = NORMAL, reason: str = "") -> None:
         if self._closing:
             return
         self._closing = True
-        self._stop_beating()
+        self._stop_heartbeat()
         try:
-            async with asyncio.timeout(self._close_seconds):
+            async with asyncio.timeout(self._close_timeout):
                 # RFC 6455, 5.5.1: a reason has at most 123 bytes, and they are UTF-8.
-                said = reason.encode()[:123].decode(errors="ignore").encode()
-                await self._socket.close(code=code, message=said)
-        except (ConnectionError, ClientConnectionError, RuntimeError, TimeoutError):
-            pass  # it is closed already, or will be now
+                message = reason.encode()[:123].decode(errors="ignore").encode()
+                await self._socket.close(code=code, message=message)
+        except (*_ENDED, TimeoutError):
+            pass  # it is closed already, or is aborted now
         except asyncio.CancelledError:
             if _is_cancelled():
                 raise
@@ -127,42 +141,43 @@ class WebSocketTransport:
             if self._abort is not None:
                 self._abort()
 
-    def _next_beat(self, heartbeat: float) -> None:
-        self._beat = self._loop.call_later(heartbeat / 2, self._look, heartbeat)
+    def _schedule_check(self, heartbeat: float) -> None:
+        self._beat = self._loop.call_later(heartbeat / 2, self._check, heartbeat)
 
-    def _look(self, heartbeat: float) -> None:
-        """Looks twice in the time of a heartbeat whether anything came. That costs next to nothing for each message.
+    def _check(self, heartbeat: float) -> None:
+        """Checks for silence, twice per heartbeat, which costs next to nothing for each message.
 
-        A loop that stood still meanwhile does no harm: it reads what has come in before the next look.
+        A loop that was blocked meanwhile does no harm: it reads what has arrived before the next check.
         """
-        if self.heard or not self._listening:
+        if self.heard or not self._receiving:
             self.heard = self._silent = False
         elif not self._silent:
             self._silent = True
             self._ping = self._loop.create_task(self._send_ping(), name="ipc ping")
         else:
-            self._dead = True
+            self._timed_out = True
             if self._abort is not None:
                 self._abort()
             return
-        self._next_beat(heartbeat)
+        self._schedule_check(heartbeat)
 
     async def _send_ping(self) -> None:
         # The reader meets the same end and says why.
-        with contextlib.suppress(ConnectionError, ClientConnectionError, RuntimeError):
+        with contextlib.suppress(*_ENDED):
             await self._socket.ping()
 
-    def _stop_beating(self) -> None:
+    def _stop_heartbeat(self) -> None:
         if self._beat is not None:
             self._beat.cancel()
         if self._ping is not None:
             self._ping.cancel()
 
 
-class _Ear(asyncio.Protocol):
-    """Hears that data comes in, and hands everything on to the protocol of aiohttp.
+class _Monitor(asyncio.Protocol):
+    """Notices incoming data, and passes everything on to aiohttp's protocol.
 
-    A large message on a slow line is a sign of life long before it is whole, and a pong could only come after it.
+    A large message on a slow line shows that the other side is alive long before it is whole, and a pong could only
+    come after it.
     """
 
     def __init__(self, protocol: Any, transport: WebSocketTransport) -> None:
@@ -187,8 +202,30 @@ class _Ear(asyncio.Protocol):
 
 
 def _is_cancelled() -> bool:
-    """Whether it is this task that is cancelled. All who send and close wait for one future of aiohttp, and whichever
-    of them is cancelled first cancels that for the others.
+    """Whether it is this task that is cancelled. All that send and close wait for one future of aiohttp, and the first
+    of them that is cancelled cancels it for the others.
     """
     task = asyncio.current_task()
     return task is None or task.cancelling() > 0
+
+
+def release(socket: ClientWebSocketResponse) -> None:
+    """Ends a connection at once and takes it out of the pool of its session.
+
+    Closing would wait for what is still to be sent, for ever where the other side no longer reads. And aiohttp does not
+    take a connection that was reset out of the pool until the garbage collector finds it: after a hundred such cuts,
+    the pool has no connections left. There is no public way.
+    """
+    tcp: Any = tcp_of(socket)
+    if tcp is not None:
+        tcp.abort()
+    response: Any = getattr(socket, "_response", None)
+    if response is not None:
+        response.close()
+
+
+def tcp_of(socket: ClientWebSocketResponse) -> asyncio.BaseTransport | None:
+    """The TCP connection below a socket, while it is open."""
+    response: Any = getattr(socket, "_response", None)
+    connection = None if response is None else response.connection
+    return None if connection is None else connection.transport
