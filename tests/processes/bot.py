@@ -37,7 +37,9 @@ class Bot(commands.Bot):
             multicast=options.multicast_port is not None,
             multicast_port=options.multicast_port or 0,
             limits=ServerLimits(
-                heartbeat=options.heartbeat, grace_period=options.grace_period, resume_timeout=options.resume_timeout
+                heartbeat=options.heartbeat,
+                grace_period=options.grace_period,
+                resume_timeout=options.resume_timeout,
             ),
         )
 

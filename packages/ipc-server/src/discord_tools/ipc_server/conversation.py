@@ -1,26 +1,25 @@
-"""The bot's side of a conversation: the client's calls, their tasks and deadlines, whatever becomes of connections."""
+"""Server side of a conversation: its calls, streams and subscriptions, across connections."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Collection, Mapping
-from typing import Any, Final
+from typing import Any
 
-from msgspec import UNSET, Raw
+from msgspec import UNSET
 
 from discord_tools.ipc.connection import Connection
+from discord_tools.ipc.deadlines import Deadlines
 from discord_tools.ipc.errors import (
-    AlreadyResponded,
     Cancelled,
     DeadlineExceeded,
-    NotReady,
-    Overloaded,
     RemoteError,
     TooLarge,
     UnknownEndpoint,
 )
 from discord_tools.ipc.limits import ServerLimits
+from discord_tools.ipc.logs import LabelledLogger, conversation_id
 from discord_tools.ipc.tasks import spawn
 from discord_tools.ipc.transports.base import GOING_AWAY, REPLACED, Transport
 from discord_tools.ipc.wire.frames import (
@@ -29,211 +28,133 @@ from discord_tools.ipc.wire.frames import (
     RESERVED,
     SUBSCRIBE,
     ErrorObject,
-    Hello,
     Id,
     Ready,
 )
-from discord_tools.ipc.wire.peer import (
+from discord_tools.ipc.wire.handshake import Hello
+from discord_tools.ipc.wire.peer import Peer
+from discord_tools.ipc.wire.received import (
     ByeReceived,
     CallReceived,
     CancelReceived,
-    Event,
     MoreReceived,
-    Peer,
+    PeerEvent,
     ProtocolViolation,
 )
-from discord_tools.ipc_server.dispatch import Dispatcher, settle
-from discord_tools.ipc_server.encoding import encode_answer, encode_reply
-from discord_tools.ipc_server.events import Hub, Subscriber
+from discord_tools.ipc_server.admission import Account, Admission, closing
+from discord_tools.ipc_server.call import wait_for_handlers
+from discord_tools.ipc_server.caller import Caller
+from discord_tools.ipc_server.dispatch import Dispatcher
+from discord_tools.ipc_server.events import Hub
+from discord_tools.ipc_server.incoming import NativeCall
 
-__all__ = ("Conversation", "error_object")
+__all__ = ("Conversation",)
 
 log = logging.getLogger(__name__)
 
 
-#: After so many items of one stream the loop gets a turn.
-ITEMS_PER_TURN: Final = 64
-
-
-class _Call:
-    """A call in progress."""
-
-    # Most calls never touch these, and a default of the class costs nothing.
-    streams: bool = False
-    credit: int = 0
-    deadline: float | None = None
-    settled: bool = False
-    expired: bool = False
-    subscriber: Subscriber | None = None
-    #: Set once it is known that the handler waits. One that does not has ended by then.
-    task: asyncio.Task[None] | None = None
-    timer: asyncio.TimerHandle | None = None
-    _more: asyncio.Event | None = None
-    _burst: int = 0
-
-    def __init__(self, talk: Conversation, event: CallReceived, headers: Mapping[str, Any]) -> None:
-        self.talk = talk
-        self.number: Id = event.id
-        self.endpoint: str = event.method
-        self.params: bytes = b"{}" if event.params is UNSET else event.params  # pyright: ignore[reportAttributeAccessIssue]
-        self.headers: Mapping[str, Any] = headers if event.headers is UNSET else {**headers, **event.headers}
-        if event.credit is not UNSET:
-            self.streams = True
-            self.credit = event.credit
-
-    def is_crowded(self) -> bool:
-        link = self.talk.link
-        return link is not None and link.is_full()
-
-    def answer(self, data: Any, /) -> None:
-        self.talk.peer.answer(self.number, encode_reply(self.number, data))
-        self.settled = True
-        self.talk.check_backlog()
-
-    async def send_json(self, data: Any, /) -> None:
-        # A thousand answers may be ready for a client that reads none: they stay values until there is room.
-        await self.talk.room()
-        if self.settled:
-            raise AlreadyResponded(self.endpoint)
-        self.answer(data)
-
-    async def send_item(self, data: Any) -> None:
-        item = encode_answer(data)
-        while self.credit <= 0 and not self.settled:
-            self._more = asyncio.Event()
-            await self._more.wait()
-            self._burst = 0
-        self._burst += 1
-        if self._burst > ITEMS_PER_TURN:
-            # A generator that never waits and a reader that takes a million items would leave no turn to the bot.
-            self._burst = 0
-            await asyncio.sleep(0)
-        await self.talk.room()
-        self.push(item)
-
-    @property
-    def takes(self) -> bool:
-        """Whether the reader of a subscription takes an item now. If it does not, it is told to once it does."""
-        if self.credit <= 0:
-            return False
-        if self.is_crowded():
-            self.talk.pump_later()
-            return False
-        return True
-
-    @property
-    def largest(self) -> int:
-        """How many bytes an item may have."""
-        return self.talk.peer.item_bytes
-
-    def push(self, item: bytes) -> None:
-        """Sends an encoded item, on credit."""
-        self.credit -= 1
-        self.talk.peer.item(self.number, item)
-        self.talk.check_backlog()
-
-    def grant(self, n: int) -> None:
-        """The reader takes more items."""
-        self.credit += n
-        if self._more is not None:
-            self._more.set()
-        if self.subscriber is not None:
-            self.subscriber.pump()
-
-    def ended(self) -> None:
-        if self.task is not None:
-            self.talk.forget(self)
-
-    def leave(self) -> None:
-        """Ends a subscription without an answer: its reader goes on with it in another conversation."""
-        if self.subscriber is not None:
-            self.subscriber.close()
-        self.settled = True
-        self.talk.forget(self)
-
-    def fail(self, error: RemoteError) -> None:
-        if not self.settled:
-            self.talk.peer.fail(self.number, error_object(error))
-            self.settled = True
-            self.talk.check_backlog()
-
-    def abort(self, error: RemoteError) -> None:
-        """Answers with an error now and ends the handler: a handler that ignores it keeps nobody waiting."""
-        self.fail(error)
-        if self._more is not None:
-            self._more.set()
-        if self.task is not None:
-            # A task that is cancelled before its first step never comes to the end of its own code.
-            self.task.add_done_callback(lambda _: self.talk.forget(self))
-            self.task.cancel()
-        if self.subscriber is not None:
-            self.subscriber.close()
-            self.talk.forget(self)
-
-
 class Conversation:
-    """What one client and the bot have to say to each other.
+    """Runs the calls of one client, over one connection after another.
 
     Parameters
     ----------
     token: :class:`str`
-        What the client shows to go on with it.
+        What the client shows to resume it.
     hello: :class:`Hello`
-        What the client said first.
+        The client's first message.
+    caller: :class:`Caller`
+        Who the client is.
     """
 
     def __init__(
-        self, token: str, hello: Hello, dispatcher: Dispatcher, hub: Hub, limits: ServerLimits
+        self,
+        token: str,
+        hello: Hello,
+        caller: Caller,
+        dispatcher: Dispatcher,
+        hub: Hub,
+        admission: Admission,
+        limits: ServerLimits,
     ) -> None:
         self.token: str = token
-        self.client: str = hello.client
-        self.peer: Peer = Peer(
+        #: Who calls, over the present connection or the last one.
+        self.caller: Caller = caller
+        #: Short id for the log.
+        self.id: str = conversation_id()
+        #: The client's name for itself.
+        self._client_name = hello.client
+        #: Precedes lines with the ids of the conversation and its connection.
+        self.log: LabelledLogger = LabelledLogger(log, "")
+        #: Calls and messages.
+        self._peer: Peer[Any] = Peer(
             calls=limits.calls,
             message_bytes=min(limits.message_bytes, hello.message_bytes or limits.message_bytes),
             retained_bytes=limits.retained_bytes,
         )
-        self.peer.wake = self._wake
-        #: Whether it is over: the client took its leave, or was away for too long.
+        self._peer.outbox.wake = self._wake
+        #: Whether it has ended: the client said so, or was away for too long.
         self.over: bool = False
-        self._headers = hello.headers
+        #: Headers that all calls of the client carry.
+        self._headers: dict[str, Any] = hello.headers
         self._dispatcher = dispatcher
         self._hub = hub
+        self._admission = admission
         self._limits = limits
-        self._seconds = (
+        #: How long a call may take, in seconds.
+        self._timeout = (
             limits.call_timeout if hello.timeout is None else min(limits.call_timeout, hello.timeout)
         )
         self._loop = asyncio.get_running_loop()
         #: The connection of the moment.
-        self.link: Connection | None = None
+        self._connection: Connection | None = None
+        #: Calls whose handlers have not ended, and subscriptions.
+        self._calls: dict[NativeCall, None] = {}
+        #: The same by their ids, as long as the client may refer to them.
+        self._by_id: dict[Id, NativeCall] = {}
+        #: Bounds the calls.
+        self._account = Account()
+        #: Ends calls whose time is over.
+        self._deadlines: Deadlines[NativeCall] = Deadlines(self._loop, _expire)
+        #: Tasks of handlers that are neither waited for nor cancelled: they asked for the end of the server.
         self._spared: Collection[asyncio.Task[Any]] = ()
-        # In the order in which they came, which is the order of their deadlines.
-        self._calls: dict[_Call, None] = {}
-        self._sweeper: asyncio.TimerHandle | None = None
-        self._open: dict[Id, _Call] = {}
-        self._draining = False
+        #: Pumps subscriptions as soon as the backlog has capacity.
         self._pumping: asyncio.Task[None] | None = None
+        #: Tasks that close connections which were replaced.
         self._closings: set[asyncio.Task[None]] = set()
+        self._label()
 
     # -- connections
 
+    def welcomed(self, caller: Caller) -> None:
+        """Goes on with the caller of the new connection."""
+        self.caller = caller
+        self._label()
+
+    @property
+    def received(self) -> int:
+        """:class:`int`: Number of messages received after the welcome."""
+        return self._peer.received
+
     def attach(self, transport: Transport) -> Connection:
         """Goes on over this connection."""
-        self.link = Connection(
-            self.peer,
+        self._connection = Connection(
+            self._peer,
             transport,
             self._handle,
+            self.log.label,
             backlog_bytes=self._limits.backlog_bytes,
-            patience=1.5 * self._limits.heartbeat,  # as for a client that gives no sign of life
+            backlog_timeout=1.5
+            * self._limits.heartbeat,  # as for a client that does not answer the heartbeat
         )
-        return self.link
+        return self._connection
 
-    def take_up(self, received: int) -> bool:
-        """Goes on after a cut, unless what the client has not received is not kept any more.
+    def resume(self, received: int) -> bool:
+        """Goes on after a cut, unless what the client has not received is no longer retained.
 
-        From here on, nothing comes in over an older connection: the count of what was received must stand still. It
-        is told and closed.
+        From here on, nothing is read from an older connection, so that the count of what was received does not change.
+        It is told and closed.
         """
-        older, self.link = self.link, None
+        older, self._connection = self._connection, None
         if older is not None:
             older.stop()
             closing = self._loop.create_task(
@@ -241,183 +162,196 @@ class Conversation:
             )
             self._closings.add(closing)
             closing.add_done_callback(self._closings.discard)
-        return self.peer.resume(received)
+        return self._peer.resume(received)
 
-    def detach(self, link: Connection) -> bool:
-        """The connection is gone. Returns ``False`` where another one has taken its place before."""
-        if self.link is not link:
+    def detach(self, connection: Connection) -> bool:
+        """Takes note that a connection has ended. Returns ``False`` where another one has replaced it."""
+        if self._connection is not connection:
             return False
-        self.link = None
+        self._connection = None
         return True
 
+    def tell_ready(self, ready: bool) -> None:
+        """Tells the client whether the bot is ready."""
+        self._peer.notify(READY_METHOD, Ready(ready))
+
     def _wake(self) -> None:
-        if self.link is not None:
-            self.link.wake()
+        if self._connection is not None:
+            self._connection.wake()
 
-    def check_backlog(self) -> None:
-        """Ends a conversation whose client is away and for whom too much waits."""
-        if self.link is None and self.peer.pending_bytes > self._limits.retained_bytes:
-            self.end("too much waits for a client that is away")
+    def _label(self) -> None:
+        self.log.label = f"{self.id} {self.caller.label} {self._client_name[:100]!r}"
 
-    async def room(self) -> None:
-        """Waits until less is to be sent than the backlog may hold. While the client is away, nothing is."""
-        if self.link is not None:
-            await self.link.room()
+    # -- what its calls need
+
+    @property
+    def item_bytes(self) -> int:
+        return self._peer.outbox.item_bytes
+
+    def is_full(self) -> bool:
+        connection = self._connection
+        return connection is not None and connection.is_full()
+
+    async def wait_for_capacity(self) -> None:
+        # While the client is away nothing is sent, so there is nothing to wait for.
+        if self._connection is not None:
+            await self._connection.wait_for_capacity()
+
+    def send_answer(self, number: Id, frame: bytes) -> None:
+        self._peer.answer(number, frame)
+        if self._connection is None:
+            self._check_backlog()
+
+    def send_error(self, number: Id, error: ErrorObject) -> None:
+        self._peer.fail(number, error)
+        if self._connection is None:
+            self._check_backlog()
+
+    def send_item(self, number: Id, item: bytes) -> None:
+        self._peer.item(number, item)
+        if self._connection is None:
+            self._check_backlog()
 
     def pump_later(self) -> None:
-        """Sends what waits for subscriptions as soon as there is room for it."""
         if self._pumping is None:
             self._pumping = self._loop.create_task(self._pump())
 
+    def forget(self, call: NativeCall) -> None:
+        self._deadlines.discard(call)
+        if call in self._calls:
+            del self._calls[call]
+            self._account.end(call.size)
+        if self._by_id.get(call.number) is call:
+            del self._by_id[call.number]
+
+    def _check_backlog(self) -> None:
+        """Ends a conversation whose client is away and for whom too much waits."""
+        if self._peer.outbox.pending_bytes > self._limits.retained_bytes:
+            self.end("too much waits for a client that is away")
+
     async def _pump(self) -> None:
-        await self.room()
+        await self.wait_for_capacity()
         self._pumping = None
         for call in tuple(self._calls):
             if call.subscriber is not None:
                 call.subscriber.pump()
 
-    def tell_ready(self, ready: bool) -> None:
-        """Tells the client whether the bot is ready."""
-        self.peer.notify(READY_METHOD, Ready(ready))
-
     # -- the end
 
     def end(self, reason: str) -> None:
-        """Ends what is in progress; nobody waits for it any more."""
+        """Cancels what is in progress; nobody waits for it any more."""
         if not self.over:
             self.over = True
-            log.debug("The conversation with %s is over: %s", self.client, reason)
-            self._abort_all(reason)
-            if self._sweeper is not None:
-                self._sweeper.cancel()
+            self.log.debug("The conversation is over: %s", reason)
+            for call in tuple(self._calls):
+                if call.subscriber is not None:
+                    call.leave()
+                elif call.task not in self._spared or call.task is None:
+                    call.abort(Cancelled(reason))
+            self._deadlines.close()
 
     async def drain(self, spared: Collection[asyncio.Task[Any]]) -> None:
-        """Takes no more calls and waits for those in progress, as long as the limits allow.
+        """Waits for the calls in progress, up to the grace period, while no more are admitted.
 
-        Tasks in ``spared`` are not waited for: they are the routes that asked for all this.
+        Tasks in ``spared`` are not waited for: they are the routes that asked for the end of the server.
         """
-        self._draining = True
         self._spared = spared
-        self.peer.bye("the bot is shutting down")
+        self._peer.bye("the bot is shutting down")
         for call in tuple(self._calls):
             if call.streams and call.subscriber is None:
                 call.abort(Cancelled("the bot is shutting down"))  # it could go on for ever
-        await self.settle()
+        await self.wait_for_handlers()
 
     async def close(self, spared: Collection[asyncio.Task[Any]]) -> None:
-        """Cancels what is in progress, but for the tasks in ``spared``, tells the callers so, and closes."""
-        self._draining = True
+        """Cancels what is in progress, except the tasks in ``spared``, tells the callers so, and closes."""
         self._spared = spared
         self.end("the bot is shutting down")
-        link = self.link
-        if link is not None:
-            await link.close(GOING_AWAY, "the bot is shutting down")
-        await self.settle()
+        connection = self._connection
+        if connection is not None:
+            await connection.close(GOING_AWAY, "the bot is shutting down")
+        await self.wait_for_handlers()
 
-    async def settle(self) -> None:
-        """Waits for the handlers in progress, as long as the limits allow."""
+    async def wait_for_handlers(self) -> None:
+        """Waits for the handlers in progress, up to the grace period."""
         others = self._closings if self._pumping is None else {*self._closings, self._pumping}
-        await settle(self._calls, self._spared, self._limits.grace_period, others)
-
-    def _abort_all(self, reason: str) -> None:
-        for call in tuple(self._calls):
-            if call.subscriber is not None:
-                call.leave()
-            elif call.task not in self._spared or call.task is None:
-                call.abort(Cancelled(reason))
+        await wait_for_handlers(self._calls, self._spared, self._limits.grace_period, others)
 
     # -- calls
 
-    def _handle(self, event: Event) -> None:
+    def _handle(self, event: PeerEvent) -> None:
         if isinstance(event, CallReceived):
             self._start(event)
         elif isinstance(event, CancelReceived):
-            if call := self._open.pop(event.id, None):
+            if call := self._by_id.pop(event.id, None):
                 call.abort(Cancelled("the caller cancelled"))
         elif isinstance(event, MoreReceived):
-            if call := self._open.get(event.id):
+            if call := self._by_id.get(event.id):
                 call.grant(event.n)
         elif isinstance(event, ProtocolViolation):
-            log.warning("%s broke the protocol: %s", self.client, event.reason)
+            self.log.warning("The client broke the protocol: %s", event.reason)
             if event.fatal:
                 self.end("the client broke the protocol too often")  # the peer reads nothing any more
         elif isinstance(event, ByeReceived):
-            self.end("the client took its leave")
+            self.end("the client closed it")
 
     def _start(self, event: CallReceived) -> None:
-        if self._draining or self.over:
-            self._refuse(event, NotReady("this conversation is over"))
+        headers, timeout = self._headers, self._timeout
+        if event.headers is not UNSET or event.meta is not UNSET:
+            headers, timeout = self._own_headers(event)
+        call = NativeCall(self, event, headers)
+        refusal = self._admission.refusal(self._account, call.params)
+        if self.over:
+            refusal = closing("this conversation is over")
+        if refusal is not None:
+            call.fail(refusal)
             return
-        if len(self._calls) >= self._limits.calls:
-            # Answered calls whose handlers go on count, too: a client must not pile them up by cancelling.
-            self._refuse(event, Overloaded(f"{len(self._calls)} of your calls are in progress"))
-            return
-        call = _Call(self, event, self._headers)
         if event.method.startswith(RESERVED):
-            self._protocol_call(call)
+            self._protocol_call(event.method, call)
             return
-        now = self._loop.time()
-        own = None if event.headers is UNSET else event.headers.get("timeout")
-        if not isinstance(own, int | float) or own >= self._seconds:
-            own = None
         if not call.streams:
-            call.deadline = now + (self._seconds if own is None else own)
-            if call.deadline <= now:
+            now = self._loop.time()
+            call.deadline = now + timeout
+            if timeout <= 0:
                 call.fail(DeadlineExceeded("the time for this call is over"))
                 return
         task = spawn(self._dispatcher.handle(call), self._loop)
         if task.done():
-            return  # it never waited, so nobody could cancel it or lose patience
+            return  # it never waited, so it could neither be cancelled nor expire
         call.task = task
+        self._keep(call)
+        if call.deadline is not None:
+            self._deadlines.add(call, call.deadline)
+
+    def _own_headers(self, event: CallReceived) -> tuple[Mapping[str, Any], float]:
+        """Returns the caller's own headers, and how long the call may take, in seconds."""
+        headers = {} if event.headers is UNSET else event.headers
+        # Clients of 1.0 and 1.1 know no other place for it.
+        timeout = headers.pop("timeout", None)
+        if event.meta is not UNSET:
+            timeout = event.meta.timeout
+        if not isinstance(timeout, int | float) or timeout >= self._timeout:
+            timeout = self._timeout
+        return {**self._headers, **headers} if headers else self._headers, timeout
+
+    def _keep(self, call: NativeCall) -> None:
         self._calls[call] = None
-        self._open[event.id] = call
-        if call.deadline is None:
-            return
-        if own is not None:
-            call.timer = self._loop.call_at(call.deadline, _expire, call)
-        elif self._sweeper is None:
-            self._sweeper = self._loop.call_at(call.deadline, self._sweep)
+        self._by_id[call.number] = call
+        call.size = self._account.begin(call.params)
 
-    def _sweep(self) -> None:
-        """Ends calls whose time is over. One timer serves all of them: a timer each costs a tenth of a small call."""
-        self._sweeper = None
-        now = self._loop.time()
-        for call in tuple(self._calls):
-            if call.deadline is None or call.timer is not None:
-                continue
-            if call.deadline > now:
-                self._sweeper = self._loop.call_at(call.deadline, self._sweep)
-                return
-            if not call.expired:
-                call.expired = True
-                _expire(call)
-
-    def forget(self, call: _Call) -> None:
-        """The call is over."""
-        if call.timer is not None:
-            call.timer.cancel()
-        self._calls.pop(call, None)
-        if self._open.get(call.number) is call:
-            del self._open[call.number]
-
-    def _refuse(self, event: CallReceived, error: RemoteError) -> None:
-        self.peer.fail(event.id, error_object(error))
-
-    def _protocol_call(self, call: _Call) -> None:
-        if call.endpoint == SUBSCRIBE and call.streams:
+    def _protocol_call(self, method: str, call: NativeCall) -> None:
+        if method == SUBSCRIBE and call.streams:
             self._subscribe(call)
-        elif call.endpoint == DISCOVER:
+        elif method == DISCOVER:
             try:
-                self.peer.reply(call.number, self._dispatcher.discover())
+                self._peer.reply(call.number, self._dispatcher.discover())
             except TooLarge as error:
                 call.fail(error)
         else:
             call.fail(UnknownEndpoint("there is no such method"))
 
-    def _subscribe(self, call: _Call) -> None:
-        # No task: events are pushed by whoever publishes them, and credit by the reader.
-        self._calls[call] = None
-        self._open[call.number] = call
+    def _subscribe(self, call: NativeCall) -> None:
+        # No task: items are pushed by the publisher of an event, and by the credit that the reader grants.
+        self._keep(call)
         try:
             call.subscriber = self._hub.subscribe(call)
             call.subscriber.begin()
@@ -426,12 +360,5 @@ class Conversation:
             self.forget(call)
 
 
-def _expire(call: _Call) -> None:
+def _expire(call: NativeCall) -> None:
     call.abort(DeadlineExceeded("the time for this call is over"))
-
-
-def error_object(error: RemoteError) -> ErrorObject:
-    """An exception as it goes over the wire."""
-    return ErrorObject(
-        error.code, error.message, UNSET if error.data is None else Raw(encode_answer(error.data))
-    )

@@ -1,32 +1,35 @@
-"""All conversations of a server: greets clients, finds what they go on with, and forgets those who stay away."""
+"""All conversations of a server: shakes hands, resumes, and drops those whose clients stay away."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from typing import Any, Final
 
-import msgspec
-from msgspec import UNSET, Raw
-
 from discord_tools.ipc._version import __version__
-from discord_tools.ipc.errors import ErrorCodes, InvalidRequest
-from discord_tools.ipc.limits import PACK_BYTES, ServerLimits
+from discord_tools.ipc.limits import ServerLimits
+from discord_tools.ipc.logs import LabelledLogger
 from discord_tools.ipc.transports.base import GOING_AWAY, PROTOCOL_ERROR, Closed, Transport
-from discord_tools.ipc.wire.codec import Malformed, Unreadable, decode, encode, pack
-from discord_tools.ipc.wire.frames import HELLO, ErrorObject, Frame, Grants, Hello, Id, Welcome
+from discord_tools.ipc.wire.frames import Id
+from discord_tools.ipc.wire.handshake import (
+    Grants,
+    Hello,
+    InvalidHello,
+    Welcome,
+    decode_hello,
+    encode_refusal,
+    encode_welcome,
+)
+from discord_tools.ipc_server.caller import Caller
 from discord_tools.ipc_server.conversation import Conversation
 
 __all__ = ("Conversations",)
 
 log = logging.getLogger(__name__)
 
-AGENT = f"ipc-server/{__version__}"
-
-#: So many calls in place of a hello are answered, each under its id; a message may hold 100,000 of them.
-MAX_REFUSED: Final = 16
+AGENT: Final = f"ipc-server/{__version__}"
 
 
 class Conversations:
@@ -34,17 +37,17 @@ class Conversations:
 
     Parameters
     ----------
-    make: Callable[[:class:`str`, :class:`Hello`], :class:`Conversation`]
+    make: Callable[[:class:`str`, :class:`Hello`, :class:`Caller`], :class:`Conversation`]
         Makes a new conversation.
     ready: Callable[[], :class:`bool`]
-        Tells whether the bot is ready.
+        Returns whether the bot is ready.
     idempotent: Callable[[], List[:class:`str`]]
-        Tells which routes may run twice.
+        Returns the routes that may run twice.
     """
 
     def __init__(
         self,
-        make: Callable[[str, Hello], Conversation],
+        make: Callable[[str, Hello, Caller], Conversation],
         limits: ServerLimits,
         ready: Callable[[], bool],
         idempotent: Callable[[], list[str]],
@@ -53,52 +56,40 @@ class Conversations:
         self._limits = limits
         self._ready = ready
         self._idempotent = idempotent
+        #: All conversations by their tokens.
         self._all: dict[str, Conversation] = {}
-        #: Conversations whose client is away, with the timer that ends them; the longest away comes first.
+        #: Conversations whose clients are away, with the timers that end them; the longest away comes first.
         self._away: dict[str, asyncio.TimerHandle] = {}
-        self._settling: set[asyncio.Task[None]] = set()
+        #: Tasks that wait for the handlers of conversations that have ended.
+        self._ending: set[asyncio.Task[None]] = set()
+        #: Whether all conversations are being ended.
         self._draining = False
+        #: Number of times that this was done.
         self._drains = 0
 
-    async def serve(self, transport: Transport) -> None:
-        """Talks to one client over one connection, until that ends."""
+    async def serve(self, transport: Transport, caller: Caller) -> None:
+        """Serves one connection until it ends."""
         drains = self._drains
-        greeting = await self._greeting(transport)
-        if greeting is None:
+        shaken = await self._shake_hands(transport, caller)
+        if shaken is None:
             return
-        if drains != self._drains:  # it began before all ended, and said hello too late to be among them
+        if drains != self._drains:  # all conversations ended before this hello, which could not be among them
             await transport.close(GOING_AWAY, "the bot is shutting down")
             return
-        number, hello = greeting
-        conversation, resumed = self._find(hello)
-        link = conversation.attach(transport)
+        number, hello = shaken
+        conversation, resumed = self._find(hello, caller)
+        connection = conversation.attach(transport)
         try:
             await transport.send(self._welcome(number, conversation, resumed))
-            closed = await link.run()
+            closed = await connection.run()
         except Closed as error:
             closed = error
         finally:
-            if conversation.detach(link):
+            if conversation.detach(connection):
                 self._step_away(conversation)
-            await transport.close(GOING_AWAY, "the connection is given up")
-        (log.debug if closed.clean else log.info)("%s has gone: %s", conversation.client, closed.reason)
-
-    async def _greeting(self, transport: Transport) -> tuple[Id, Hello] | None:
-        if self._draining:
-            await transport.close(GOING_AWAY, "the bot is shutting down")
-            return None
-        try:
-            async with asyncio.timeout(self._limits.handshake_timeout):
-                return _hello(await transport.receive())
-        except TimeoutError:
-            log.info("A client said no hello within %g s", self._limits.handshake_timeout)
-            await transport.close(PROTOCOL_ERROR, "no hello in time")
-        except InvalidHello as error:
-            log.warning("A client was turned away: %s", error)
-            await self._turn_away(transport, error)
-        except Closed as closed:
-            log.debug("A client has gone before its hello: %s", closed.reason)
-        return None
+            await transport.close(GOING_AWAY, "the connection was closed")
+        level = logging.DEBUG if closed.clean else logging.INFO
+        connection.log.log(level, "The connection has ended: %.500s", closed.reason)
 
     def tell_ready(self, ready: bool) -> None:
         """Tells every client whether the bot is ready."""
@@ -115,24 +106,46 @@ class Conversations:
         try:
             await asyncio.gather(*(one.drain(spared) for one in tuple(self._all.values())))
         finally:
-            await asyncio.gather(*(one.close(spared) for one in tuple(self._all.values())), *self._settling)
+            await asyncio.gather(*(one.close(spared) for one in tuple(self._all.values())), *self._ending)
             self._all.clear()
             self._draining = False
 
-    def _find(self, hello: Hello) -> tuple[Conversation, bool]:
+    async def _shake_hands(self, transport: Transport, caller: Caller) -> tuple[Id, Hello] | None:
+        if self._draining:
+            await transport.close(GOING_AWAY, "the bot is shutting down")
+            return None
+        about = LabelledLogger(log, caller.label)
+        try:
+            async with asyncio.timeout(self._limits.handshake_timeout):
+                return decode_hello(await transport.receive())
+        except TimeoutError:
+            about.info("No hello within %g s", self._limits.handshake_timeout)
+            await transport.close(PROTOCOL_ERROR, "no hello in time")
+        except InvalidHello as error:
+            about.warning("Refused: %.500r", str(error))
+            await self._refuse(transport, error)
+        except Closed as closed:
+            about.debug("The client closed before its hello: %.500s", closed.reason)
+        return None
+
+    def _find(self, hello: Hello, caller: Caller) -> tuple[Conversation, bool]:
+        """Returns the conversation that a hello resumes, or else a new one."""
         token = hello.session
         conversation = None if token is None else self._all.get(token)
-        if conversation is not None and token is not None:
-            if timer := self._away.pop(token, None):
+        # A conversation belongs to the key that opened it: with another key, its token is not known.
+        if conversation is not None and conversation.caller.identity == caller.identity:
+            if timer := self._away.pop(conversation.token, None):
                 timer.cancel()
-            if not conversation.over and conversation.take_up(hello.received):
+            if not conversation.over and conversation.resume(hello.received):
+                conversation.welcomed(caller)
                 return conversation, True
-            self._end(conversation, "it cannot go on")
+            self._end(conversation, "it cannot be resumed")
         token = secrets.token_urlsafe(16)
-        conversation = self._all[token] = self._make(token, hello)
+        conversation = self._all[token] = self._make(token, hello, caller)
         return conversation, False
 
     def _step_away(self, conversation: Conversation) -> None:
+        """Keeps a conversation without a connection for a while."""
         if conversation.over or self._draining:
             self._end(conversation, "the client has gone")
             return
@@ -148,58 +161,30 @@ class Conversations:
         if timer := self._away.pop(conversation.token, None):
             timer.cancel()
         conversation.end(reason)
-        if not self._draining:  # which waits for the handlers itself
-            settling = asyncio.get_running_loop().create_task(conversation.settle())
-            self._settling.add(settling)
-            settling.add_done_callback(self._settling.discard)
+        if not self._draining:  # otherwise drain() waits for the handlers
+            ending = asyncio.get_running_loop().create_task(conversation.wait_for_handlers())
+            self._ending.add(ending)
+            ending.add_done_callback(self._ending.discard)
         if self._all.get(conversation.token) is conversation and not self._draining:
             del self._all[conversation.token]
 
     def _welcome(self, number: Id, conversation: Conversation, resumed: bool) -> bytes:
-        grants = Grants(self._limits.calls, self._limits.message_bytes)
         welcome = Welcome(
             server=AGENT,
             session=conversation.token,
             resumed=resumed,
-            received=conversation.peer.received,
+            received=conversation.received,
             heartbeat=self._limits.heartbeat,
-            limits=grants,
+            limits=Grants(self._limits.calls, self._limits.message_bytes),
             ready=self._ready(),
             idempotent=self._idempotent(),
         )
-        return encode(Frame("2.0", number, result=Raw(encode(welcome))))
+        return encode_welcome(number, welcome)
 
-    async def _turn_away(self, transport: Transport, error: InvalidHello) -> None:
-        said = ErrorObject(error.code, str(error))
-        frames = [encode(Frame("2.0", number, error=said)) for number in error.numbers]
+    async def _refuse(self, transport: Transport, error: InvalidHello) -> None:
         try:
-            for message in pack(frames, PACK_BYTES):
+            for message in encode_refusal(error):
                 await transport.send(message)
         except Closed:
             return
         await transport.close(PROTOCOL_ERROR, str(error))
-
-
-class InvalidHello(Exception):
-    """The first message of a client is no hello."""
-
-    def __init__(self, reason: str, numbers: Sequence[Id] = (None,), code: int = InvalidRequest.code) -> None:
-        super().__init__(reason)
-        #: Whose calls are refused by this.
-        self.numbers: Sequence[Id] = numbers
-        self.code: int = code
-
-
-def _hello(message: bytes | str) -> tuple[Id, Hello]:
-    try:
-        frames = decode(message)
-    except Unreadable as error:
-        raise InvalidHello(f"the message is not JSON: {error}", code=ErrorCodes.PARSE_ERROR) from None
-    frame = frames[0] if len(frames) == 1 else None
-    if frame is None or isinstance(frame, Malformed) or frame.id is UNSET or frame.method != HELLO:
-        calls = [one.id for one in frames if isinstance(one, Frame) and one.id is not UNSET]
-        raise InvalidHello(f"the first message must be one call of {HELLO}", calls[:MAX_REFUSED] or (None,))
-    try:
-        return frame.id, msgspec.json.decode(b"{}" if frame.params is UNSET else frame.params, type=Hello)
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise InvalidHello(f"bad parameters of {HELLO}: {error}", (frame.id,)) from None

@@ -1,13 +1,13 @@
-"""From a call to its answer: events, look-up, arguments, the handler, and what becomes of its exceptions."""
+"""From a call to its answer: events, look-up, arguments, the handler, and its exceptions."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncGenerator, Collection, Iterable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any, Protocol
+from typing import Any
 
 import discord
 from discord.ext import commands
@@ -21,11 +21,12 @@ from discord_tools.ipc.errors import (
     TooLarge,
     UnknownEndpoint,
 )
+from discord_tools.ipc_server.call import IncomingCall
 from discord_tools.ipc_server.openrpc import discovery
-from discord_tools.ipc_server.request import Call, Request
-from discord_tools.ipc_server.routes import RouteTable, normal
+from discord_tools.ipc_server.request import Request
+from discord_tools.ipc_server.routes import RouteTable
 
-__all__ = ("Dispatcher", "IncomingCall", "settle")
+__all__ = ("Dispatcher",)
 
 log = logging.getLogger(__name__)
 
@@ -36,49 +37,9 @@ _WRONG_KIND = {
 }
 
 
-#: The names of listeners, made once: looking up an attribute by a string that was just put together costs ten times as
-#: much, since the interpreter remembers only look-ups of names that it knows.
+#: Names of listeners. Made once, since looking up an attribute by a new string costs ten times as much: the interpreter
+#: caches look-ups by the string object.
 _LISTENERS = {event: f"on_{event}" for event in ("raw_ipc_request", "ipc_request_completion")}
-
-
-class IncomingCall(Call, Protocol):
-    """A call that can fail, too. Once ``settled`` it takes no answer any more.
-
-    One that ``streams`` reads items, and its answer only ends them.
-    """
-
-    settled: bool
-    streams: bool
-    task: asyncio.Task[None] | None
-
-    def is_crowded(self) -> bool:
-        """Whether an answer had better wait in :meth:`send_json` until others have been sent."""
-        ...
-
-    def answer(self, data: Any, /) -> None: ...
-    async def send_item(self, data: Any, /) -> None: ...
-    def fail(self, error: RemoteError) -> None: ...
-    def ended(self) -> None:
-        """Its handler has ended, which may be long after its answer."""
-        ...
-
-
-async def settle(
-    calls: Iterable[IncomingCall],
-    spared: Collection[asyncio.Task[Any]],
-    seconds: float,
-    others: Iterable[asyncio.Task[Any]] = (),
-) -> None:
-    """Waits for the handlers of calls, but those in ``spared``, and for other tasks; logs what takes longer."""
-    running = {
-        call.task: call.endpoint for call in calls if call.task is not None and call.task not in spared
-    }
-    tasks = {*running, *others}
-    if tasks:
-        _, left = await asyncio.wait(tasks, timeout=seconds)
-        if left:
-            names = sorted({running[task] for task in left if task in running})
-            log.warning("Still running after %g s: %s", seconds, ", ".join(names))
 
 
 class Dispatcher:
@@ -87,11 +48,13 @@ class Dispatcher:
     def __init__(self, client: discord.Client, routes: RouteTable) -> None:
         self._client = client
         self._routes = routes
+        #: Whether the client has listeners beside its own methods.
         self._is_bot = isinstance(client, commands.bot.BotBase)
+        #: Whether dispatching is discord.py's own.
         self._plain = type(client).dispatch in (discord.Client.dispatch, commands.bot.BotBase.dispatch)
 
     def discover(self) -> bytes:
-        """Describes all routes of the moment, for ``rpc.discover``."""
+        """Describes all present routes, for ``rpc.discover``."""
         return discovery(self._routes.view())
 
     def emit(self, event: str, *args: Any) -> None:
@@ -106,11 +69,11 @@ class Dispatcher:
                 log.exception("Dispatching %s failed", event)
 
     def _is_heard(self, event: str) -> bool:
-        """Whether anybody may listen. Dispatching to nobody would cost as much as all the rest of a small call."""
+        """Whether there may be a listener. Dispatching without one would cost as much as the rest of a small call."""
         client: Any = self._client
         name = _LISTENERS[event]
-        # What wait_for() waits for is known to discord.py alone; without its table, or with a dispatch of the user's
-        # own, everything is dispatched.
+        # Only discord.py knows what wait_for() waits for. Without its table, or with a dispatch of the user's own,
+        # everything is dispatched.
         try:
             return (
                 event in client._listeners
@@ -133,7 +96,7 @@ class Dispatcher:
                 await asyncio.sleep(0)
             route = self._routes.find(call.endpoint)
             if route is None:
-                log.warning("A client asked for the unknown endpoint %.200r", call.endpoint)
+                log.warning("[%s] There is no endpoint %.200r", call.caller.label, call.endpoint)
                 raise UnknownEndpoint("there is no such endpoint")
             signature = route.signature
             if signature.streams != call.streams:
@@ -144,13 +107,13 @@ class Dispatcher:
             else:
                 len(request)  # decodes the data, so that what is no object is refused before the route runs
             called = True
-            # What calling the route does, without the way there: it is short, but this is the path of every call.
+            # The same as calling the route, without the method in between: this is the path of every call.
             running = route.callback(*route._leading, request, **arguments)  # pyright: ignore[reportPrivateUsage]
             value = await (self._stream(running, call) if signature.streams else running)
             if request.is_done():
                 if value is not None:
                     raise AlreadyResponded(call.endpoint)
-            elif not call.settled:  # otherwise nobody waits any more: the caller, or the deadline, ended it
+            elif not call.settled:  # otherwise the caller or the deadline has ended it
                 if call.is_crowded():
                     await call.send_json(value)
                 else:
@@ -159,9 +122,11 @@ class Dispatcher:
             if not call.settled:
                 call.fail(Cancelled("the route was cancelled"))
         except RemoteError as error:
-            # One with an endpoint came from another bot, whose caller this route is: not meant for ours.
+            # One with an endpoint came from another bot that this route has called: it is not this call's answer.
             if error.endpoint is None and not call.settled:
-                log.debug("Route %.200s is answered with an error: %.500s", call.endpoint, error)
+                log.debug(
+                    "[%s] Route %s answers with an error: %.500r", call.caller.label, call.endpoint, error
+                )
                 self._answer(request, call, error)
             else:
                 self._failed(request, call, error)
@@ -192,7 +157,9 @@ class Dispatcher:
 
     def _failed(self, request: Request, call: IncomingCall, error: Exception) -> None:
         number = secrets.token_hex(4)
-        log.error("Route %.200s failed (error id %s)", normal(call.endpoint), number, exc_info=error)
+        log.error(
+            "[%s] Route %.200r failed (error id %s)", call.caller.label, call.endpoint, number, exc_info=error
+        )
         failure = RouteFailed(
             f"the route failed; the bot's log has more under {number}", data={"error_id": number}
         )

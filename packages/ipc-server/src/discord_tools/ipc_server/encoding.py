@@ -11,9 +11,10 @@ from typing import Any, cast
 import discord
 import msgspec
 
-from discord_tools.ipc.wire.frames import Id
+from discord_tools.ipc.errors import RemoteError
+from discord_tools.ipc.wire.frames import ErrorObject, Id
 
-__all__ = ("encode_answer", "encode_reply")
+__all__ = ("encode_answer", "encode_reply", "error_object")
 
 _BRACKET = ord("[")
 
@@ -44,6 +45,12 @@ def encode_reply(number: Id, value: Any) -> bytes:
         A part of it cannot be written as JSON.
     """
     return _encode(value, _Reply("2.0", number, value))
+
+
+def error_object(error: RemoteError) -> ErrorObject:
+    """Makes the ``error`` member of a reply from an exception. Raises what :func:`encode_answer` raises."""
+    data = msgspec.UNSET if error.data is None else msgspec.Raw(encode_answer(error.data))
+    return ErrorObject(error.code, error.message, data)
 
 
 class _Reply(msgspec.Struct, gc=False):

@@ -263,7 +263,9 @@ class Subscriber:
 
     def _has_room(self, size: int) -> bool:
         limits = self._limits
-        return len(self._queue) < limits.event_backlog and self._queue_bytes + size <= limits.event_backlog_bytes
+        return (
+            len(self._queue) < limits.event_backlog and self._queue_bytes + size <= limits.event_backlog_bytes
+        )
 
     def _put(self, item: bytes) -> None:
         self._queue.append(item)

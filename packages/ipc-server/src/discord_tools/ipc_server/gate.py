@@ -1,4 +1,4 @@
-"""Who gets in: secret keys and browser origins."""
+"""Decides who may connect: secret keys and browser origins."""
 
 from __future__ import annotations
 
@@ -6,19 +6,37 @@ import hmac
 import logging
 import time
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
 
-__all__ = ("Gate",)
+from discord_tools.ipc_server.caller import Caller
+
+__all__ = ("Gate", "Refusal")
 
 log = logging.getLogger(__name__)
 
-#: So many refusals are told in a minute: strangers must not be able to fill the bot's log.
-TOLD_PER_MINUTE: Final = 20
+#: Maximum number of refusals that are logged in a minute: nobody without the key must be able to fill the bot's log.
+LOGGED_PER_MINUTE: Final = 20
+
+#: The name of the key that the server was given as ``secret_key``.
+SECRET_KEY: Final = "secret_key"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a request is refused: the HTTP status, and the text for the client."""
+
+    status: HTTPStatus
+    text: str
+
+
+WRONG_KEY: Final = Refusal(HTTPStatus.UNAUTHORIZED, "wrong secret key")
+WRONG_ORIGIN: Final = Refusal(HTTPStatus.FORBIDDEN, "this origin may not connect")
 
 
 class Gate:
-    """Closed by default.
+    """Turns what a client shows into a :class:`Caller`, or refuses it.
 
     Parameters
     ----------
@@ -29,42 +47,58 @@ class Gate:
     """
 
     def __init__(self, secret_key: str | None, origins: Collection[str]) -> None:
+        #: The key, encoded for the comparison.
         self._key = None if secret_key is None else secret_key.encode()
+        #: The origins, normalised.
         self._origins = frozenset(origin.lower().rstrip("/") for origin in origins)
+        #: When the present minute of refusals began, by the monotonic clock.
         self._minute = -60.0
-        self._told = 0
+        #: Number of refusals in that minute.
+        self._refusals = 0
 
-    def tell(self, message: str, *args: object) -> None:
-        """Logs that somebody was refused, but not every one of many."""
+    def warn(self, message: str, *args: object) -> None:
+        """Logs a refusal, up to a number per minute."""
         now = time.monotonic()
         if now - self._minute >= 60:
-            if self._told > TOLD_PER_MINUTE:
-                log.warning("%d more were refused", self._told - TOLD_PER_MINUTE)
-            self._minute, self._told = now, 0
-        self._told += 1
-        if self._told <= TOLD_PER_MINUTE:
+            if self._refusals > LOGGED_PER_MINUTE:
+                log.warning("%d more were refused", self._refusals - LOGGED_PER_MINUTE)
+            self._minute, self._refusals = now, 0
+        self._refusals += 1
+        if self._refusals <= LOGGED_PER_MINUTE:
             log.warning(message, *args)
 
-    def accepts(self, key: Any) -> bool:
-        """:class:`bool`: Whether the key is the right one. Takes the same time however much of it is right."""
+    def enter(
+        self, headers: Mapping[str, str], address: str | None, dialect: str, connection: str
+    ) -> Caller | Refusal:
+        """Judges a request by its origin and its ``Authorization`` header."""
+        refusal = self.origin_refusal(headers)
+        if refusal is not None:
+            return refusal
+        shown = headers.get("Authorization", "")
+        # Both are compared always, so that the time does not tell which form was nearer.
+        plain, bearer = self._accepts(shown), self._accepts(shown.removeprefix("Bearer "))
+        return self._caller(address, dialect, connection) if plain or bearer else WRONG_KEY
+
+    def identify(self, key: Any, address: str | None, dialect: str, connection: str) -> Caller | None:
+        """Judges the key in a message. Returns ``None`` where it is wrong."""
+        return self._caller(address, dialect, connection) if self._accepts(key) else None
+
+    def origin_refusal(self, headers: Mapping[str, str]) -> Refusal | None:
+        """Refuses a request from a web page that may not connect.
+
+        Browsers always send the origin of the page that opens a WebSocket, and nothing else sends one. Without this
+        check any page that the bot's owner visits could call the bot on localhost.
+        """
+        origin = headers.get("Origin")
+        return (
+            WRONG_ORIGIN if origin is not None and origin.lower().rstrip("/") not in self._origins else None
+        )
+
+    def _accepts(self, key: Any) -> bool:
+        """Whether the key is the right one. Takes the same time however much of it is right."""
         if self._key is None:
             return True
         return isinstance(key, str) and hmac.compare_digest(key.encode(errors="surrogateescape"), self._key)
 
-    def refuses_origin(self, headers: Mapping[str, str]) -> bool:
-        """:class:`bool`: Whether the request comes from a web page that may not connect.
-
-        Browsers always say from which page a WebSocket is opened, and nothing else says so. Without this check any
-        page that the bot's owner visits could call the bot on localhost.
-        """
-        origin = headers.get("Origin")
-        return origin is not None and origin.lower().rstrip("/") not in self._origins
-
-    def refusal(self, headers: Mapping[str, str]) -> HTTPStatus | None:
-        """Returns the HTTP status that a handshake is refused with, or ``None`` to let it in."""
-        if self.refuses_origin(headers):
-            return HTTPStatus.FORBIDDEN
-        shown = headers.get("Authorization", "")
-        # Both are compared always, so that the time does not tell which form was nearer.
-        plain, bearer = self.accepts(shown), self.accepts(shown.removeprefix("Bearer "))
-        return None if plain or bearer else HTTPStatus.UNAUTHORIZED
+    def _caller(self, address: str | None, dialect: str, connection: str) -> Caller:
+        return Caller(None if self._key is None else SECRET_KEY, address or "unknown", dialect, connection)

@@ -1,4 +1,4 @@
-"""The ports of a running server, and everything that listens on them."""
+"""The ports of a running server, and what listens on them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from typing import Any
 from discord_tools.ipc.errors import ListenError
 from discord_tools.ipc.limits import ServerLimits
 from discord_tools.ipc.transports.base import Transport
+from discord_tools.ipc_server.admission import Admission
+from discord_tools.ipc_server.caller import Caller
+from discord_tools.ipc_server.connections import Connections
 from discord_tools.ipc_server.dialects.http import HTTPDialect
 from discord_tools.ipc_server.dialects.listener import DialectListener
 from discord_tools.ipc_server.dialects.multicast import PortResolver
@@ -29,30 +32,42 @@ class Ports:
 
     Parameters
     ----------
-    serve: Callable[[Transport], Awaitable[None]]
-        Talks to one client of our own protocol until the end.
+    serve: Callable[[Transport, Caller], Awaitable[None]]
+        Serves one native connection until it ends.
     ready: Callable[[], bool]
-        Tells whether the bot is ready.
+        Returns whether the bot is ready.
     """
 
     def __init__(
         self,
         gate: Gate,
         dispatcher: Dispatcher,
+        admission: Admission,
         limits: ServerLimits,
         dialects: frozenset[str],
-        serve: Callable[[Transport], Awaitable[None]],
+        serve: Callable[[Transport, Caller], Awaitable[None]],
         ready: Callable[[], bool],
     ) -> None:
-        self._plain = plain = DialectService(gate, dispatcher, limits, dialects, lambda: self.port)
-        main = WebSocketListener(gate, limits, serve, DialectListener(plain))
-        self._main = HTTPListener(main.handle, HTTPDialect(plain, ready).routes(), limits=limits)
-        self._multicast = HTTPListener(PortResolver(plain).handle, limits=limits)
+        # One count for both ports.
+        connections = Connections(limits)
+        #: What clients without our subprotocol share.
+        self._dialects = service = DialectService(
+            gate, dispatcher, admission, connections, limits, dialects, lambda: self.port
+        )
+        native = WebSocketListener(gate, limits, serve, DialectListener(service).handle)
+        #: Listens on the main port.
+        self._main = HTTPListener(
+            native.handle, HTTPDialect(service, ready).routes(), connections=connections
+        )
+        #: Listens on the multicast port.
+        self._multicast = HTTPListener(PortResolver(service).handle, connections=connections)
+        #: The main port, once it is open.
         self.port: int = 0
+        #: The multicast port, once it is open.
         self.multicast_port: int | None = None
 
     async def start(self, host: str, port: int, multicast_port: int | None) -> None:
-        """Listens. A multicast port that cannot be had is only logged."""
+        """Opens the ports. A multicast port that cannot be opened is only logged."""
         self.port = await self._main.start(host, port)
         if multicast_port is not None:
             try:
@@ -67,16 +82,15 @@ class Ports:
 
     def stop_listening(self) -> None:
         """Frees both ports. Connections stay."""
-        self._plain.stop()
         self._main.stop_listening()
         self._multicast.stop_listening()
 
     async def drain(self, spared: Collection[asyncio.Task[Any]]) -> None:
-        """Waits for the calls of all clients without our own protocol."""
-        await self._plain.drain(spared)
+        """Waits for the calls of clients without our subprotocol."""
+        await self._dialects.drain(spared)
 
     async def close(self, spared: Collection[asyncio.Task[Any]] = ()) -> None:
-        """Frees both ports and ends all connections; calls in ``spared`` go on."""
-        await self._plain.close(spared)
+        """Frees both ports and closes all connections; calls in ``spared`` go on."""
+        await self._dialects.close(spared)
         await self._main.close()
         await self._multicast.close()

@@ -4,35 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import ItemsView, Iterator, KeysView, Mapping, ValuesView
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
 from discord_tools.ipc.errors import AlreadyResponded, BadData
+from discord_tools.ipc_server.call import Call, Sink
 
-__all__ = ("Call", "Request")
-
+__all__ = ("Request",)
 
 _data: msgspec.json.Decoder[dict[str, Any] | list[Any]] = msgspec.json.Decoder(dict[str, Any] | list[Any])
 
 
-#: Stands for data that nobody has looked at.
+#: Stands for data that was not decoded yet.
 _NOT_YET: Mapping[str, Any] = {}
-
-
-class Sink(Protocol):
-    """Where an answer goes. A WebSocket of aiohttp is one, too."""
-
-    async def send_json(self, data: Any, /) -> None: ...
-
-
-class Call(Sink, Protocol):
-    """A call as it came from a client. It takes one answer."""
-
-    endpoint: str
-    params: bytes
-    headers: Mapping[str, Any]
-    deadline: float | None
 
 
 class Request(Mapping[str, Any]):
@@ -78,7 +63,10 @@ class Request(Mapping[str, Any]):
     Attributes
     ----------
     endpoint: :class:`str`
-        The endpoint this request points to, as the client wrote it.
+        The endpoint this request points to: the name of the route, always prefixed with ``/``.
+
+        .. versionchanged:: 1.2
+            It was what the client wrote, with or without the ``/``.
     headers: Mapping[:class:`str`, Any]
         The headers the request provided. The secret key is not among them.
     """

@@ -14,6 +14,7 @@ from discord.ext import commands
 
 from discord_tools.ipc.errors import DuplicateRoute
 from discord_tools.ipc.missing import MISSING
+from discord_tools.ipc_server.call import normal
 from discord_tools.ipc_server.signature import Signature
 
 __all__ = ("Route", "RouteTable", "make_route", "route")
@@ -132,11 +133,6 @@ class Decorator(Protocol):
     def __call__(self, callback: Callable[..., AsyncGenerator[R, None]], /) -> Route[R]: ...
 
 
-def normal(name: str) -> str:
-    """A route name with its leading slash."""
-    return name if name.startswith("/") else f"/{name}"
-
-
 def route(name: str = MISSING, *, idempotent: bool = False) -> Decorator:
     """A decorator that makes a coroutine function a route of the cog, or of the bot class, it is defined in.
 
@@ -212,7 +208,7 @@ class RouteTable:
         self._all: dict[str, Route[Any]] = {}
         #: The cogs whose routes these are.
         self._known: tuple[Any, ...] | None = None
-        #: The routes by both spellings of their names, with the name under which the bot has their cog.
+        #: The routes by their names, with the name under which the bot has their cog.
         self._found: dict[str, tuple[Route[Any], str | None]] = {}
 
     def add(self, route: Route[Any]) -> None:
@@ -236,7 +232,7 @@ class RouteTable:
         return self._own.pop(normal(name), None)
 
     def find(self, name: str) -> Route[Any] | None:
-        """Returns the route of that name, or ``None``."""
+        """Returns the route of that name, which has its leading slash, or ``None``."""
         found, known = self._found.get(name), self._known
         if found is not None and known is not None:
             route, place = found
@@ -247,7 +243,7 @@ class RouteTable:
             cogs = self._bot.cogs
             if len(cogs) == len(known) and (place is None or cogs.get(place) is route.cog):
                 return route
-        return self._current().get(normal(name))
+        return self._current().get(name)
 
     def check(self) -> None:
         """Raises :exc:`DuplicateRoute` where two routes have the same name."""
@@ -276,8 +272,7 @@ class RouteTable:
             self._known = cogs
             places = {} if self._bot is None else {id(cog): name for name, cog in self._bot.cogs.items()}
             for name, route in self._all.items():
-                spellings = (name, name[1:]) if name[1:2] != "/" else (name,)
-                self._found.update(dict.fromkeys(spellings, (route, places.get(id(route.cog)))))
+                self._found[name] = (route, places.get(id(route.cog)))
             for error in duplicates:
                 log.error("%s; the first one is used", error)
         return self._all

@@ -1,4 +1,4 @@
-"""The server's public face: composes listeners, gate, routes and dispatcher, starts and ends them."""
+"""The server's public interface: composes ports, gate, routes and dispatcher, starts and terminates them."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 
 import discord
 
-from discord_tools.ipc.connectors.websocket import url_of
+from discord_tools.ipc.address import Address
 from discord_tools.ipc.errors import ListenError
 from discord_tools.ipc.limits import ServerLimits
+from discord_tools.ipc.logs import connection_id
 from discord_tools.ipc.missing import MISSING
 from discord_tools.ipc.secret import checked_key
-from discord_tools.ipc.transports.base import Transport
-from discord_tools.ipc.wire.frames import Hello
+from discord_tools.ipc.transports.base import GOING_AWAY, Transport
+from discord_tools.ipc.wire.handshake import Hello
+from discord_tools.ipc_server.admission import Admission
+from discord_tools.ipc_server.caller import NATIVE, Caller
 from discord_tools.ipc_server.close_hook import CloseHook
 from discord_tools.ipc_server.conversation import Conversation
 from discord_tools.ipc_server.conversations import Conversations
@@ -25,8 +28,8 @@ from discord_tools.ipc_server.dialects.service import DIALECTS, Dialect, checked
 from discord_tools.ipc_server.dispatch import Dispatcher
 from discord_tools.ipc_server.events import Hub
 from discord_tools.ipc_server.forward import Forwarder
-from discord_tools.ipc_server.gate import Gate
-from discord_tools.ipc_server.listeners.sockets import addresses_of, is_loopback
+from discord_tools.ipc_server.gate import SECRET_KEY, Gate
+from discord_tools.ipc_server.listeners.sockets import addresses_of
 from discord_tools.ipc_server.ports import Ports
 from discord_tools.ipc_server.routes import Decorator, Route, RouteTable, make_route
 
@@ -37,8 +40,8 @@ __all__ = ("Server",)
 
 log = logging.getLogger(__name__)
 
-#: How often it is looked whether the client has logged in, in seconds, where the server was started before that.
-LOOK: Final = 0.5
+#: Seconds between checks that the client has logged in, where the server was started before that.
+LOGIN_CHECK_INTERVAL: Final = 0.5
 
 ClientT = TypeVar("ClientT", bound=discord.Client)
 R = TypeVar("R")
@@ -85,23 +88,12 @@ class Server(Generic[ClientT]):
 
         .. versionadded:: 1.1
     limits: :class:`ServerLimits`
-        Sizes and times that seldom need a change.
+        Sizes and timeouts that seldom need a change.
 
     Raises
     ------
     ValueError
         The secret key is empty or has characters that no HTTP header can hold, or a dialect is not known.
-
-    Attributes
-    ----------
-    client: :class:`discord.Client`
-        The client associated to this server.
-    host: :class:`str`
-        The host to run the server on.
-    multicast: :class:`bool`
-        Whether multicasting is enabled.
-    limits: :class:`ServerLimits`
-        Sizes and times.
     """
 
     def __init__(
@@ -119,28 +111,61 @@ class Server(Generic[ClientT]):
     ) -> None:
         if isinstance(origins, str):
             raise TypeError("origins must be a collection of strings, not one string")
-        self.client: ClientT = client
-        self.host: str = host
-        self.multicast: bool = multicast
-        self.limits: ServerLimits = limits
+        self._client = client
+        self._host = host
+        self._multicast = multicast
+        self._limits = limits
         self._port = port
         self._multicast_port = multicast_port
         self._secret_key = checked_key(secret_key)
-        self._gate = Gate(self._secret_key, origins)
-        self._table = RouteTable(client)
-        self._dispatcher = Dispatcher(client, self._table)
         self._dialects = checked_dialects(dialects)
+        self._gate = Gate(self._secret_key, origins)
+        #: All routes.
+        self._table = RouteTable(client)
+        #: Runs calls.
+        self._dispatcher = Dispatcher(client, self._table)
+        #: Decides whether calls may start.
+        self._admission = Admission(limits)
+        #: Hands events to subscribers.
         self._hub = Hub(limits)
-        self._sessions = Conversations(self._converse, limits, client.is_ready, self._idempotent)
+        #: All native clients.
+        self._conversations = Conversations(self._converse, limits, client.is_ready, self._idempotent)
+        #: Publishes events of discord.py.
         self._forwarder = Forwarder(client, self._hub.publish)
+        #: Tells clients when the bot becomes ready.
         self._watching: asyncio.Task[None] | None = None
+        #: Terminates the server when the client is closed.
         self._close_hook = CloseHook(client, self.terminate_server)
+        #: Held while the server starts or is terminated.
         self._lock: asyncio.Lock | None = None
+        #: The event loop of the lock.
         self._loop: asyncio.AbstractEventLoop | None = None
+        #: The open ports, while the server runs.
         self._running: Ports | None = None
+        #: Tasks that terminate the server. Those of routes are neither waited for nor cancelled.
         self._terminators: set[asyncio.Task[Any]] = set()
 
     # -- what it is
+
+    @property
+    def client(self) -> ClientT:
+        """:class:`discord.Client`: The client associated to this server."""
+        return self._client
+
+    @property
+    def host(self) -> str:
+        """:class:`str`: The host to run the server on."""
+        return self._host
+
+    @property
+    def multicast(self) -> bool:
+        """:class:`bool`: Whether multicasting is enabled."""
+        return self._multicast
+
+    @property
+    def limits(self) -> ServerLimits:
+        """:class:`ServerLimits`: Sizes and timeouts."""
+        return self._limits
 
     @property
     def secret_key(self) -> str | None:
@@ -167,17 +192,17 @@ class Server(Generic[ClientT]):
     @property
     def ws_url(self) -> str:
         """:class:`str`: Returns the WebSocket URL of this server."""
-        return url_of(self.host, self.port).rstrip("/")
+        return Address(host=self.host, port=self.port).url.rstrip("/")
 
     @property
     def multicast_ws_url(self) -> str:
         """:class:`str`: Returns the WebSocket URL of the multicasting server."""
-        return url_of(self.host, self.multicast_port).rstrip("/")
+        return Address(host=self.host, port=self.multicast_port).url.rstrip("/")
 
     @property
     def routes(self) -> Mapping[str, Route[Any]]:
-        """Mapping[:class:`str`, :class:`Route`]: Returns all routes of the moment by their names, those of cogs and
-        of the client's own class included.
+        """Mapping[:class:`str`, :class:`Route`]: Returns all present routes by their names, those of cogs and of the
+        client's own class included.
         """
         return self._table.view()
 
@@ -208,7 +233,7 @@ class Server(Generic[ClientT]):
         DuplicateRoute
             The name is taken.
         """
-        make = make_route(name, idempotent, _caller())
+        make = make_route(name, idempotent, _calling_frame())
 
         def decorate(callback: Any) -> Route[Any]:
             return self._add(make(callback))
@@ -245,7 +270,7 @@ class Server(Generic[ClientT]):
             The route.
         """
         if not isinstance(callback, Route):
-            return self._add(make_route(name, idempotent, _caller())(callback))
+            return self._add(make_route(name, idempotent, _calling_frame())(callback))
         if name is not MISSING or idempotent:
             raise TypeError("a Route has its name and its properties already")
         return self._add(cast("Route[R]", callback))
@@ -342,7 +367,8 @@ class Server(Generic[ClientT]):
                 return
             self._table.check()
             await self._check_exposure()
-            # Clients may come in from the moment the port is open, before the rest of this is done.
+            self._admission.draining = False
+            # Clients may connect from the moment the port is open, before the rest of this is done.
             self._running = listening = self._ports()
             try:
                 await listening.start(self.host, self._port, self._multicast_port if self.multicast else None)
@@ -362,9 +388,9 @@ class Server(Generic[ClientT]):
         Ends the server. Does nothing where it does not run.
 
         1. Both ports are freed.
-        2. Clients are told, and no more calls are taken.
-        3. Calls in progress get up to :attr:`ServerLimits.grace_period` seconds; the rest are cancelled and their callers
-           get :exc:`Cancelled`.
+        2. Clients are told, and no more calls are admitted.
+        3. Calls in progress get up to :attr:`ServerLimits.grace_period` seconds; the rest are cancelled and their
+           callers get :exc:`Cancelled`.
         4. Connections are closed.
 
         A route may call it; that route is neither waited for nor cancelled. Cancelling it ends the waiting for calls
@@ -382,11 +408,12 @@ class Server(Generic[ClientT]):
                 if self._watching is not None:
                     self._watching.cancel()
                 listening.stop_listening()
+                self._admission.draining = True
                 others = asyncio.create_task(listening.drain(self._terminators))
                 try:
-                    # In this very task: one of its own could be cancelled before its first step, and nobody would
-                    # take leave.
-                    await self._sessions.drain(self._terminators)
+                    # In this very task: one of its own could be cancelled before its first step, and clients would
+                    # not be told.
+                    await self._conversations.drain(self._terminators)
                     await others
                 finally:
                     others.cancel()
@@ -415,8 +442,15 @@ class Server(Generic[ClientT]):
         return self._lock
 
     def _ports(self) -> Ports:
-        ready = self.client.is_ready
-        return Ports(self._gate, self._dispatcher, self.limits, self._dialects, self.serve, ready)
+        return Ports(
+            self._gate,
+            self._dispatcher,
+            self._admission,
+            self._limits,
+            self._dialects,
+            self._serve,
+            self._client.is_ready,
+        )
 
     async def _check_exposure(self) -> None:
         if self._secret_key is not None:
@@ -425,14 +459,14 @@ class Server(Generic[ClientT]):
             addresses = await addresses_of(self.host)
         except OSError as error:
             raise ListenError(self.host, self._port, error.strerror or str(error)) from error
-        if not all(map(is_loopback, addresses)):
+        if any(Address(host=address).is_exposed for _, address in addresses):
             raise ValueError(
                 f"{self.host or 'every address'} can be reached from outside, so secret_key is needed"
             )
         log.warning("There is no secret key: every program on this machine can call the bot")
 
-    def _converse(self, token: str, hello: Hello) -> Conversation:
-        return Conversation(token, hello, self._dispatcher, self._hub, self.limits)
+    def _converse(self, token: str, hello: Hello, caller: Caller) -> Conversation:
+        return Conversation(token, hello, caller, self._dispatcher, self._hub, self._admission, self._limits)
 
     def _idempotent(self) -> list[str]:
         return [name for name, route in self._table.view().items() if route.idempotent]
@@ -442,21 +476,25 @@ class Server(Generic[ClientT]):
         client: Any = self.client
         # A sentinel of discord.py before log-in, which it tells nobody of.
         while not isinstance(client.loop, asyncio.AbstractEventLoop):  # noqa: ASYNC110
-            await asyncio.sleep(LOOK)
+            await asyncio.sleep(LOGIN_CHECK_INTERVAL)
         await self.client.wait_until_ready()
-        self._sessions.tell_ready(True)
+        self._conversations.tell_ready(True)
 
     async def serve(self, transport: Transport) -> None:
-        """Talks to one client until the end.
+        """Serves a connection that was made in this process, until it ends.
 
         :meta private:
         """
+        key = None if self._secret_key is None else SECRET_KEY
+        await self._serve(transport, Caller(key, "memory", NATIVE, connection_id()))
+
+    async def _serve(self, transport: Transport, caller: Caller) -> None:
         if self._running is None:
-            await transport.close(1001, "the bot is shutting down")
+            await transport.close(GOING_AWAY, "the bot is shutting down")
         else:
-            await self._sessions.serve(transport)
+            await self._conversations.serve(transport, caller)
 
 
-def _caller() -> FrameType:
+def _calling_frame() -> FrameType:
     """The frame that called the method which calls this."""
     return sys._getframe(2)  # pyright: ignore[reportPrivateUsage] (as typing and enum do)

@@ -1,4 +1,4 @@
-"""Calls of clients that do not speak our own protocol: one answer each, a deadline, a bound on how many run."""
+"""Calls of clients that do not speak our subprotocol: one answer each, a deadline, and the bounds of their callers."""
 
 from __future__ import annotations
 
@@ -6,36 +6,45 @@ import asyncio
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final, Protocol
 
+from discord_tools.ipc.deadlines import Deadlines
 from discord_tools.ipc.errors import (
     AlreadyResponded,
     Cancelled,
     DeadlineExceeded,
     InvalidRequest,
-    NotReady,
-    Overloaded,
     RemoteError,
     TooLarge,
 )
 from discord_tools.ipc.limits import ServerLimits
-from discord_tools.ipc_server.dispatch import Dispatcher, settle
+from discord_tools.ipc_server.admission import Account, Admission
+from discord_tools.ipc_server.call import normal, wait_for_handlers
+from discord_tools.ipc_server.caller import Caller
+from discord_tools.ipc_server.dispatch import Dispatcher
 from discord_tools.ipc_server.encoding import encode_answer
 
-__all__ = ("Caller", "DialectCall", "Pool", "ByteBudget", "Writer")
+__all__ = ("ByteBudget", "DialectCall", "DialectCalls", "Writer")
 
-#: No error that this library makes by itself is larger.
+#: Upper bound of the errors that this library makes itself.
 ERROR_BYTES: Final = 4096
 
 
 class Writer(Protocol):
-    """Writes the outcome of a call as its caller reads it."""
+    """Writes the outcome of a call as its caller reads it.
 
-    def result(self, result: bytes) -> bytes: ...
+    Implemented by the classes of :mod:`discord_tools.ipc.wire.dialects` and by :class:`~.jsonrpc.ById`.
+    """
 
-    def error(self, error: RemoteError) -> bytes: ...
+    def result(self, result: bytes) -> bytes:
+        """Writes an answer, which is JSON already."""
+        ...
+
+    def error(self, error: RemoteError) -> bytes:
+        """Writes an error."""
+        ...
 
 
 class ByteBudget:
-    """How many bytes an answer, or all answers of a batch together, may still have."""
+    """Bytes that an answer, or all answers of a batch together, may still have."""
 
     __slots__ = ("left",)
 
@@ -43,6 +52,7 @@ class ByteBudget:
         self.left: int = left
 
     def take(self, size: int) -> None:
+        """Spends some of it. Raises :exc:`~discord_tools.ipc.TooLarge` where less is left."""
         if size > self.left:
             raise TooLarge(f"the answer has {size} bytes, the caller takes {self.left}")
         self.left -= size
@@ -63,35 +73,46 @@ class DialectCall:
     streams: bool = False
 
     __slots__ = (
+        "account",
+        "budget",
+        "caller",
         "deadline",
         "done",
         "endpoint",
         "headers",
         "params",
-        "room",
         "settled",
+        "size",
         "task",
         "writer",
     )
 
     def __init__(
         self,
+        caller: Caller,
         endpoint: str,
         params: bytes,
         headers: Mapping[str, Any],
         writer: Writer | None,
-        room: ByteBudget,
+        budget: ByteBudget,
         done: Callable[[bytes | None], None],
     ) -> None:
-        self.endpoint: str = endpoint
+        self.caller: Caller = caller
+        #: The name of the route, with its leading slash.
+        self.endpoint: str = normal(endpoint)
         self.params: bytes = params
         self.headers: Mapping[str, Any] = headers
         self.writer = writer
-        self.room = room
+        self.budget = budget
         self.done = done
+        #: When nobody waits for the answer any more, by the loop's clock.
         self.deadline: float | None = None
+        #: Whether it has its answer.
         self.settled = False
+        #: Runs the handler, from the start on.
         self.task: asyncio.Task[None] | None = None
+        #: Size of the data, in bytes, once it counts in the caller's account.
+        self.size = 0
 
     def is_crowded(self) -> bool:
         return False
@@ -106,7 +127,7 @@ class DialectCall:
         result = encode_answer(data)
         if self.writer is not None:
             answer = self.writer.result(result)
-            self.room.take(len(answer))
+            self.budget.take(len(answer))
         self.settled = True
         self.done(answer)
 
@@ -117,86 +138,81 @@ class DialectCall:
         """Answers with an error. One of a route's own may be too large, or impossible to write as JSON."""
         if not self.settled:
             answer = None if self.writer is None else self.writer.error(error)
-            # Those of this library are small, and always told: also when a batch has no room any more.
+            # Those of this library are small, and always sent: also when the budget of a batch is spent.
             if answer is not None and len(answer) > ERROR_BYTES:
-                self.room.take(len(answer))
+                self.budget.take(len(answer))
             self.settled = True
             self.done(answer)
 
     def ended(self) -> None:
-        pass  # the pool watches the task
+        pass  # DialectCalls watches the task
 
     def abort(self, error: RemoteError) -> None:
-        """Answers with an error now and ends the handler: a handler that ignores it keeps nobody waiting."""
+        """Answers with an error now and cancels the handler: one that ignores that keeps nobody waiting."""
         self.fail(error)
         if self.task is not None:
             self.task.cancel()
 
 
-class Pool:
+class DialectCalls:
     """All such calls of one server."""
 
-    def __init__(self, dispatcher: Dispatcher, limits: ServerLimits) -> None:
+    def __init__(self, dispatcher: Dispatcher, admission: Admission, limits: ServerLimits) -> None:
         self._dispatcher = dispatcher
+        self._admission = admission
         self._limits = limits
+        self._loop = asyncio.get_running_loop()
+        #: Calls whose handlers have not ended.
         self._calls: set[DialectCall] = set()
-        self.draining: bool = False
+        #: Accounts of callers that make a connection for each request, while they have calls in progress.
+        self._accounts: dict[tuple[str | None, str, str], Account] = {}
+        #: Ends calls whose time is over.
+        self._deadlines: Deadlines[DialectCall] = Deadlines(self._loop, _expire)
 
-    def start(self, call: DialectCall, ended: Callable[[DialectCall], object]) -> None:
-        """Runs a call. ``ended`` is called when its handler has ended, which may be after its answer."""
-        loop = asyncio.get_running_loop()
+    def start(self, call: DialectCall, account: Account | None = None) -> None:
+        """Runs a call, or answers it at once where it may not start.
+
+        It counts in the account, or without one in that of all connections of its caller.
+        """
+        key = None if account is not None else call.caller.account
+        if account is None:
+            account = self._accounts.get(call.caller.account) or Account()
+        refusal = self._admission.refusal(account, call.params)
+        if refusal is not None:
+            call.fail(refusal)
+            return
         self._calls.add(call)
-        call.deadline = loop.time() + self._limits.call_timeout
-        timer = loop.call_at(call.deadline, _expire, call)
-        call.task = loop.create_task(self._dispatcher.handle(call))
+        call.size = account.begin(call.params)
+        if key is not None:
+            self._accounts[key] = account
+        call.deadline = self._loop.time() + self._limits.call_timeout
+        self._deadlines.add(call, call.deadline)
+        call.task = self._loop.create_task(self._dispatcher.handle(call))
 
-        def over(_: object) -> None:
-            timer.cancel()
+        def ended(_: object) -> None:
+            self._deadlines.discard(call)
             self._calls.discard(call)
-            ended(call)
+            account.end(call.size)
+            if key is not None and not account.calls:
+                del self._accounts[key]
             call.fail(Cancelled("the call was cancelled"))
 
         # Not at the end of the task's own code: one that is cancelled before its first step never comes there.
-        call.task.add_done_callback(over)
-
-    def stop(self) -> None:
-        """Takes no more calls."""
-        self.draining = True
+        call.task.add_done_callback(ended)
 
     async def drain(self, spared: Collection[asyncio.Task[Any]]) -> None:
-        """Takes no more calls, and waits for those in progress as long as the limits allow.
+        """Waits for the calls in progress, up to the grace period.
 
-        Tasks in ``spared`` are not waited for: they are the routes that asked for all this.
+        Tasks in ``spared`` are not waited for: they are the routes that asked for the end of the server.
         """
-        self.stop()
-        await settle(self._calls, spared, self._limits.grace_period)
+        await wait_for_handlers(self._calls, spared, self._limits.grace_period)
 
-    def end(self, spared: Collection[asyncio.Task[Any]]) -> None:
-        """Cancels all calls that are still in progress, but those in ``spared``."""
-        self.stop()
+    def abort(self, spared: Collection[asyncio.Task[Any]]) -> None:
+        """Cancels all calls that are still in progress, except those in ``spared``."""
         for call in tuple(self._calls):
             if call.task not in spared:
                 call.abort(Cancelled("the bot is shutting down"))
-
-
-class Caller:
-    """Who calls: one client, or all clients of a kind that make a connection for each request."""
-
-    def __init__(self, pool: Pool, limits: ServerLimits) -> None:
-        self._pool = pool
-        self._most = limits.calls
-        self._calls: set[DialectCall] = set()
-
-    def start(self, call: DialectCall) -> None:
-        """Runs a call, or answers it at once where it cannot run."""
-        if self._pool.draining:
-            call.fail(NotReady("the bot is shutting down"))
-        elif len(self._calls) >= self._most:
-            # Answered calls whose handlers go on count, too: they cost as much as others.
-            call.fail(Overloaded(f"{len(self._calls)} of your calls are in progress"))
-        else:
-            self._calls.add(call)
-            self._pool.start(call, self._calls.discard)
+        self._deadlines.close()
 
 
 def _expire(call: DialectCall) -> None:

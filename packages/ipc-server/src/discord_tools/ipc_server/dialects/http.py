@@ -10,26 +10,31 @@ from typing import Final
 from aiohttp import hdrs, web
 from msgspec import Raw
 
-from discord_tools.ipc.errors import Cancelled, ErrorCodes, TooLarge
+from discord_tools.ipc.errors import Cancelled, TooLarge
+from discord_tools.ipc.logs import connection_id
+from discord_tools.ipc.wire.codes import PARSE_ERROR, UNAUTHORIZED
 from discord_tools.ipc.wire.frames import ErrorObject
-from discord_tools.ipc.wire.jsonrpc import refuse
-from discord_tools.ipc_server.dialects.service import HTTP, DialectService, Exchange
+from discord_tools.ipc.wire.jsonrpc import read_body, refuse
+from discord_tools.ipc_server.caller import Caller
+from discord_tools.ipc_server.dialects.jsonrpc import Exchange
+from discord_tools.ipc_server.dialects.service import HTTP, DialectService
+from discord_tools.ipc_server.gate import Refusal
 
 __all__ = ("HTTPDialect",)
 
 JSON: Final = "application/json"
 
-#: How often it is looked whether a caller is still there, in seconds. aiohttp tells it to nobody.
-LOOK: Final = 0.5
+#: Seconds between checks that a caller is still connected: aiohttp does not report it.
+CHECK_INTERVAL: Final = 0.5
 
 
 class HTTPDialect:
-    """Answers HTTP requests that are no WebSockets.
+    """Answers HTTP requests other than WebSocket handshakes.
 
     Parameters
     ----------
     ready: Callable[[], bool]
-        Tells whether the bot is ready.
+        Returns whether the bot is ready.
     """
 
     def __init__(self, service: DialectService, ready: Callable[[], bool]) -> None:
@@ -37,14 +42,14 @@ class HTTPDialect:
         self._ready = ready
 
     def routes(self) -> list[web.RouteDef]:
-        """What to add to the port; nothing where it is switched off."""
+        """The requests to add to the port; none where the dialect is switched off."""
         if HTTP not in self._service.dialects:
             return []
         return [web.post("/", self.post), web.get("/health", self.health)]
 
     async def health(self, request: web.Request) -> web.Response:
         """Answers ``GET /health``. It needs no key, so it tells nothing else."""
-        ready = self._ready() and not self._service.draining
+        ready = self._ready() and not self._service.admission.draining
         status = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
         body = b'{"status":"ready"}' if ready else b'{"status":"not ready"}'
         return web.Response(
@@ -53,38 +58,40 @@ class HTTPDialect:
 
     async def post(self, request: web.Request) -> web.Response:
         """Answers one ``POST /``."""
-        refusal = self._service.gate.refusal(request.headers)
-        if refusal is not None:
-            self._service.gate.tell("Refused a POST from %s with HTTP %d", request.remote, refusal)
-            text = "wrong secret key" if refusal is HTTPStatus.UNAUTHORIZED else "this origin may not connect"
-            return _error(refusal, ErrorCodes.UNAUTHORIZED, text)
+        connection = connection_id()
+        caller = self._service.gate.enter(request.headers, request.remote, HTTP, connection)
+        if isinstance(caller, Refusal):
+            self._service.gate.warn(
+                "[%s %s] Refused a POST with HTTP %d", connection, request.remote, caller.status
+            )
+            return _error(caller.status, UNAUTHORIZED, caller.text)
         limits = self._service.limits
         try:
             async with asyncio.timeout(limits.handshake_timeout):
                 body = await _body(request, limits.message_bytes)
         except TimeoutError:
-            return _error(
-                HTTPStatus.REQUEST_TIMEOUT, ErrorCodes.PARSE_ERROR, "the request did not end in time"
-            )
+            return _error(HTTPStatus.REQUEST_TIMEOUT, PARSE_ERROR, "the request did not end in time")
         if body is None:
             text = f"the request has more than {limits.message_bytes} bytes"
             return _error(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, TooLarge.code, text)
-        answer = await self._answer(request, body)
+        answer = await self._answer(request, caller, body)
         if answer is None:
             return web.Response(status=HTTPStatus.NO_CONTENT)
         return web.Response(body=answer, content_type=JSON)
 
-    async def _answer(self, request: web.Request, body: bytes) -> bytes | None:
+    async def _answer(self, request: web.Request, caller: Caller, body: bytes) -> bytes | None:
         answered: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
 
         def done(answer: bytes | None) -> None:
             if not answered.done():
                 answered.set_result(answer)
 
-        exchange = Exchange(self._service, self._service.shared_caller(HTTP), body, done)
+        # Each request may come over a connection of its own, so a bound for each connection would be none.
+        exchange = Exchange(self._service, caller, None, read_body(body, self._service.limits.calls), done)
         try:
+            exchange.start()
             while not answered.done():
-                await asyncio.wait((answered,), timeout=LOOK)
+                await asyncio.wait((answered,), timeout=CHECK_INTERVAL)
                 if request.transport is None or request.transport.is_closing():
                     break
         finally:

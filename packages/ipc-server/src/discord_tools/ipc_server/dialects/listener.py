@@ -1,8 +1,7 @@
-"""The main port: WebSockets without our own subprotocol."""
+"""The main port: WebSockets without our subprotocol."""
 
 from __future__ import annotations
 
-import logging
 from http import HTTPStatus
 from typing import Final
 
@@ -10,28 +9,24 @@ from aiohttp import hdrs, web
 from msgspec import Raw
 
 from discord_tools.ipc.errors import InvalidRequest
+from discord_tools.ipc.logs import connection_id
+from discord_tools.ipc.transports.base import Transport
 from discord_tools.ipc.wire.dialects import BETTER, CONNECT, FAMILY, JSONRPC
 from discord_tools.ipc.wire.frames import SUBPROTOCOL, ErrorObject
 from discord_tools.ipc.wire.jsonrpc import refuse
+from discord_tools.ipc_server.caller import Caller
 from discord_tools.ipc_server.dialects.service import DialectService
 from discord_tools.ipc_server.dialects.websocket import DialectSocket
+from discord_tools.ipc_server.gate import Refusal
+from discord_tools.ipc_server.listeners.websocket import accept, upgrade_required
 
-__all__ = (
-    "MAX_UNAUTHENTICATED",
-    "UNAUTHENTICATED_BYTES",
-    "DialectListener",
-    "hung_up",
-    "open_socket",
-    "upgrade_required",
-)
-
-log = logging.getLogger(__name__)
+__all__ = ("MAX_UNAUTHENTICATED", "UNAUTHENTICATED_BYTES", "DialectListener", "open_socket")
 
 #: The largest message of a client that showed no key at the handshake. Older clients show it in each message, so this
 #: also bounds their data.
 UNAUTHENTICATED_BYTES: Final = 512 * 1024
 
-#: How many sockets may be open that have shown no key yet. A healthy one shows it within milliseconds.
+#: Maximum number of open sockets that have shown no key. A healthy client shows it within milliseconds.
 MAX_UNAUTHENTICATED: Final = 64
 
 _NOT_UNDERSTOOD: Final = refuse(
@@ -40,67 +35,62 @@ _NOT_UNDERSTOOD: Final = refuse(
 
 
 class DialectListener:
-    """Lets clients in that do not offer our own subprotocol. Origins and connections were checked before."""
+    """Lets clients in that do not offer our subprotocol."""
 
     def __init__(self, service: DialectService) -> None:
         self._service = service
+        #: The dialects of older libraries that are spoken.
         self._older = service.dialects & {FAMILY, BETTER}
+        #: All dialects that are spoken.
         self._speaks = self._older | service.dialects & {JSONRPC}
         if FAMILY in service.dialects:
             self._speaks |= {CONNECT}
 
-    def refusal(self, request: web.Request) -> HTTPStatus | None:
-        """Returns the HTTP status that a handshake is refused with, or ``None`` to let it in."""
-        refusal = self._service.gate.refusal(request.headers)
-        if refusal is not HTTPStatus.UNAUTHORIZED:
-            return refusal
-        # Older clients show their key in each message. A header with a wrong one comes from nobody of them.
-        return None if self._older and hdrs.AUTHORIZATION not in request.headers else refusal
-
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answers one ``GET /``."""
+        service, connection = self._service, connection_id()
+        caller = service.gate.enter(request.headers, request.remote, JSONRPC, connection)
+        showed = hdrs.AUTHORIZATION in request.headers
+        if isinstance(caller, Refusal):
+            # Older clients show their key in each message. None of them sends a header with a wrong one.
+            if caller.status is not HTTPStatus.UNAUTHORIZED or showed or not self._older:
+                service.gate.warn("[%s %s] Refused with HTTP %d", connection, request.remote, caller.status)
+                return web.Response(status=caller.status, text=caller.text)
+            caller = None
         if not self._speaks:
             return upgrade_required(f"connect with a WebSocket of the subprotocol {SUBPROTOCOL}")
-        service = self._service
-        known = service.gate.refusal(request.headers) is None
-        # Such a header is shown by nobody who would take a ping for an answer.
-        heartbeat = service.limits.heartbeat if known and hdrs.AUTHORIZATION in request.headers else None
-        size = service.limits.message_bytes if known else UNAUTHENTICATED_BYTES
-        socket = open_socket(service, request, size, heartbeat, known=known)
+        # Clients that take a ping for an answer do not send this header.
+        heartbeat = service.limits.heartbeat if showed else None
+        size = UNAUTHENTICATED_BYTES if caller is None else service.limits.message_bytes
+        socket = open_socket(service, request, size, caller)
         if isinstance(socket, web.Response):
             return socket
-        talk = DialectSocket(service, socket, speaks=self._speaks, known=known, otherwise=_NOT_UNDERSTOOD)
-        try:
-            await talk.run(request)
-        except ConnectionError as error:
-            return hung_up(socket, error)
-        return socket
+
+        async def serve(transport: Transport) -> None:
+            await DialectSocket(
+                service,
+                transport,
+                connection,
+                request.remote,
+                caller=caller,
+                speaks=self._speaks,
+                otherwise=_NOT_UNDERSTOOD,
+            ).run()
+
+        return await accept(request, socket, serve, heartbeat=heartbeat, text=True)
 
 
 def open_socket(
-    service: DialectService, request: web.Request, size: int, heartbeat: float | None, *, known: bool
+    service: DialectService, request: web.Request, size: int, caller: Caller | None
 ) -> web.WebSocketResponse | web.Response:
     """Makes the socket for a handshake, or the response that refuses it."""
-    if not known and service.strangers >= MAX_UNAUTHENTICATED:
-        service.gate.tell("Refused a connection from %s: too many have shown no key yet", request.remote)
+    if caller is None and service.connections.unauthenticated >= MAX_UNAUTHENTICATED:
+        service.gate.warn(
+            "[%s] Refused: %d connections have shown no key", request.remote, MAX_UNAUTHENTICATED
+        )
         return web.Response(status=HTTPStatus.SERVICE_UNAVAILABLE, text="too many connections")
-    if len(service.sockets) >= service.limits.connections:
-        service.gate.tell("Refused a connection from %s: %d are open", request.remote, len(service.sockets))
-        return web.Response(status=HTTPStatus.SERVICE_UNAVAILABLE, text="too many connections")
-    # aiohttp takes less than the size that it is given, not as much.
-    socket = web.WebSocketResponse(timeout=1.0, heartbeat=heartbeat, compress=False, max_msg_size=size + 1)
+    # aiohttp takes less than the size that it is given, not as much. The transport answers pings.
+    socket = web.WebSocketResponse(timeout=1.0, autoping=False, compress=False, max_msg_size=size + 1)
     if not socket.can_prepare(request).ok:
         return upgrade_required(f"connect with a WebSocket, as ClientSession does with {SUBPROTOCOL}")
     return socket
-
-
-def upgrade_required(text: str) -> web.Response:
-    """Tells a client that this is no web page."""
-    return web.Response(status=HTTPStatus.UPGRADE_REQUIRED, text=text, headers={hdrs.UPGRADE: "websocket"})
-
-
-def hung_up(socket: web.WebSocketResponse, error: ConnectionError) -> web.StreamResponse:
-    """Ends the request of a client that hung up during the handshake."""
-    log.debug("A client hung up during the handshake: %s", error)
-    # aiohttp raises when it is to end a WebSocket that never began. This response goes nowhere.
-    return socket if socket.prepared else web.Response(status=HTTPStatus.BAD_REQUEST)

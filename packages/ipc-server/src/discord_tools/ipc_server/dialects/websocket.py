@@ -1,18 +1,18 @@
-"""One WebSocket without our own subprotocol: the first message tells who speaks, and a key comes before all else."""
+"""WebSockets without our subprotocol: the first message tells the dialect, and a key comes before everything else."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
-from aiohttp import ClientConnectionError, WSMessageTypeError, WSMsgType
-from aiohttp.web import Request, WebSocketResponse
 from msgspec import Raw
 
-from discord_tools.ipc.errors import Cancelled, ErrorCodes, UnknownEndpoint
+from discord_tools.ipc.errors import Cancelled, RemoteError, UnknownEndpoint
+from discord_tools.ipc.logs import LabelledLogger
+from discord_tools.ipc.transports.base import POLICY, Closed, Transport
+from discord_tools.ipc.wire.codes import UNAUTHORIZED
 from discord_tools.ipc.wire.dialects import (
     CONNECT,
     JSONRPC,
@@ -24,47 +24,145 @@ from discord_tools.ipc.wire.dialects import (
     recognise,
 )
 from discord_tools.ipc.wire.frames import ErrorObject
-from discord_tools.ipc.wire.jsonrpc import refuse
-from discord_tools.ipc_server.dialects.calls import ByteBudget, Caller, DialectCall
-from discord_tools.ipc_server.dialects.service import DialectService, Exchange
+from discord_tools.ipc.wire.jsonrpc import read_body, refuse
+from discord_tools.ipc_server.admission import Account
+from discord_tools.ipc_server.caller import Caller
+from discord_tools.ipc_server.dialects.calls import ByteBudget, DialectCall
+from discord_tools.ipc_server.dialects.jsonrpc import Exchange
+from discord_tools.ipc_server.dialects.service import DialectService
 
-__all__ = ("DialectSocket",)
+__all__ = ("DialectSocket", "JsonRpcSocket", "LegacySocket")
 
 log = logging.getLogger(__name__)
 
-#: RFC 6455, 7.4.1: the other side breaks a rule of this side.
-POLICY: Final = 1008
-
-#: After so many wrong keys a socket is closed: each costs a line in the log and an answer.
+#: Number of wrong keys after which a socket is closed: each costs a line in the log and an answer.
 MAX_WRONG_KEYS: Final = 8
 
-#: After so many messages the loop gets a turn, also when more lie ready.
+#: Messages after which the loop gets a turn, although more may lie ready.
 MESSAGES_PER_TURN: Final = 32
 
-SECONDS_TO_LEAVE: Final = 1.0
+#: How long a socket that is closed may take to send the answers that are ready, in seconds.
+CLOSE_TIMEOUT: Final = 1.0
 
 
-class _Slot:
+class _Place:
     """The place of one answer among those of a socket."""
 
     __slots__ = ("answer",)
 
-    def __init__(self, answer: bytes | None = None) -> None:
-        self.answer: bytes | None = answer
+    def __init__(self) -> None:
+        self.answer: bytes | None = None
 
 
-class DialectSocket:
-    """Talks to one client until the end.
-
-    Older clients get their answers in the order of their questions, and never anything that they did not ask for:
-    they take whatever comes for the answer. Answers to JSON-RPC requests go out as they are ready.
+class _Answers:
+    """Sends answers in the order in which their places were taken.
 
     Parameters
     ----------
+    max_bytes: :class:`int`
+        Size of the answers that may wait, in bytes, above which the socket is not read.
+    """
+
+    def __init__(self, transport: Transport, max_bytes: int) -> None:
+        self._transport = transport
+        self._max_bytes = max_bytes
+        #: Places of the answers that were not sent, in order.
+        self._places: deque[_Place] = deque()
+        #: Size of the answers that are ready and not sent, in bytes.
+        self._size = 0
+        #: Set when an answer is ready, or when no more will come.
+        self._ready = asyncio.Event()
+        #: Set when an answer was sent.
+        self._sent = asyncio.Event()
+        #: Whether the sender ends after the answers that are ready.
+        self._finishing = False
+
+    def reserve(self) -> _Place:
+        """Takes the place of an answer that is still to come."""
+        place = _Place()
+        self._places.append(place)
+        return place
+
+    def fill(self, place: _Place, answer: bytes) -> None:
+        """Puts an answer into its place."""
+        place.answer = answer
+        self._size += len(answer)
+        self._ready.set()
+
+    def put(self, answer: bytes) -> None:
+        """Adds an answer that is ready."""
+        self.fill(self.reserve(), answer)
+
+    def finish(self) -> None:
+        """Ends :meth:`run` after the answers that are ready."""
+        self._finishing = True
+        self._ready.set()
+
+    def is_full(self) -> bool:
+        """Whether more waits than may wait."""
+        return self._size > self._max_bytes
+
+    async def wait_for_capacity(self, timeout: float) -> bool:
+        """Waits until less waits than may wait. Returns ``False`` where the client does not read in time."""
+        try:
+            async with asyncio.timeout(timeout):
+                while self.is_full():
+                    self._sent.clear()
+                    await self._sent.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def run(self) -> None:
+        """Sends answers until the transport is closed."""
+        places = self._places
+        try:
+            while True:
+                await self._ready.wait()
+                self._ready.clear()
+                while places and (answer := places[0].answer) is not None:
+                    places.popleft()
+                    await self._transport.send(answer)
+                    self._size -= len(answer)
+                    self._sent.set()
+                if self._finishing:
+                    return
+        except Closed:
+            # The reader meets the same end. Until then it must not wait for what is never sent.
+            self._size = 0
+            self._sent.set()
+
+
+class Dialogue(Protocol):
+    """Takes the messages of one socket, once the first one told the dialect.
+
+    Implemented by :class:`LegacySocket` and :class:`JsonRpcSocket`.
+    """
+
+    def take(self, message: bytes | str) -> None:
+        """Takes a message. Must not wait."""
+        ...
+
+    def abort(self, error: RemoteError) -> None:
+        """Cancels the calls in progress."""
+        ...
+
+
+class DialectSocket:
+    """One socket, from the handshake to the end.
+
+    Parameters
+    ----------
+    transport: :class:`Transport`
+        The socket. Its messages must go out as text.
+    connection: :class:`str`
+        The short id of the connection.
+    address: Optional[:class:`str`]
+        The remote address.
+    caller: Optional[:class:`Caller`]
+        Who the client is, where it showed the right key at the handshake. JSON-RPC has no other place for it.
     speaks: frozenset[:class:`str`]
-        The dialects that are understood here.
-    known: :class:`bool`
-        Whether the key was right at the handshake already. JSON-RPC has no other place for it.
+        The dialects that are spoken here.
     otherwise: :class:`bytes`
         The answer to a first message in none of them.
     """
@@ -72,238 +170,218 @@ class DialectSocket:
     def __init__(
         self,
         service: DialectService,
-        socket: WebSocketResponse,
+        transport: Transport,
+        connection: str,
+        address: str | None,
         *,
+        caller: Caller | None,
         speaks: frozenset[str],
-        known: bool,
         otherwise: bytes,
     ) -> None:
         self._service = service
-        self._socket = socket
+        self._transport = transport
         self._speaks = speaks
-        self._known = known
         self._otherwise = otherwise
-        self._who: str | None = None
-        self._abort: Callable[[], None] | None = None
+        self.connection: str = connection
+        self.address: str | None = address
+        self.caller: Caller | None = caller
+        #: Precedes lines with the id of the connection.
+        self.log: LabelledLogger = LabelledLogger(log, f"{connection} {address}")
+        #: Answers on their way out.
+        self.answers: _Answers = _Answers(transport, service.limits.backlog_bytes)
+        #: What takes the messages, once the first one told the dialect.
+        self._dialogue: Dialogue | None = None
+        #: Whether it counts as unauthenticated.
         self._counted = False
-        self._wrong = 0
-        self._take: Callable[[bytes | str], None] = self._take_first
-        self._caller: Caller | None = None
-        self._dialect: LegacyDialect | None = None
-        self._calls: set[DialectCall] = set()
-        self._exchanges: set[Exchange] = set()
-        self._slots: deque[_Slot] = deque()
-        self._waiting_bytes = 0
-        self._wake = asyncio.Event()
-        self._flushed = asyncio.Event()
-        self._patience: asyncio.Timeout | None = None
-        self._hang_up: str | None = None
-        self._leaving = False
-        self._writer: asyncio.Task[None] | None = None
+        #: Number of messages with a wrong key, or that were not understood.
+        self._refused = 0
+        #: Ends the wait for the right key.
+        self._timeout: asyncio.Timeout | None = None
+        #: Why this side closes, once it does.
+        self._closing: str | None = None
+        #: Sends the answers.
+        self._sender: asyncio.Task[None] | None = None
 
-    async def run(self, request: Request) -> None:
-        """Shakes hands and talks until one of both has gone. Raises :exc:`ConnectionError` for a broken handshake."""
-        await self._socket.prepare(request)
-        self._who = request.remote
-        self._abort = None if request.transport is None else request.transport.abort
+    @property
+    def service(self) -> DialectService:
+        """:class:`DialectService`: What all these sockets share."""
+        return self._service
+
+    async def run(self) -> None:
+        """Reads and answers messages until either side closes."""
         service = self._service
         service.sockets.add(self)
-        self._counted = not self._known
-        service.strangers += self._counted
-        self._writer = writer = asyncio.create_task(self._write(), name="ipc plain writer")
+        self._counted = self.caller is None
+        service.connections.unauthenticated += self._counted
+        self._sender = sender = asyncio.create_task(self.answers.run(), name="ipc dialect sender")
         try:
-            if service.draining:
-                self._hang_up = "the bot is shutting down"
-            async with asyncio.timeout(None if self._known else service.limits.handshake_timeout) as self._patience:
+            if service.admission.draining:
+                self._closing = "the bot is shutting down"
+            patience = None if self.caller is not None else service.limits.handshake_timeout
+            async with asyncio.timeout(patience) as self._timeout:
                 await self._read()
         except TimeoutError:
-            self._hang_up = "no request with the right key in time"
-            log.info("%s sent no request with the right key in time", self._who)
+            self._closing = "no request with the right key in time"
+            self.log.info("No request with the right key in time")
         finally:
-            self._free_seat()
+            self._count_out()
             service.sockets.discard(self)
-            for call in tuple(self._calls):
-                call.abort(Cancelled("the connection is gone"))
-            for exchange in tuple(self._exchanges):
-                exchange.abort(Cancelled("the connection is gone"))
-            if self._hang_up is not None:
-                await self.leave(POLICY, self._hang_up)
-            writer.cancel()
-            await asyncio.wait((writer,))
+            if self._dialogue is not None:
+                self._dialogue.abort(Cancelled("the connection is gone"))
+            if self._closing is not None:
+                await self.close(POLICY, self._closing)
+            sender.cancel()
+            await asyncio.wait((sender,))
+            await self._transport.close()
 
-    async def leave(self, code: int, reason: str) -> None:
+    async def close(self, code: int, reason: str) -> None:
         """Sends the answers that are ready, and closes."""
-        self._leaving = True
-        self._wake.set()
-        if self._writer is not None:
-            await asyncio.wait((self._writer,), timeout=SECONDS_TO_LEAVE)
-        try:
-            async with asyncio.timeout(SECONDS_TO_LEAVE):
-                await self._socket.close(code=code, message=reason.encode())
-        except (ConnectionError, ClientConnectionError, RuntimeError, TimeoutError):
-            pass  # it is closed already, or will be now
-        finally:
-            # Otherwise the system keeps what a client that does not read has not taken, for a quarter of an hour.
-            if self._abort is not None:
-                self._abort()
+        self.answers.finish()
+        if self._sender is not None:
+            await asyncio.wait((self._sender,), timeout=CLOSE_TIMEOUT)
+        await self._transport.close(code, reason)
 
-    # -- in
+    def authenticated(self, caller: Caller) -> None:
+        """Takes note that a message showed the right key, so the client may stay."""
+        if self.caller is None:
+            self.caller = caller
+            self._count_out()
+            if self._timeout is not None:
+                self._timeout.reschedule(None)
+
+    def refuse(self, message: str | None, *args: object) -> None:
+        """Counts a message with a wrong key, which is logged with ``message``, or one that is not understood."""
+        self._refused += 1
+        if message is not None:
+            self._service.gate.warn(f"[%s] {message}", self.log.label, *args)
+        if self._refused >= MAX_WRONG_KEYS:
+            self._closing = "too many requests that were refused"
 
     async def _read(self) -> None:
         turn = 0
-        while self._hang_up is None:
+        while self._closing is None:
             try:
-                message = await self._socket.receive()
-            except (ConnectionError, ClientConnectionError, RuntimeError, WSMessageTypeError) as error:
-                log.debug("%s has gone: %r", self._who, error)
+                message = await self._transport.receive()
+            except Closed as closed:
+                self.log.debug("The connection has ended: %s", closed.reason)
                 return
-            if message.type is not WSMsgType.TEXT and message.type is not WSMsgType.BINARY:
-                return
-            self._take(message.data)
-            if self._waiting_bytes > self._service.limits.backlog_bytes and not await self._caught_up():
-                self._hang_up = "the answers are not read"
-                log.info("%s does not read its answers and is given up", self._who)
+            if self._dialogue is None:
+                self._take_first(message)
+            else:
+                self._dialogue.take(message)
+            # As long as for a client that does not answer the heartbeat.
+            patience = 1.5 * self._service.limits.heartbeat
+            if self.answers.is_full() and not await self.answers.wait_for_capacity(patience):
+                self._closing = "the answers are not read"
+                self.log.info("The client does not read its answers")
             turn += 1
             if turn % MESSAGES_PER_TURN == 0:
                 await asyncio.sleep(0)
 
-    async def _caught_up(self) -> bool:
-        """Waits until the client has read its answers, as long as for one that gives no sign of life."""
-        limits = self._service.limits
-        try:
-            async with asyncio.timeout(1.5 * limits.heartbeat):
-                while self._waiting_bytes > limits.backlog_bytes:
-                    self._flushed.clear()
-                    await self._flushed.wait()
-        except TimeoutError:
-            return False
-        return True
-
-    def _welcome(self) -> None:
-        """The client has shown the key, so it is a stranger no more and may stay."""
-        if not self._known:
-            self._known = True
-            self._free_seat()
-            if self._patience is not None:
-                self._patience.reschedule(None)
-
-    def _free_seat(self) -> None:
-        self._service.strangers -= self._counted
-        self._counted = False
-
     def _take_first(self, message: bytes | str) -> None:
+        """Takes a message before the dialect is known."""
         spoken = recognise(message)
         if spoken == CONNECT and spoken in self._speaks:
-            self._answer_question(message)
+            self._answer_port_question(message)
             return
-        if spoken is None and self._known and JSONRPC in self._speaks:
+        if spoken is None and self.caller is not None and JSONRPC in self._speaks:
             spoken = JSONRPC  # which has an answer for what cannot be read, too
         if spoken is None or spoken not in self._speaks:
-            self._say(self._otherwise)
-            self._count_against(None)
-        elif spoken == JSONRPC:
-            self._take_first_jsonrpc(message)
+            self.answers.put(self._otherwise)
+            self.refuse(None)
+        elif spoken != JSONRPC:
+            self._dialogue = LegacySocket(self, legacy(spoken, message))
+            self._dialogue.take(message)
+        elif self.caller is not None:
+            self._dialogue = JsonRpcSocket(self, self.caller)
+            self._dialogue.take(message)
         else:
-            self._dialect = legacy(spoken, message)
-            self._caller = self._service.shared_caller(self._dialect.name)
-            self._take = self._take_legacy
-            self._take_legacy(message)
-
-    def _take_first_jsonrpc(self, message: bytes | str) -> None:
-        if not self._known:
             text = "show the secret key in the Authorization header of the handshake"
-            self._say(refuse(Raw(b"null"), ErrorObject(ErrorCodes.UNAUTHORIZED, text)))
-            self._service.gate.tell("Refused %s: JSON-RPC without a secret key", self._who)
-            self._hang_up = "unauthorized"
-            return
-        self._caller = self._service.caller()
-        self._take = self._take_jsonrpc
-        self._take_jsonrpc(message)
+            self.answers.put(refuse(Raw(b"null"), ErrorObject(UNAUTHORIZED, text)))
+            self.refuse("Refused JSON-RPC without a secret key")
+            self._closing = "unauthorized"
 
-    def _take_jsonrpc(self, message: bytes | str) -> None:
-        caller = self._caller
-        assert caller is not None
-        exchange: Exchange | None = None
+    def _answer_port_question(self, message: bytes | str) -> None:
+        caller = self._service.gate.identify(question_key(message), self.address, CONNECT, self.connection)
+        if caller is not None:
+            self.answers.put(port_answer(self._service.port()))
+        else:
+            self.answers.put(port_refusal())
+            self.refuse("Refused to tell the port: wrong secret key")
 
-        def done(answer: bytes | None) -> None:
-            if exchange is not None:
-                self._exchanges.discard(exchange)
-            if answer is not None:
-                self._say(answer)
+    def _count_out(self) -> None:
+        self._service.connections.unauthenticated -= self._counted
+        self._counted = False
 
-        exchange = Exchange(self._service, caller, message, done)
-        if exchange.open:
-            self._exchanges.add(exchange)
 
-    def _take_legacy(self, message: bytes | str) -> None:
-        dialect, caller = self._dialect, self._caller
-        assert dialect is not None
-        assert caller is not None
+class LegacySocket:
+    """A client of an older library.
+
+    It gets its answers in the order of its questions, and nothing that it did not ask for: it would take that for the
+    answer. It shows its key in each message.
+    """
+
+    def __init__(self, socket: DialectSocket, dialect: LegacyDialect) -> None:
+        self._socket = socket
+        self._dialect = dialect
+        #: Calls in progress.
+        self._calls: set[DialectCall] = set()
+
+    def take(self, message: bytes | str) -> None:
+        socket, dialect, service = self._socket, self._dialect, self._socket.service
         asked = dialect.read(message)
-        if not self._service.gate.accepts(asked.key):
-            self._say(dialect.unauthorized())
-            self._count_against(dialect.label)
+        caller = service.gate.identify(asked.key, socket.address, dialect.name, socket.connection)
+        if caller is None:
+            socket.answers.put(dialect.unauthorized())
+            socket.refuse("Refused a client of %s: wrong secret key", dialect.label)
             return
-        self._welcome()
-        self._service.greet(dialect)
+        socket.authenticated(caller)
+        service.mention(dialect)
         if asked.endpoint is None:
-            self._say(dialect.error(UnknownEndpoint("the request names no endpoint")))
+            socket.answers.put(dialect.error(UnknownEndpoint("the request names no endpoint")))
             return
-        slot = _Slot()
-        self._slots.append(slot)
+        place = socket.answers.reserve()
 
         def done(answer: bytes | None) -> None:
             self._calls.discard(call)
-            self._fill(slot, answer or b"null")
+            socket.answers.fill(place, answer or b"null")
 
-        room = ByteBudget(dialect.reply_bytes)
-        call = DialectCall(asked.endpoint, asked.params, asked.headers, dialect, room, done)
+        budget = ByteBudget(dialect.reply_bytes)
+        call = DialectCall(caller, asked.endpoint, asked.params, asked.headers, dialect, budget, done)
         self._calls.add(call)
-        caller.start(call)
+        # Clients of this kind make a connection for each request, so a bound for each connection would be none.
+        service.calls.start(call)
 
-    def _answer_question(self, message: bytes | str) -> None:
-        if self._service.gate.accepts(question_key(message)):
-            self._say(port_answer(self._service.port()))
-        else:
-            self._say(port_refusal())
-            self._service.gate.tell("Refused to tell the port: wrong secret key")
-            self._count_against(None)
+    def abort(self, error: RemoteError) -> None:
+        for call in tuple(self._calls):
+            call.abort(error)
 
-    def _count_against(self, label: str | None) -> None:
-        """Notes a wrong key, or with ``None`` a message that is not understood."""
-        self._wrong += 1
-        if label is not None:
-            self._service.gate.tell("Refused %s, a client of %s: wrong secret key", self._who, label)
-        if self._wrong >= MAX_WRONG_KEYS:
-            self._hang_up = "too many requests that were refused"
 
-    # -- out
+class JsonRpcSocket:
+    """A client of JSON-RPC 2.0. Answers go out as they are ready: their ids tell what they answer."""
 
-    def _say(self, answer: bytes) -> None:
-        slot = _Slot()
-        self._slots.append(slot)
-        self._fill(slot, answer)
+    def __init__(self, socket: DialectSocket, caller: Caller) -> None:
+        self._socket = socket
+        self._caller = caller
+        #: Bounds the calls of this connection.
+        self._account = Account()
+        #: Messages that are not answered.
+        self._exchanges: set[Exchange] = set()
 
-    def _fill(self, slot: _Slot, answer: bytes) -> None:
-        slot.answer = answer
-        self._waiting_bytes += len(answer)
-        self._wake.set()
+    def take(self, message: bytes | str) -> None:
+        service = self._socket.service
 
-    async def _write(self) -> None:
-        slots = self._slots
-        try:
-            while True:
-                await self._wake.wait()
-                self._wake.clear()
-                while slots and (answer := slots[0].answer) is not None:
-                    slots.popleft()
-                    await self._socket.send_frame(answer, WSMsgType.TEXT)
-                    self._waiting_bytes -= len(answer)
-                    self._flushed.set()
-                if self._leaving:
-                    return
-        except (ConnectionError, ClientConnectionError, RuntimeError) as error:
-            # The reader meets the same end. Until then it must not wait for what never comes.
-            log.debug("%s does not read any more: %r", self._who, error)
-            self._waiting_bytes = 0
-            self._flushed.set()
+        def done(answer: bytes | None) -> None:
+            self._exchanges.discard(exchange)
+            if answer is not None:
+                self._socket.answers.put(answer)
+
+        body = read_body(message, service.limits.calls)
+        exchange = Exchange(service, self._caller, self._account, body, done)
+        exchange.start()
+        if exchange.open:
+            self._exchanges.add(exchange)
+
+    def abort(self, error: RemoteError) -> None:
+        for exchange in tuple(self._exchanges):
+            exchange.abort(error)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import ipaddress
 import socket
-from typing import Final
+from typing import Final, TypeAlias
 
 from discord_tools.ipc.errors import ListenError
 
-__all__ = ("BACKLOG", "addresses_of", "is_loopback", "listen")
+__all__ = ("BACKLOG", "addresses_of", "listen")
 
-Address = tuple[int, str]
+#: Family and IP address.
+SocketAddress: TypeAlias = tuple[int, str]
 
 #: How many connections may wait to be accepted: after a restart of the bot, all of its dashboards come at once.
 BACKLOG: Final = 1024
@@ -24,7 +24,7 @@ _ABSENT: Final = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT
 _ATTEMPTS: Final = 20
 
 
-async def addresses_of(host: str) -> list[Address]:
+async def addresses_of(host: str) -> list[SocketAddress]:
     """Returns family and address of all that a host name stands for.
 
     Raises
@@ -43,12 +43,7 @@ async def addresses_of(host: str) -> list[Address]:
     return list(dict.fromkeys((int(family), str(address[0])) for family, _, _, _, address in infos))
 
 
-def is_loopback(address: Address) -> bool:
-    """Whether only this machine can reach the address."""
-    return ipaddress.ip_address(address[1].partition("%")[0]).is_loopback
-
-
-def listen(addresses: list[Address], host: str, port: int) -> list[socket.socket]:
+def listen(addresses: list[SocketAddress], host: str, port: int) -> list[socket.socket]:
     """Opens a socket on each address that an interface has, all with the same port.
 
     Raises
@@ -68,7 +63,7 @@ def listen(addresses: list[Address], host: str, port: int) -> list[socket.socket
     raise ListenError(host, port, "no port is free on all addresses")
 
 
-def _listen(addresses: list[Address], port: int) -> list[socket.socket]:
+def _listen(addresses: list[SocketAddress], port: int) -> list[socket.socket]:
     sockets: list[socket.socket] = []
     absent: OSError | None = None
     try:

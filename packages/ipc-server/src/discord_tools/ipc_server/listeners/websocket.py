@@ -1,90 +1,101 @@
-"""The main port: WebSockets of our own protocol; others are handed on."""
+"""The main port: WebSockets of our own subprotocol. Other requests are passed on."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
 from aiohttp import hdrs, web
 
 from discord_tools.ipc.limits import ServerLimits
+from discord_tools.ipc.logs import connection_id
 from discord_tools.ipc.transports.base import Transport
 from discord_tools.ipc.transports.websocket import WebSocketTransport
 from discord_tools.ipc.wire.frames import SUBPROTOCOL
-from discord_tools.ipc_server.dialects.listener import DialectListener, hung_up, upgrade_required
-from discord_tools.ipc_server.gate import Gate
+from discord_tools.ipc_server.caller import NATIVE, Caller
+from discord_tools.ipc_server.gate import Gate, Refusal
+from discord_tools.ipc_server.listeners.http import Handler
 
-__all__ = ("WebSocketListener",)
+__all__ = ("WebSocketListener", "accept", "upgrade_required")
+
+log = logging.getLogger(__name__)
 
 
 class WebSocketListener:
-    """Lets clients in, or not.
+    """Lets native clients in that show the right key.
 
     Parameters
     ----------
-    serve: Callable[[Transport], Awaitable[None]]
-        Talks to one client until the end.
-    plain: :class:`DialectListener`
-        Takes those that do not offer our subprotocol.
+    serve: Callable[[Transport, Caller], Awaitable[None]]
+        Serves one connection until it ends.
+    others: Callable[[:class:`aiohttp.web.Request`], Awaitable[:class:`aiohttp.web.StreamResponse`]]
+        Handles requests that do not offer our subprotocol.
     """
 
     def __init__(
         self,
         gate: Gate,
         limits: ServerLimits,
-        serve: Callable[[Transport], Awaitable[None]],
-        plain: DialectListener,
+        serve: Callable[[Transport, Caller], Awaitable[None]],
+        others: Handler,
     ) -> None:
         self._gate = gate
         self._limits = limits
         self._serve = serve
-        self._plain = plain
-        self._connections = 0
+        self._others = others
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answers one ``GET /``."""
-        ours = SUBPROTOCOL in _offered(request)
-        refusal = self._gate.refusal(request.headers) if ours else self._plain.refusal(request)
-        if refusal is not None:
-            self._gate.tell(
-                "Refused a connection from %s with HTTP %d %s", request.remote, refusal, refusal.phrase
-            )
-            return web.Response(status=refusal, text=_REFUSALS[refusal])
-        if self._connections >= self._limits.connections:
-            self._gate.tell("Refused a connection from %s: %d are open", request.remote, self._connections)
-            return web.Response(status=HTTPStatus.SERVICE_UNAVAILABLE, text="too many connections")
-        self._connections += 1
-        try:
-            return await (self._handle_ours(request) if ours else self._plain.handle(request))
-        finally:
-            self._connections -= 1
-
-    async def _handle_ours(self, request: web.Request) -> web.StreamResponse:
+        if SUBPROTOCOL not in _offered(request):
+            return await self._others(request)
+        connection = connection_id()
+        caller = self._gate.enter(request.headers, request.remote, NATIVE, connection)
+        if isinstance(caller, Refusal):
+            self._gate.warn("[%s %s] Refused with HTTP %d", connection, request.remote, caller.status)
+            return web.Response(status=caller.status, text=caller.text)
         socket = web.WebSocketResponse(
             timeout=1.0,
             protocols=(SUBPROTOCOL,),
-            autoping=False,  # the transport does that
+            autoping=False,  # the transport answers pings
             compress=False,
             max_msg_size=self._limits.message_bytes + 1,  # aiohttp takes less than that, not as much
         )
         if not socket.can_prepare(request).ok:
             return upgrade_required(f"connect with a WebSocket of the subprotocol {SUBPROTOCOL}")
-        try:
-            await socket.prepare(request)
-            wire = request.transport
-            abort = None if wire is None else wire.abort
-            await self._serve(WebSocketTransport(socket, abort, wire=wire, heartbeat=self._limits.heartbeat))
-        except ConnectionError as error:
-            return hung_up(socket, error)
-        return socket
+
+        async def serve(transport: Transport) -> None:
+            await self._serve(transport, caller)
+
+        return await accept(request, socket, serve, heartbeat=self._limits.heartbeat)
+
+
+async def accept(
+    request: web.Request,
+    socket: web.WebSocketResponse,
+    serve: Callable[[Transport], Awaitable[None]],
+    *,
+    heartbeat: float | None,
+    text: bool = False,
+) -> web.StreamResponse:
+    """Completes the handshake of a WebSocket and serves it until it ends."""
+    try:
+        await socket.prepare(request)
+    except ConnectionError as error:
+        log.debug("A client closed during the handshake: %s", error)
+        # aiohttp raises when it is to end a WebSocket that never began. This response goes nowhere.
+        return socket if socket.prepared else web.Response(status=HTTPStatus.BAD_REQUEST)
+    tcp = request.transport
+    abort = None if tcp is None else tcp.abort
+    await serve(WebSocketTransport(socket, abort, tcp=tcp, heartbeat=heartbeat, text=text))
+    return socket
+
+
+def upgrade_required(text: str) -> web.Response:
+    """Tells a client that this is not a web page."""
+    return web.Response(status=HTTPStatus.UPGRADE_REQUIRED, text=text, headers={hdrs.UPGRADE: "websocket"})
 
 
 def _offered(request: web.Request) -> list[str]:
     lines = request.headers.getall(hdrs.SEC_WEBSOCKET_PROTOCOL, [])
     return [one.strip() for line in lines for one in line.split(",")]
-
-
-_REFUSALS = {
-    HTTPStatus.UNAUTHORIZED: "wrong secret key",
-    HTTPStatus.FORBIDDEN: "this origin may not connect",
-}

@@ -1,0 +1,111 @@
+"""What a call has to offer to the dispatcher and to its request."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, Protocol
+
+from discord_tools.ipc.errors import RemoteError
+from discord_tools.ipc_server.caller import Caller
+
+__all__ = ("Call", "IncomingCall", "Sink", "normal", "wait_for_handlers")
+
+log = logging.getLogger(__name__)
+
+
+class Sink(Protocol):
+    """Where an answer goes.
+
+    Implemented by :class:`~.incoming.NativeCall`, :class:`~.dialects.calls.DialectCall` and
+    :class:`aiohttp.web.WebSocketResponse`.
+    """
+
+    async def send_json(self, data: Any, /) -> None:
+        """Sends the answer."""
+        ...
+
+
+class Call(Sink, Protocol):
+    """A call as a client made it. It takes one answer.
+
+    Implemented by :class:`~.incoming.NativeCall` and :class:`~.dialects.calls.DialectCall`.
+
+    Attributes
+    ----------
+    endpoint: :class:`str`
+        The name of the route, with its leading slash.
+    params: :class:`bytes`
+        The data, as JSON.
+    headers: Mapping[:class:`str`, Any]
+        The caller's own headers.
+    deadline: Optional[:class:`float`]
+        When nobody waits for the answer any more, by the loop's clock.
+    caller: :class:`Caller`
+        Who calls.
+    """
+
+    endpoint: str
+    params: bytes
+    headers: Mapping[str, Any]
+    deadline: float | None
+
+    @property
+    def caller(self) -> Caller: ...
+
+
+class IncomingCall(Call, Protocol):
+    """A call as the dispatcher runs it. Once ``settled`` it takes no answer any more.
+
+    One that ``streams`` reads items, and its answer only ends them.
+
+    Implemented by :class:`~.incoming.NativeCall` and :class:`~.dialects.calls.DialectCall`.
+    """
+
+    settled: bool
+    streams: bool
+    task: asyncio.Task[None] | None
+
+    def is_crowded(self) -> bool:
+        """Whether an answer should wait in :meth:`send_json` until others have been sent."""
+        ...
+
+    def answer(self, data: Any, /) -> None:
+        """Answers at once."""
+        ...
+
+    async def send_item(self, data: Any, /) -> None:
+        """Sends an item of a stream, as soon as its reader takes one."""
+        ...
+
+    def fail(self, error: RemoteError) -> None:
+        """Answers with an error, unless it has its answer."""
+        ...
+
+    def ended(self) -> None:
+        """Takes note that the handler has ended, perhaps long after its answer."""
+        ...
+
+
+def normal(name: str) -> str:
+    """The name of a route with its leading slash."""
+    return name if name.startswith("/") else f"/{name}"
+
+
+async def wait_for_handlers(
+    calls: Iterable[IncomingCall],
+    spared: Collection[asyncio.Task[Any]],
+    timeout: float,
+    others: Iterable[asyncio.Task[Any]] = (),
+) -> None:
+    """Waits for the handlers of calls, except those in ``spared``, and for other tasks; logs what takes longer."""
+    running = {
+        call.task: call.endpoint for call in calls if call.task is not None and call.task not in spared
+    }
+    tasks = {*running, *others}
+    if tasks:
+        _, left = await asyncio.wait(tasks, timeout=timeout)
+        if left:
+            names = sorted({running[task] for task in left if task in running})
+            log.warning("Still running after %g s: %s", timeout, ", ".join(f"{name:.200}" for name in names))

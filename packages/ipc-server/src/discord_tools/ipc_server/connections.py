@@ -1,0 +1,108 @@
+"""Counts the open connections of all ports of a server, and bounds them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from aiohttp import web
+
+from discord_tools.ipc.limits import ServerLimits
+
+__all__ = ("Connections",)
+
+#: Connections beyond the limit that may be open for a moment, to be told that there are too many.
+REFUSED: Final = 8
+
+#: Number of idle connections at which closed ones are swept; afterwards, twice the number left.
+SWEEP_AT: Final = 64
+
+
+class Connections:
+    """The open connections, from accepting to the end.
+
+    aiohttp limits neither the number of connections nor the time until the first request. Without a limit, a client
+    that sends nothing could use up all files that the system lets the bot open.
+
+    A connection without a request in progress is closed when its place is needed, the longest idle one first.
+
+    Parameters
+    ----------
+    limits: :class:`ServerLimits`
+        How many connections there may be, and how long the first request may take.
+    """
+
+    def __init__(self, limits: ServerLimits) -> None:
+        self._limit = limits.connections
+        self._timeout = limits.handshake_timeout
+        #: Connections that have not sent a request, oldest first.
+        self._new: dict[web.RequestHandler, None] = {}
+        #: Connections that are kept alive after a request, longest idle first. Closed ones stay until they are swept.
+        self._idle: dict[web.RequestHandler, None] = {}
+        #: Connections with a request in progress. An open WebSocket is one.
+        self._busy: set[web.RequestHandler] = set()
+        #: Connections with a request that is refused because there are too many.
+        self._refused: set[web.RequestHandler] = set()
+        #: Number of idle connections at which closed ones are swept.
+        self._sweep_at = SWEEP_AT
+        #: Number of open WebSockets that have not shown a key.
+        self.unauthenticated: int = 0
+
+    def accepted(self, connection: web.RequestHandler) -> None:
+        """Counts a new connection, and closes it unless it sends a request in time."""
+        self._new[connection] = None
+        self._check_later(connection, last=False)
+        self._make_room()
+
+    def begin(self, connection: web.RequestHandler) -> bool:
+        """Counts a connection with a request in progress. Returns ``False`` where there are too many."""
+        self._new.pop(connection, None)
+        self._idle.pop(connection, None)
+        if len(self._busy) >= self._limit:
+            self._refused.add(connection)
+            return False
+        self._busy.add(connection)
+        self._make_room()
+        return True
+
+    def end(self, connection: web.RequestHandler, *, kept: bool) -> None:
+        """Counts a request as ended. ``kept`` tells whether the connection may send another one."""
+        self._refused.discard(connection)
+        if connection in self._busy:
+            self._busy.discard(connection)
+            if kept:
+                self._idle[connection] = None
+                self._make_room()
+
+    def __len__(self) -> int:
+        return len(self._new) + len(self._idle) + len(self._busy) + len(self._refused)
+
+    def _make_room(self) -> None:
+        if len(self._idle) >= self._sweep_at:
+            # aiohttp tells nobody which of them are closed.
+            self._idle = {one: None for one in self._idle if one.transport is not None}
+            self._sweep_at = max(SWEEP_AT, 2 * len(self._idle))
+        while self._idle and len(self) > self._limit:
+            self._drop(self._idle)
+        while self._new and len(self) > self._limit + REFUSED:
+            self._drop(self._new)
+
+    def _drop(self, waiting: dict[web.RequestHandler, None]) -> None:
+        connection = next(iter(waiting))
+        del waiting[connection]
+        if connection.transport is not None:  # otherwise it is closed already
+            connection.transport.abort()
+
+    def _check_later(self, connection: web.RequestHandler, *, last: bool) -> None:
+        # Twice, since a loop that was blocked for long has not looked at what arrived meanwhile.
+        asyncio.get_running_loop().call_later(self._timeout / 2, self._check, connection, last)
+
+    def _check(self, connection: web.RequestHandler, last: bool) -> None:
+        if connection not in self._new:
+            return
+        if not last and connection.transport is not None:
+            self._check_later(connection, last=True)
+            return
+        del self._new[connection]
+        if connection.transport is not None:
+            connection.transport.abort()

@@ -1,0 +1,127 @@
+"""JSON-RPC 2.0 as in its specification: one message with its requests, and its answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from msgspec import UNSET, Raw
+
+from discord_tools.ipc.errors import RemoteError, UnknownEndpoint
+from discord_tools.ipc.wire import jsonrpc
+from discord_tools.ipc.wire.frames import DISCOVER, RESERVED
+from discord_tools.ipc_server.admission import Account
+from discord_tools.ipc_server.caller import Caller
+from discord_tools.ipc_server.dialects.calls import ByteBudget, DialectCall
+from discord_tools.ipc_server.dialects.service import DialectService
+from discord_tools.ipc_server.encoding import error_object
+
+__all__ = ("ById", "Exchange")
+
+
+class ById:
+    """Writes the outcome of a request under its id."""
+
+    __slots__ = ("number",)
+
+    def __init__(self, number: Raw) -> None:
+        self.number = number
+
+    def result(self, result: bytes) -> bytes:
+        return jsonrpc.answer(self.number, result)
+
+    def error(self, error: RemoteError) -> bytes:
+        return jsonrpc.refuse(self.number, error_object(error))
+
+
+class Exchange:
+    """The requests of one message, and their answers.
+
+    Parameters
+    ----------
+    caller: :class:`Caller`
+        Who sent the message.
+    account: Optional[:class:`Account`]
+        What its calls count in; ``None`` for that of all connections of the caller.
+    body: :class:`~discord_tools.ipc.wire.jsonrpc.Body`
+        The message.
+    done: Callable[[Optional[:class:`bytes`]], None]
+        Called once, when all requests have their answers: with what answers the message, or with ``None`` where it asks
+        for no answer.
+    """
+
+    def __init__(
+        self,
+        service: DialectService,
+        caller: Caller,
+        account: Account | None,
+        body: jsonrpc.Body,
+        done: Callable[[bytes | None], None],
+    ) -> None:
+        self._service = service
+        self._caller = caller
+        self._account = account
+        self._body = body
+        self._done = done
+        #: What all answers together may still have.
+        self._budget = ByteBudget(service.limits.message_bytes)
+        #: The answers in the order of the requests.
+        self._answers: list[bytes | None] = [None] * len(body.items)
+        #: Number of requests without an answer.
+        self._missing = len(body.items)
+        #: The calls that somebody waits for.
+        self._calls: list[DialectCall] = []
+
+    @property
+    def open(self) -> bool:
+        """:class:`bool`: Whether the answer is still to come."""
+        return self._missing > 0
+
+    def start(self) -> None:
+        """Starts all requests. ``done`` may be called before this returns."""
+        for place, item in enumerate(self._body.items):
+            if isinstance(item, jsonrpc.Fault):
+                self._settle(place, item.answer)
+            else:
+                self._start(place, item)
+
+    def abort(self, error: RemoteError) -> None:
+        """Cancels what somebody waits for. Notifications go on: nobody waits for them anyway."""
+        for call in self._calls:
+            if not call.settled:
+                call.abort(error)
+
+    def _start(self, place: int, request: jsonrpc.JsonRpcRequest) -> None:
+        notification = request.id is UNSET
+        writer = None if request.id is UNSET else ById(request.id)
+        if request.method.startswith(RESERVED):
+            self._settle(place, None if writer is None else self._protocol(request.method, writer))
+            return
+
+        def done(answer: bytes | None) -> None:
+            if not notification:
+                self._settle(place, answer)
+
+        call = DialectCall(
+            self._caller, request.method, request.params, request.headers, writer, self._budget, done
+        )
+        if notification:
+            # Its sender does not wait, and may be gone before it has run.
+            self._settle(place, None)
+        else:
+            self._calls.append(call)
+        self._service.calls.start(call, self._account)
+
+    def _protocol(self, method: str, writer: ById) -> bytes:
+        if method == DISCOVER:
+            return writer.result(self._service.discover())
+        return writer.error(UnknownEndpoint("there is no such method"))
+
+    def _settle(self, place: int, answer: bytes | None) -> None:
+        self._answers[place] = answer
+        self._missing -= 1
+        if not self._missing:
+            answers = [one for one in self._answers if one is not None]
+            if self._body.batch:
+                self._done(jsonrpc.join(answers))
+            else:
+                self._done(answers[0] if answers else None)

@@ -1,0 +1,191 @@
+"""A call of a native client in progress."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
+
+from msgspec import UNSET
+
+from discord_tools.ipc.errors import AlreadyResponded, RemoteError
+from discord_tools.ipc.wire.frames import ErrorObject, Id
+from discord_tools.ipc.wire.received import CallReceived
+from discord_tools.ipc_server.caller import Caller
+from discord_tools.ipc_server.encoding import encode_answer, encode_reply, error_object
+from discord_tools.ipc_server.events import Subscriber
+
+__all__ = ("Channel", "NativeCall")
+
+#: Items of one stream after which the loop gets a turn.
+ITEMS_PER_TURN: Final = 64
+
+
+class Channel(Protocol):
+    """The conversation of a call, as far as the call needs it.
+
+    Implemented by :class:`~.conversation.Conversation`.
+    """
+
+    caller: Caller
+
+    @property
+    def item_bytes(self) -> int:
+        """The largest item that the client takes, in bytes."""
+        ...
+
+    def is_full(self) -> bool:
+        """Whether more waits to be sent than the backlog may hold."""
+        ...
+
+    async def wait_for_capacity(self) -> None:
+        """Waits until the backlog has capacity."""
+        ...
+
+    def send_answer(self, number: Id, frame: bytes) -> None:
+        """Queues the answer to a call."""
+        ...
+
+    def send_error(self, number: Id, error: ErrorObject) -> None:
+        """Queues an error as the answer to a call."""
+        ...
+
+    def send_item(self, number: Id, item: bytes) -> None:
+        """Queues an item of a stream."""
+        ...
+
+    def pump_later(self) -> None:
+        """Has subscriptions send what waits, as soon as the backlog has capacity."""
+        ...
+
+    def forget(self, call: NativeCall) -> None:
+        """Takes note that a call is over."""
+        ...
+
+
+class NativeCall:
+    """A call in progress."""
+
+    # Defaults of the class, since most calls never change these.
+    #: Whether the caller reads a stream.
+    streams: bool = False
+    #: Number of items that the reader of a stream takes.
+    credit: int = 0
+    #: When nobody waits for the answer any more, by the loop's clock.
+    deadline: float | None = None
+    #: Size of the data, in bytes, once it counts in the caller's account.
+    size: int = 0
+    #: Whether it has its answer, or needs none.
+    settled: bool = False
+    #: The subscription, where this is the call of one.
+    subscriber: Subscriber | None = None
+    #: Runs the handler. Set once the handler waits: one that does not has ended by then.
+    task: asyncio.Task[None] | None = None
+    #: Set when the reader of a stream grants credit.
+    _more: asyncio.Event | None = None
+    #: Number of items since the loop had a turn.
+    _burst: int = 0
+
+    def __init__(self, channel: Channel, event: CallReceived, headers: Mapping[str, Any]) -> None:
+        self._channel = channel
+        #: Id of the call in its conversation.
+        self.number: Id = event.id
+        method = event.method
+        #: The name of the route, with its leading slash.
+        self.endpoint: str = method if method[:1] == "/" else f"/{method}"
+        #: The data, as JSON.
+        self.params: bytes = b"{}" if event.params is UNSET else event.params  # pyright: ignore[reportAttributeAccessIssue]
+        #: The caller's own headers.
+        self.headers: Mapping[str, Any] = headers
+        if event.credit is not UNSET:
+            self.streams = True
+            self.credit = event.credit
+
+    @property
+    def caller(self) -> Caller:
+        return self._channel.caller
+
+    def is_crowded(self) -> bool:
+        return self._channel.is_full()
+
+    def answer(self, data: Any, /) -> None:
+        self._channel.send_answer(self.number, encode_reply(self.number, data))
+        self.settled = True
+
+    async def send_json(self, data: Any, /) -> None:
+        # A thousand answers may be ready for a client that reads none: they are encoded when there is capacity.
+        await self._channel.wait_for_capacity()
+        if self.settled:
+            raise AlreadyResponded(self.endpoint)
+        self.answer(data)
+
+    async def send_item(self, data: Any, /) -> None:
+        item = encode_answer(data)
+        while self.credit <= 0 and not self.settled:
+            self._more = asyncio.Event()
+            await self._more.wait()
+            self._burst = 0
+        self._burst += 1
+        if self._burst > ITEMS_PER_TURN:
+            # A generator that never waits and a reader that takes a million items would leave no turn to the bot.
+            self._burst = 0
+            await asyncio.sleep(0)
+        await self._channel.wait_for_capacity()
+        self.push(item)
+
+    @property
+    def takes(self) -> bool:
+        """Whether the reader of a subscription takes an item now. Otherwise it is pumped once it does."""
+        if self.credit <= 0:
+            return False
+        if self._channel.is_full():
+            self._channel.pump_later()
+            return False
+        return True
+
+    @property
+    def largest(self) -> int:
+        """The largest item that the reader takes, in bytes."""
+        return self._channel.item_bytes
+
+    def push(self, item: bytes) -> None:
+        """Sends an encoded item, on credit."""
+        self.credit -= 1
+        self._channel.send_item(self.number, item)
+
+    def grant(self, n: int) -> None:
+        """Takes note that the reader takes ``n`` more items."""
+        self.credit += n
+        if self._more is not None:
+            self._more.set()
+        if self.subscriber is not None:
+            self.subscriber.pump()
+
+    def ended(self) -> None:
+        if self.task is not None:
+            self._channel.forget(self)
+
+    def leave(self) -> None:
+        """Ends a subscription without an answer: its reader continues it in another conversation."""
+        if self.subscriber is not None:
+            self.subscriber.close()
+        self.settled = True
+        self._channel.forget(self)
+
+    def fail(self, error: RemoteError) -> None:
+        if not self.settled:
+            self._channel.send_error(self.number, error_object(error))
+            self.settled = True
+
+    def abort(self, error: RemoteError) -> None:
+        """Answers with an error now and cancels the handler: one that ignores that keeps nobody waiting."""
+        self.fail(error)
+        if self._more is not None:
+            self._more.set()
+        if self.task is not None:
+            # A task that is cancelled before its first step never comes to the end of its own code.
+            self.task.add_done_callback(lambda _: self._channel.forget(self))
+            self.task.cancel()
+        if self.subscriber is not None:
+            self.subscriber.close()
+            self._channel.forget(self)
