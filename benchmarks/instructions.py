@@ -32,7 +32,7 @@ from benchmarks.machine import ALLOWED, description, versions
 from benchmarks.table import ABSENT, rows
 from benchmarks.world import KEY, QUESTIONS, stats
 from discord_tools.ipc import ClientLimits, ClientSession, Request, Server, ServerLimits
-from discord_tools.ipc.transports.memory import MemoryTransport, memory_pair
+from discord_tools.ipc.connectors.memory import MemoryConnector
 
 __all__ = (
     "LOADS",
@@ -75,21 +75,15 @@ class Ends(NamedTuple):
 
 @asynccontextmanager
 async def connected() -> AsyncGenerator[Ends]:
-    """A server and a session that are joined in memory. The server's ports are open, and nobody uses them."""
-    serving: list[asyncio.Task[None]] = []  # the loop itself does not keep tasks alive
-
-    async def dial(http: object) -> MemoryTransport:
-        near, far = memory_pair()
-        serving.append(asyncio.create_task(server.serve(far)))
-        return near
-
+    """A server and a session that are joined in memory. The server's port is open, and nobody uses it."""
     async with discord.Client(intents=discord.Intents.none()) as bot:
-        limits = ServerLimits(handshake=PATIENCE)
+        limits = ServerLimits(handshake_timeout=PATIENCE)
         server = Server(bot, "127.0.0.1", 0, KEY, multicast=False, limits=limits)
         session = ClientSession(
-            "127.0.0.1", 1, secret_key=KEY, timeout=PATIENCE, limits=ClientLimits(handshake=PATIENCE)
+            connector=MemoryConnector(server.serve),
+            timeout=PATIENCE,
+            limits=ClientLimits(handshake_timeout=PATIENCE),
         )
-        session._dialer.dial = dial  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue]
         async with server, session:
             yield Ends(server, session)
 

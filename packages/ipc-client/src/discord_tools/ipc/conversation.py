@@ -23,7 +23,7 @@ from discord_tools.ipc.errors import (
 )
 from discord_tools.ipc.limits import ClientLimits
 from discord_tools.ipc.logs import LabelledLogger, connection_id, conversation_id
-from discord_tools.ipc.pending import CallWindow, Pending, PendingRequest, params_of
+from discord_tools.ipc.pending import CallWindow, Pending, PendingRequest
 from discord_tools.ipc.transports.base import NORMAL, REPLACED, Closed, Transport
 from discord_tools.ipc.wire.codec import encode_given
 from discord_tools.ipc.wire.codes import did_not_run, error_of
@@ -80,8 +80,8 @@ class Conversation:
         self._window = CallWindow()
         #: Ends requests whose time is over.
         self._deadlines: Deadlines[PendingRequest] = Deadlines(self._loop, PendingRequest.expire)
-        #: Calls that the bot refused because it was closing, with their frames. The next connection sends them again.
-        self._refused: list[tuple[Pending, bytes]] = []
+        #: Calls that the bot refused because it was closing. The next connection sends them again.
+        self._refused: list[Pending] = []
         #: Whether either side has announced that it is about to close.
         self._leaving = False
         #: Whether the bot streams. Those of older libraries do not.
@@ -121,11 +121,11 @@ class Conversation:
             raise RequestTimeout(endpoint, self._timeout or timeout)  # nobody would wait for it
         request = PendingRequest(loop=self._loop)
         request.endpoint = endpoint
-        request.number = 0
-        request.deadline = None
         headers: dict[str, Any] | UnsetType = UNSET
         meta: Meta | UnsetType = UNSET
-        if timeout is not None:
+        if timeout is None:
+            request.deadline = None
+        else:
             request.timeout = self._timeout or timeout
             request.deadline = self._loop.time() + timeout
             self._deadlines.add(request, request.deadline)
@@ -138,10 +138,12 @@ class Conversation:
                 params = Raw(encode_given(params))  # as it is now, and not when its turn comes
                 await window.wait(request)
             try:
-                request.number = self._peer.call(endpoint, params, request, headers=headers, meta=meta)
+                request.number, request.frame = self._peer.call(
+                    endpoint, params, request, headers=headers, meta=meta
+                )
                 answer = await request
             except (asyncio.CancelledError, RequestTimeout):
-                self._peer.forget(request.number)
+                self._peer.forget(request.number, request.frame)
                 raise
             finally:
                 window.release()
@@ -163,7 +165,7 @@ class Conversation:
         """
         if not self._streams:
             raise Unsupported(pending.endpoint)
-        pending.number = self._peer.call(pending.endpoint, params, pending, credit=credit)
+        pending.number, pending.frame = self._peer.call(pending.endpoint, params, pending, credit=credit)
 
     def take_more(self, pending: Pending, n: int) -> None:
         """Grants credit for ``n`` more items of a stream."""
@@ -171,7 +173,7 @@ class Conversation:
 
     def forget(self, pending: Pending) -> None:
         """Cancels a stream."""
-        self._peer.forget(pending.number)
+        self._peer.forget(pending.number, pending.frame)
 
     def give_up(self, error: IPCError) -> None:
         """Ends the requests: the connection does not come back in time. Those that never ran get ``error``.
@@ -182,9 +184,9 @@ class Conversation:
         self._window.close(error)
         for call in self._peer.open_calls():
             if isinstance(call.context, PendingRequest):
-                self._peer.forget(call.number)
+                self._peer.forget(call.number, call.context.frame)
                 call.context.lost(ConnectionLost(call.context.endpoint) if call.sent else error)
-        for pending, _ in self._refused:
+        for pending in self._refused:
             if isinstance(pending, PendingRequest):
                 pending.lost(error)
 
@@ -222,8 +224,8 @@ class Conversation:
         self._token = welcome.session
         self._peer.outbox.message_bytes = welcome.limits.message_bytes
         refused, self._refused = self._refused, []
-        for pending, frame in refused:
-            self._call_again(pending, params_of(frame))
+        for pending in refused:
+            self._call_again(pending, True)
         self._window.resize(max(1, welcome.limits.calls))
         self._leaving = False
         self._set_ready(welcome.ready)
@@ -263,7 +265,7 @@ class Conversation:
         for call in self._peer.abandon():
             call.context.lost(error)
         refused, self._refused = self._refused, []
-        for pending, _ in refused:
+        for pending in refused:
             pending.lost(error)
         self._window.close(error)
         self.ready.set()  # whoever waits for it checks the state again
@@ -290,15 +292,15 @@ class Conversation:
             # The new peer counts from 1 again. One that is cancelled in this very turn must not end another call there.
             pending.number = 0
             endpoint = pending.endpoint if pending.endpoint.startswith("/") else f"/{pending.endpoint}"
-            params = pending.repeated(call.frame, not call.sent or endpoint in idempotent)
-            if params is None:
-                pending.lost(ConnectionLost(pending.endpoint))
-            else:
-                self._call_again(pending, params)
+            self._call_again(pending, not call.sent or endpoint in idempotent)
 
-    def _call_again(self, pending: Pending, params: Raw) -> None:
-        """Sends a call again that did not run, or may run twice."""
+    def _call_again(self, pending: Pending, harmless: bool) -> None:
+        """Sends a call again, or ends it where that may do harm."""
         if pending.done():
+            return
+        params = pending.repeated(harmless)
+        if params is None:
+            pending.lost(ConnectionLost(pending.endpoint))
             return
         try:
             if not isinstance(pending, PendingRequest):
@@ -307,7 +309,9 @@ class Conversation:
             headers, meta = UNSET, UNSET
             if pending.deadline is not None:
                 headers, meta = _time_left(max(0.0, pending.deadline - self._loop.time()))
-            pending.number = self._peer.call(pending.endpoint, params, pending, headers=headers, meta=meta)
+            pending.number, pending.frame = self._peer.call(
+                pending.endpoint, params, pending, headers=headers, meta=meta
+            )
         except (RequestTooLarge, Unsupported) as error:
             pending.lost(error)
 
@@ -323,7 +327,7 @@ class Conversation:
         if isinstance(event, Answered):
             if event.error is not UNSET and did_not_run(event.error):
                 event.context.number = 0
-                self._refused.append((event.context, event.frame))
+                self._refused.append(event.context)
             else:
                 event.context.answered(event)
         elif isinstance(event, ItemsReceived):

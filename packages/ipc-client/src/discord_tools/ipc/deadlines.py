@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -35,6 +36,8 @@ class Deadlines(Generic[ItemT]):
         self._latest = 0.0
         #: Fires when the first item of the queue is due, or would have been: items leave without changing it.
         self._timer: asyncio.TimerHandle | None = None
+        #: When the timer fires; infinite without a timer.
+        self._due = math.inf
         #: Timers of the items that do not fit into the queue.
         self._own: dict[ItemT, asyncio.TimerHandle] = {}
 
@@ -44,11 +47,10 @@ class Deadlines(Generic[ItemT]):
             self._own[item] = self._loop.call_at(deadline, self._expire_own, item)
             return
         self._queue[item] = self._latest = deadline
-        if self._timer is not None:
-            if deadline >= self._timer.when():
-                return
-            self._timer.cancel()  # it was set for items that have left
-        self._timer = self._loop.call_at(deadline, self._sweep)
+        if deadline < self._due:
+            if self._timer is not None:
+                self._timer.cancel()  # it was set for items that have left
+            self._set_timer(deadline)
 
     def discard(self, item: ItemT) -> None:
         """Removes an item, if it is there."""
@@ -60,22 +62,26 @@ class Deadlines(Generic[ItemT]):
         self._queue.clear()
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
+            self._timer, self._due = None, math.inf
         for timer in self._own.values():
             timer.cancel()
         self._own.clear()
+
+    def _set_timer(self, deadline: float) -> None:
+        self._due = deadline
+        self._timer = self._loop.call_at(deadline, self._sweep)
 
     def _expire_own(self, item: ItemT) -> None:
         del self._own[item]
         self._expire(item)
 
     def _sweep(self) -> None:
-        self._timer = None
+        self._timer, self._due = None, math.inf
         now = self._loop.time()
         while self._queue:
             item, deadline = next(iter(self._queue.items()))
             if deadline > now:
-                self._timer = self._loop.call_at(deadline, self._sweep)
+                self._set_timer(deadline)
                 return
             del self._queue[item]
             self._expire(item)

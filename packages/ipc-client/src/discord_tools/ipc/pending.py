@@ -12,7 +12,7 @@ from msgspec import Raw
 from discord_tools.ipc.errors import IPCError, RequestTimeout
 from discord_tools.ipc.wire.received import Answered
 
-__all__ = ("CallWindow", "Pending", "PendingRequest", "params_of")
+__all__ = ("CallWindow", "Pending", "PendingRequest")
 
 
 class Pending(Protocol):
@@ -24,11 +24,14 @@ class Pending(Protocol):
     ----------
     number: :class:`int`
         The number of the call in its conversation; 0 while it has none.
+    frame: :class:`bytes`
+        The frame of the call.
     endpoint: :class:`str`
         The endpoint that is called.
     """
 
     number: int
+    frame: bytes
     endpoint: str
 
     def done(self) -> bool:
@@ -43,9 +46,9 @@ class Pending(Protocol):
         """Takes the next items."""
         ...
 
-    def repeated(self, frame: bytes, idempotent: bool) -> Raw | None:
-        """Returns the parameters to call with again, after the bot may have received ``frame``; ``None`` where calling
-        again may do harm.
+    def repeated(self, harmless: bool) -> Raw | None:
+        """Returns the parameters to call with again; ``None`` where that may do harm. It is ``harmless`` where the call
+        did not run, or may run twice.
         """
         ...
 
@@ -60,10 +63,12 @@ class PendingRequest(asyncio.Future[Answered]):
     It has no ``__init__``: a future without one takes less than half of the time to make.
     """
 
-    __slots__ = ("deadline", "endpoint", "number", "timeout")
+    __slots__ = ("deadline", "endpoint", "frame", "number", "timeout")
 
     #: Number of the call in its conversation; 0 while it has none.
     number: int
+    #: The frame of the call.
+    frame: bytes
     #: The endpoint that is called.
     endpoint: str
     #: When its time is over, by the loop's clock; ``None`` for never.
@@ -78,8 +83,8 @@ class PendingRequest(asyncio.Future[Answered]):
     def received(self, items: list[Raw]) -> None:
         """Ignores items: a plain call has none."""
 
-    def repeated(self, frame: bytes, idempotent: bool) -> Raw | None:
-        return params_of(frame) if idempotent else None
+    def repeated(self, harmless: bool) -> Raw | None:
+        return _params.decode(self.frame).params if harmless else None
 
     def lost(self, error: IPCError) -> None:
         if not self.done():
@@ -161,8 +166,3 @@ class _Params(msgspec.Struct):
 
 
 _params = msgspec.json.Decoder(_Params)
-
-
-def params_of(frame: bytes) -> Raw:
-    """The parameters in the frame of a call."""
-    return _params.decode(frame).params

@@ -51,6 +51,8 @@ class Feed(Pending, Generic[ItemT]):
     def __init__(self, endpoint: str, params: Raw, credit: int) -> None:
         #: Number of the call in its conversation; 0 while it has none.
         self.number: int = 0
+        #: Frame of the call.
+        self.frame: bytes = b""
         self.endpoint: str = endpoint
         #: The conversation that the call was made in.
         self.conversation: Conversation | None = None
@@ -143,9 +145,9 @@ class Feed(Pending, Generic[ItemT]):
     def received(self, items: list[Any]) -> None:
         self.put(items)
 
-    def repeated(self, frame: bytes, idempotent: bool) -> Raw | None:
+    def repeated(self, harmless: bool) -> Raw | None:
         # Once there were items, beginning again would bring them twice.
-        return self._params if idempotent and not self._begun else None
+        return self._params if harmless and not self._begun else None
 
     def lost(self, error: IPCError) -> None:
         if not self._ended:

@@ -104,7 +104,7 @@ class _EventFeed(Feed[tuple[str, Raw]]):
             epoch = self._subscribe.epoch or ""
             self.put([(epoch, item) for item in items])
 
-    def repeated(self, frame: bytes, idempotent: bool) -> Raw | None:
+    def repeated(self, harmless: bool) -> Raw | None:
         self._confirmed = False
         return Raw(msgspec.json.encode(self._subscribe))
 

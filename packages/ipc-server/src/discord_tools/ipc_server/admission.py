@@ -9,7 +9,7 @@ __all__ = ("Account", "Admission", "closing")
 
 
 class Account:
-    """Calls in progress of one caller.
+    """Calls in progress of one caller, counted by whoever runs them.
 
     Attributes
     ----------
@@ -25,18 +25,6 @@ class Account:
         self.calls: int = 0
         self.size: int = 0
 
-    def begin(self, params: bytes) -> int:
-        """Counts a call with that data, and returns the size for :meth:`end`."""
-        size = memoryview(params).nbytes
-        self.calls += 1
-        self.size += size
-        return size
-
-    def end(self, size: int) -> None:
-        """Counts a call as ended."""
-        self.calls -= 1
-        self.size -= size
-
 
 class Admission:
     """Admits calls while the server runs, up to the bounds of each caller."""
@@ -47,19 +35,14 @@ class Admission:
         #: Whether no calls are admitted, because the server is being terminated.
         self.draining: bool = False
 
-    def refusal(self, account: Account, params: bytes) -> RemoteError | None:
-        """Returns the error that refuses a call with that data, or ``None`` to let it start."""
+    def refusal(self, account: Account) -> RemoteError | None:
+        """Returns the error that refuses another call of a caller, or ``None`` to let it start."""
         if self.draining:
             return closing("the bot is shutting down")
-        if not account.calls:
-            return None
         if account.calls >= self._max_calls:
             return Overloaded(f"{account.calls} of your calls are in progress")
-        size = account.size + memoryview(params).nbytes
-        if size > self._max_bytes:
-            return Overloaded(
-                f"your calls in progress would have {size} bytes of data, {self._max_bytes} are allowed"
-            )
+        if account.size >= self._max_bytes:
+            return Overloaded(f"your calls in progress have {account.size} bytes of data")
         return None
 
 

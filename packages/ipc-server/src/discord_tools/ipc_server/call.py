@@ -67,12 +67,10 @@ class IncomingCall(Call, Protocol):
     streams: bool
     task: asyncio.Task[None] | None
 
-    def is_crowded(self) -> bool:
-        """Whether an answer should wait in :meth:`send_json` until others have been sent."""
-        ...
-
-    def answer(self, data: Any, /) -> None:
-        """Answers at once."""
+    def answer(self, data: Any, /) -> bool:
+        """Answers at once. Returns ``False``, without answering, where the answer should wait in :meth:`send_json` until
+        others have been sent.
+        """
         ...
 
     async def send_item(self, data: Any, /) -> None:

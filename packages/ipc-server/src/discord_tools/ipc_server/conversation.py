@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Final
 
 from msgspec import UNSET
 
@@ -51,6 +51,10 @@ from discord_tools.ipc_server.incoming import NativeCall
 __all__ = ("Conversation",)
 
 log = logging.getLogger(__name__)
+
+#: Calls in messages up to this size do not count in bytes, since that costs as much as decoding them: their number
+#: bounds them.
+SMALL_BYTES: Final = 16 * 1024
 
 
 class Conversation:
@@ -107,6 +111,8 @@ class Conversation:
         self._loop = asyncio.get_running_loop()
         #: The connection of the moment.
         self._connection: Connection | None = None
+        #: Whether more waits to be sent than the backlog may hold. While the client is away, nothing is sent.
+        self.is_full: Callable[[], bool] = bool
         #: Calls whose handlers have not ended, and subscriptions.
         self._calls: dict[NativeCall, None] = {}
         #: The same by their ids, as long as the client may refer to them.
@@ -146,6 +152,7 @@ class Conversation:
             backlog_timeout=1.5
             * self._limits.heartbeat,  # as for a client that does not answer the heartbeat
         )
+        self.is_full = self._connection.is_full
         return self._connection
 
     def resume(self, received: int) -> bool:
@@ -169,6 +176,7 @@ class Conversation:
         if self._connection is not connection:
             return False
         self._connection = None
+        self.is_full = bool
         return True
 
     def tell_ready(self, ready: bool) -> None:
@@ -187,10 +195,6 @@ class Conversation:
     @property
     def item_bytes(self) -> int:
         return self._peer.outbox.item_bytes
-
-    def is_full(self) -> bool:
-        connection = self._connection
-        return connection is not None and connection.is_full()
 
     async def wait_for_capacity(self) -> None:
         # While the client is away nothing is sent, so there is nothing to wait for.
@@ -220,7 +224,8 @@ class Conversation:
         self._deadlines.discard(call)
         if call in self._calls:
             del self._calls[call]
-            self._account.end(call.size)
+            self._account.calls -= 1
+            self._account.size -= call.size
         if self._by_id.get(call.number) is call:
             del self._by_id[call.number]
 
@@ -299,7 +304,7 @@ class Conversation:
         if event.headers is not UNSET or event.meta is not UNSET:
             headers, timeout = self._own_headers(event)
         call = NativeCall(self, event, headers)
-        refusal = self._admission.refusal(self._account, call.params)
+        refusal = self._admission.refusal(self._account)
         if self.over:
             refusal = closing("this conversation is over")
         if refusal is not None:
@@ -318,7 +323,7 @@ class Conversation:
         if task.done():
             return  # it never waited, so it could neither be cancelled nor expire
         call.task = task
-        self._keep(call)
+        self._count(call)
         if call.deadline is not None:
             self._deadlines.add(call, call.deadline)
 
@@ -333,10 +338,14 @@ class Conversation:
             timeout = self._timeout
         return {**self._headers, **headers} if headers else self._headers, timeout
 
-    def _keep(self, call: NativeCall) -> None:
+    def _count(self, call: NativeCall) -> None:
+        """Counts a call as in progress, until :meth:`forget`."""
         self._calls[call] = None
         self._by_id[call.number] = call
-        call.size = self._account.begin(call.params)
+        self._account.calls += 1
+        if self._peer.message_size > SMALL_BYTES:
+            call.size = memoryview(call.params).nbytes
+            self._account.size += call.size
 
     def _protocol_call(self, method: str, call: NativeCall) -> None:
         if method == SUBSCRIBE and call.streams:
@@ -351,7 +360,7 @@ class Conversation:
 
     def _subscribe(self, call: NativeCall) -> None:
         # No task: items are pushed by the publisher of an event, and by the credit that the reader grants.
-        self._keep(call)
+        self._count(call)
         try:
             call.subscriber = self._hub.subscribe(call)
             call.subscriber.begin()

@@ -114,10 +114,8 @@ class Dispatcher:
                 if value is not None:
                     raise AlreadyResponded(call.endpoint)
             elif not call.settled:  # otherwise the caller or the deadline has ended it
-                if call.is_crowded():
+                if not call.answer(value):
                     await call.send_json(value)
-                else:
-                    call.answer(value)
         except asyncio.CancelledError:
             if not call.settled:
                 call.fail(Cancelled("the route was cancelled"))

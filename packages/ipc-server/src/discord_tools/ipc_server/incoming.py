@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
 from msgspec import UNSET
@@ -28,14 +28,12 @@ class Channel(Protocol):
     """
 
     caller: Caller
+    #: Whether more waits to be sent than the backlog may hold.
+    is_full: Callable[[], bool]
 
     @property
     def item_bytes(self) -> int:
         """The largest item that the client takes, in bytes."""
-        ...
-
-    def is_full(self) -> bool:
-        """Whether more waits to be sent than the backlog may hold."""
         ...
 
     async def wait_for_capacity(self) -> None:
@@ -105,19 +103,21 @@ class NativeCall:
     def caller(self) -> Caller:
         return self._channel.caller
 
-    def is_crowded(self) -> bool:
-        return self._channel.is_full()
-
-    def answer(self, data: Any, /) -> None:
+    def answer(self, data: Any, /) -> bool:
+        if self._channel.is_full():
+            return False
         self._channel.send_answer(self.number, encode_reply(self.number, data))
         self.settled = True
+        return True
 
     async def send_json(self, data: Any, /) -> None:
         # A thousand answers may be ready for a client that reads none: they are encoded when there is capacity.
-        await self._channel.wait_for_capacity()
-        if self.settled:
-            raise AlreadyResponded(self.endpoint)
-        self.answer(data)
+        while True:
+            await self._channel.wait_for_capacity()
+            if self.settled:
+                raise AlreadyResponded(self.endpoint)
+            if self.answer(data):
+                return
 
     async def send_item(self, data: Any, /) -> None:
         item = encode_answer(data)

@@ -49,7 +49,7 @@ class Outbox:
         #: Frames that wait to be sent for the first time, in order.
         self._frames: list[bytes] = []
         #: Items of streams that wait to be put into frames, by the id of their call.
-        self._items: dict[Id, list[Raw]] = {}
+        self.items: dict[Id, list[Raw]] = {}
         #: Messages that are to be sent again, because a connection was cut.
         self._again: list[bytes] = []
         #: Messages that were sent and are not acknowledged, oldest first.
@@ -91,21 +91,20 @@ class Outbox:
         """
         if len(item) > self.item_bytes:
             raise TooLarge(f"an item has {len(item)} bytes, the reader takes {self.message_bytes}")
-        if not self._items:
+        if not self.items:
             self.wake()
-        self._items.setdefault(number, []).append(Raw(item))
+        self.items.setdefault(number, []).append(Raw(item))
         self.pending_bytes += len(item)
 
     def finish_items(self, number: Id) -> None:
         """Puts the items of a stream that ends into frames: they come before the answer."""
-        if self._items:
-            self._frame_items(number, self._items.pop(number, []))
+        self._frame_items(number, self.items.pop(number, []))
 
     def take_messages(self) -> list[bytes]:
         """Returns the messages that are to be sent now, and retains them."""
         messages, self._again = self._again, []
-        if self._items:
-            streams, self._items = self._items, {}
+        if self.items:
+            streams, self.items = self.items, {}
             for number, items in streams.items():
                 self._frame_items(number, items)
         if self._frames:

@@ -70,7 +70,6 @@ class OpenCall(NamedTuple, Generic[ContextT]):
 
     number: int
     context: ContextT
-    frame: bytes
     sent: bool
 
 
@@ -109,8 +108,8 @@ class Peer(Generic[ContextT]):
         self._put = self.outbox.put
         #: Id of the next call of this side.
         self._next_id = 1
-        #: Calls of this side without an answer: what waits for the answer, and the frame.
-        self._waiting: dict[Any, tuple[ContextT, bytes]] = {}
+        #: What waits for the answers to calls of this side, by the ids of the calls.
+        self._waiting: dict[Any, ContextT] = {}
         #: Calls with this id or a higher one were never sent.
         self._unsent = 1
         #: Calls that this side cancelled. Their answers may still come and are ignored.
@@ -119,6 +118,8 @@ class Peer(Generic[ContextT]):
         self._open: set[Id] = set()
         #: What was fed and not looked at.
         self._inbox: deque[Frame | Malformed | Unreadable] = deque()
+        #: Size of the message that was fed last, in bytes.
+        self.message_size: int = 0
         #: Number of violations of the other side.
         self._violations = 0
         #: Number of messages that were received in this conversation.
@@ -139,8 +140,8 @@ class Peer(Generic[ContextT]):
         headers: dict[str, Any] | UnsetType = UNSET,
         credit: int | UnsetType = UNSET,
         meta: Meta | UnsetType = UNSET,
-    ) -> int:
-        """Queues a call and returns its number. ``context`` comes back with its answer.
+    ) -> tuple[int, bytes]:
+        """Queues a call. Returns its number and its frame. ``context`` comes back with its answer.
 
         Raises
         ------
@@ -154,31 +155,29 @@ class Peer(Generic[ContextT]):
         if len(frame) > self.outbox.message_bytes:
             raise RequestTooLarge(method, len(frame), self.outbox.message_bytes)
         self._next_id = number + 1
-        self._waiting[number] = (context, frame)
+        self._waiting[number] = context
         self._put(frame)
-        return number
+        return number, frame
 
     def take_more(self, number: int, n: int) -> None:
         """Grants credit for ``n`` more items of a stream that this side reads."""
         if number in self._waiting:
             self.notify(MORE, More(number, n))
 
-    def forget(self, number: int) -> None:
+    def forget(self, number: int, frame: bytes) -> None:
         """Cancels a call of this side. If it was sent, the other side is told and its late answer is ignored."""
-        call = self._waiting.pop(number, None)
-        if call is None:
+        if self._waiting.pop(number, None) is None:
             return
         if number < self._unsent:
             self._forgotten.add(number)
             self.notify(CANCEL, Cancel(number))
         else:
-            self.outbox.withdraw(call[1])
+            self.outbox.withdraw(frame)
 
     def open_calls(self) -> list[OpenCall[ContextT]]:
         """The calls of this side that have no answer."""
         return [
-            OpenCall(number, context, frame, number < self._unsent)
-            for number, (context, frame) in self._waiting.items()
+            OpenCall(number, context, number < self._unsent) for number, context in self._waiting.items()
         ]
 
     def abandon(self) -> list[OpenCall[ContextT]]:
@@ -232,7 +231,8 @@ class Peer(Generic[ContextT]):
         if len(frame) > self.outbox.message_bytes:
             raise TooLarge(f"the {kind} has {len(frame)} bytes, the caller takes {self.outbox.message_bytes}")
         self._open.discard(number)
-        self.outbox.finish_items(number)
+        if self.outbox.items:
+            self.outbox.finish_items(number)
         self._put(frame)
 
     # -- input and output
@@ -242,7 +242,8 @@ class Peer(Generic[ContextT]):
         if self._violations >= MAX_VIOLATIONS:
             return
         self.received += 1
-        self._unacknowledged_bytes += len(data)
+        self.message_size = size = len(data)
+        self._unacknowledged_bytes += size
         try:
             self._inbox.extend(decode(data))
         except Unreadable as error:
@@ -299,10 +300,9 @@ class Peer(Generic[ContextT]):
         return self.outbox.resume(received)
 
     def _replied(self, frame: Frame) -> PeerEvent | None:
-        call = self._waiting.pop(frame.id, None)
-        if call is not None:
-            result = NO_RESULT if frame.result is UNSET else frame.result
-            return Answered(call[0], result, frame.error, call[1])
+        context = self._waiting.pop(frame.id, None)
+        if context is not None:
+            return Answered(context, NO_RESULT if frame.result is UNSET else frame.result, frame.error)
         if frame.error is UNSET and (frame.id is UNSET or frame.result is UNSET):
             # With its id, so that a caller who forgot the method learns it.
             return self._violate("a frame needs a method, or an id with a result or an error", about=frame.id)
@@ -321,9 +321,9 @@ class Peer(Generic[ContextT]):
         try:
             if method == ITEM:
                 item = _params(params, Item)
-                call = self._waiting.get(item.id)
-                if call is not None:  # otherwise it was cancelled, and the other side does not know yet
-                    return ItemsReceived(call[0], item.items)
+                context = self._waiting.get(item.id)
+                if context is not None:  # otherwise it was cancelled, and the other side does not know yet
+                    return ItemsReceived(context, item.items)
             elif method == MORE:
                 more = _params(params, More)
                 return MoreReceived(more.id, more.n)

@@ -56,12 +56,11 @@ class ItemsReceived(Struct):
 
 
 class Answered(Struct):
-    """A call of this side has its answer: ``result``, or ``error`` where that is set. ``frame`` is the call."""
+    """A call of this side has its answer: ``result``, or ``error`` where that is set."""
 
     context: Any
     result: Raw
     error: ErrorObject | UnsetType
-    frame: bytes
 
 
 class ReadyReceived(Struct, gc=False):

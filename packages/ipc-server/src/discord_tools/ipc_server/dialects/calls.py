@@ -73,7 +73,6 @@ class DialectCall:
     streams: bool = False
 
     __slots__ = (
-        "account",
         "budget",
         "caller",
         "deadline",
@@ -82,7 +81,6 @@ class DialectCall:
         "headers",
         "params",
         "settled",
-        "size",
         "task",
         "writer",
     )
@@ -111,18 +109,13 @@ class DialectCall:
         self.settled = False
         #: Runs the handler, from the start on.
         self.task: asyncio.Task[None] | None = None
-        #: Size of the data, in bytes, once it counts in the caller's account.
-        self.size = 0
-
-    def is_crowded(self) -> bool:
-        return False
 
     async def send_json(self, data: Any, /) -> None:
         if self.settled:
             raise AlreadyResponded(self.endpoint)
         self.answer(data)
 
-    def answer(self, data: Any, /) -> None:
+    def answer(self, data: Any, /) -> bool:
         answer = None
         result = encode_answer(data)
         if self.writer is not None:
@@ -130,6 +123,7 @@ class DialectCall:
             self.budget.take(len(answer))
         self.settled = True
         self.done(answer)
+        return True
 
     async def send_item(self, data: Any, /) -> None:
         raise InvalidRequest("this client reads no streams")
@@ -177,12 +171,13 @@ class DialectCalls:
         key = None if account is not None else call.caller.account
         if account is None:
             account = self._accounts.get(call.caller.account) or Account()
-        refusal = self._admission.refusal(account, call.params)
+        refusal = self._admission.refusal(account)
         if refusal is not None:
             call.fail(refusal)
             return
         self._calls.add(call)
-        call.size = account.begin(call.params)
+        account.calls += 1
+        account.size += len(call.params)
         if key is not None:
             self._accounts[key] = account
         call.deadline = self._loop.time() + self._limits.call_timeout
@@ -192,7 +187,8 @@ class DialectCalls:
         def ended(_: object) -> None:
             self._deadlines.discard(call)
             self._calls.discard(call)
-            account.end(call.size)
+            account.calls -= 1
+            account.size -= len(call.params)
             if key is not None and not account.calls:
                 del self._accounts[key]
             call.fail(Cancelled("the call was cancelled"))
