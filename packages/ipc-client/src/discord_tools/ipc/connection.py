@@ -68,6 +68,7 @@ class Connection:
         self._handle = handle
         self._backlog_bytes = backlog_bytes
         self._backlog_timeout = backlog_timeout
+        #: The event loop of all that this does.
         self._loop = asyncio.get_running_loop()
         #: Precedes every line with the label.
         self.log: LabelledLogger = LabelledLogger(log, label)
@@ -85,7 +86,7 @@ class Connection:
         self._stopped = False
 
     def wake(self) -> None:
-        """Sends what the peer has queued, together with all else that is queued in this turn of the loop."""
+        """Sends what the peer has queued, together with everything that is queued in this turn of the loop."""
         if self._sender is None and self._running and not self._handling:
             self._sender = self._loop.create_task(self._send(), name="ipc sender")
 
@@ -196,7 +197,7 @@ class Connection:
             self._stop_sending()
             await self._transport.close()
         except Exception:
-            # A fault of this library must not leave a connection that is read and never answered.
+            # A bug in this library must not leave a connection that is read and never answered.
             self.log.exception("Sending failed")
             self._stop_sending()
             await self._transport.close()

@@ -65,6 +65,7 @@ class Conversation:
         self._limits = limits
         self._timeout = timeout
         self._headers = dict(headers)
+        #: The event loop of the conversation.
         self._loop = asyncio.get_running_loop()
         #: Short id for the log.
         self.id: str = conversation_id()
@@ -74,7 +75,7 @@ class Conversation:
         self._peer = self._new_peer(limits.message_bytes)
         #: What resumes the conversation. ``None`` until the first welcome, and where it cannot be resumed.
         self._token: str | None = None
-        #: The connection of the moment.
+        #: The current connection.
         self._connection: Connection | None = None
         #: Places for the calls that the bot accepts at a time.
         self._window = CallWindow()
@@ -244,7 +245,8 @@ class Conversation:
             self._connection = None
             self.ready.clear()
         if closed.code == REPLACED:
-            # Another client presented our token. Taking the conversation back could go on for ever.
+            # Another client presented our token. Taking the conversation back could go on
+            # forever.
             self.log.warning("Another client took this conversation over; a new one begins")
             self._token = None
         return closed
@@ -268,7 +270,7 @@ class Conversation:
         for pending in refused:
             pending.lost(error)
         self._window.close(error)
-        self.ready.set()  # whoever waits for it checks the state again
+        self.ready.set()  # what waits for it checks the state again
 
     def _new_peer(self, message_bytes: int) -> Peer[Pending]:
         peer: Peer[Pending] = Peer(

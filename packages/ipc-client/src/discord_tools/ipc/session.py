@@ -41,7 +41,7 @@ class ClientSession:
 
     One connection carries any number of requests at a time. It is opened by ``async with`` or by the first request,
     and opened again by itself when it breaks: a session outlives restarts of the bot. A session may be constructed
-    anywhere, also where no event loop runs; from then on it belongs to the loop that uses it first.
+    anywhere, even where no event loop runs; from then on it belongs to the loop that uses it first.
 
     .. versionadded:: 1.0
 
@@ -69,8 +69,8 @@ class ClientSession:
     session: :class:`aiohttp.ClientSession`
         The session to use with this handler, which is never closed by it. If not provided creates a new one.
     timeout: Optional[:class:`float`]
-        How long a request may take in all, in seconds; ``None`` for no limit. The bot is told and stops working on a
-        request whose time is over. Defaults to 30: longer than any healthy route takes, shorter than a person waits.
+        How long a request may take in all, in seconds; ``None`` for no limit. The bot stops working on a request whose
+        time is over. Defaults to 30: longer than any healthy route takes, shorter than a person waits.
         For a single request, put ``async with asyncio.timeout(...)`` around it.
     connect_timeout: :class:`float`
         How long a request waits for a connection when there is none, in seconds. Meanwhile attempts go on in the
@@ -143,7 +143,8 @@ class ClientSession:
                 "connector replaces host, port, multicast_port, secret_key and session: give only it"
             )
         self._connector = connector
-        encode_given(dict(headers or {}))  # what cannot be sent is better told here than in the background
+        encode_given(dict(headers or {}))  # an error here is better than one in the background
+        #: Keeps the conversation with the bot going.
         self._supervisor = Supervisor(
             connector, limits, lambda: Conversation(limits, timeout, headers or {}), connect_timeout
         )
@@ -366,8 +367,9 @@ class ClientSession:
         Raises
         ------
         EncodeError
-            The data cannot be written as JSON. Iterating raises all else that :meth:`request` raises, and
-            :exc:`InvalidRequest` where the route does not stream.
+            The data cannot be written as JSON. Iterating raises the other exceptions of :meth:`request`,
+            :exc:`InvalidRequest` where the route does not stream, and :exc:`Unsupported` where the bot's library is
+            older.
 
         Returns
         -------

@@ -159,7 +159,7 @@ class Stream(Generic[T]):
 
     It begins with the first item that is asked for, or with ``async with``. The bot produces a limited number of
     items ahead of the reader (:attr:`ClientLimits.stream_items`) and then pauses, so a slow reader costs no memory on
-    either side. A broken connection is mended underneath without losing or repeating an item.
+    either side. The session reconnects without losing or repeating an item.
 
     Leaving the loop ends the stream on the bot, too, as soon as nothing refers to this object any more; with
     ``async with``, at the end of the block.

@@ -34,7 +34,7 @@ class Event:
         The name it was published under.
     seq: :class:`int`
         Its sequence number among the events of this name. They rise by one, whether or not a filter lets them
-        through, and begin anew when the bot is restarted.
+        through, and start again when the bot is restarted.
     epoch: :class:`str`
         The run of the bot that the sequence number belongs to.
     time: :class:`datetime.datetime`

@@ -47,6 +47,7 @@ class Supervisor:
     ) -> None:
         self._connector = connector
         self._limits = limits
+        #: Makes the conversation.
         self._make = conversation
         self._connect_timeout = connect_timeout
         #: The conversation, from the first attempt on.
@@ -148,7 +149,7 @@ class Supervisor:
             if conversation is not None:
                 await conversation.close()
         finally:
-            # Also where closing is cancelled: nobody else would end it.
+            # Even if closing is cancelled: nothing else would end it.
             if conversation is not None:
                 conversation.end(SessionClosed())
             if task is not None:
@@ -165,7 +166,7 @@ class Supervisor:
             try:
                 closed, useful = await self._connect(conversation)
                 if self._closed:
-                    return  # close() would cancel an attempt, but may leave a connection of nobody at the server
+                    return  # close() would cancel an attempt, but that may leave an unused connection at the server
                 level = logging.INFO if closed.clean else logging.WARNING
                 conversation.log.log(level, "Lost the bot: %.500s", closed.reason)
                 self._giving_up = loop.call_later(self._connect_timeout, self._give_up, conversation)
@@ -182,7 +183,7 @@ class Supervisor:
                 self._fail(error)
                 return
             except Exception:
-                # A fault of this library must not leave the session without a connection for ever.
+                # A bug in this library must not leave the session without a connection.
                 attempt += 1
                 log.exception("The connection to the bot at %s failed", self._connector.label)
             finally:

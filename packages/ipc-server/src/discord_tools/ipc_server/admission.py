@@ -9,7 +9,7 @@ __all__ = ("Account", "Admission", "closing")
 
 
 class Account:
-    """Calls in progress of one caller, counted by whoever runs them.
+    """Calls in progress of one caller, counted by what runs them.
 
     Attributes
     ----------
@@ -30,7 +30,9 @@ class Admission:
     """Admits calls while the server runs, up to the bounds of each caller."""
 
     def __init__(self, limits: ServerLimits) -> None:
+        #: Maximum number of calls in progress of one caller.
         self._max_calls = limits.calls
+        #: Maximum size of their data, in bytes.
         self._max_bytes = limits.call_bytes
         #: Whether no calls are admitted, because the server is being terminated.
         self.draining: bool = False

@@ -1,4 +1,4 @@
-"""Ends a server together with its client."""
+"""Terminates a server when its client is closed."""
 
 from __future__ import annotations
 
@@ -11,26 +11,27 @@ __all__ = ("CloseHook",)
 
 
 class CloseHook:
-    """Puts the end of a server in front of its client's ``close``.
+    """Runs a function before the ``close`` of one client.
 
-    A bot could be told its end by a cog of ours, too. But it takes the other cogs away first, and calls in progress
-    would lose what they work with, and new ones their routes. Only this one instance is touched, and only while the
-    server runs.
+    A cog could do the same in its ``cog_unload``. But a bot that closes removes the other cogs first, and calls in
+    progress would lose what they work with. Only this one instance is changed, and only while the server runs.
 
     Parameters
     ----------
     end: Callable[[], Awaitable[None]]
-        Ends the server.
+        Terminates the server.
     """
 
     def __init__(self, client: discord.Client, end: Callable[[], Awaitable[None]]) -> None:
         self._client = client
         self._end = end
+        #: What stands in place of the client's ``close``, while this is installed.
         self._ours: Callable[[], Awaitable[None]] | None = None
+        #: The attribute ``close`` of the instance before, if it had one.
         self._theirs: Any = None
 
     def install(self) -> None:
-        """From now on, closing the client ends the server first."""
+        """Makes closing the client run the function first."""
         close, end = self._client.close, self._end
 
         async def close_both() -> None:
@@ -44,10 +45,10 @@ class CloseHook:
         self._ours = self._client.close = close_both
 
     def remove(self) -> None:
-        """From now on, it does not."""
+        """Restores the client's own ``close``."""
         ours, self._ours = self._ours, None
-        # Where somebody, another server say, has put a close of their own in front of ours, it stays and ours only
-        # hands on.
+        # A later hook, of another server for example, stays in place. It calls this one, which then only calls the
+        # client's own.
         if ours is not None and vars(self._client).get("close") is ours:
             if self._theirs is None:
                 del self._client.close  # the method of the class is back

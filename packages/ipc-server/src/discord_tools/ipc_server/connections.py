@@ -33,7 +33,9 @@ class Connections:
     """
 
     def __init__(self, limits: ServerLimits) -> None:
+        #: Maximum number of connections.
         self._limit = limits.connections
+        #: How long the first request may take, in seconds.
         self._timeout = limits.handshake_timeout
         #: Connections that have not sent a request, oldest first.
         self._new: dict[web.RequestHandler, None] = {}
@@ -52,7 +54,7 @@ class Connections:
         """Counts a new connection, and closes it unless it sends a request in time."""
         self._new[connection] = None
         self._check_later(connection, last=False)
-        self._make_room()
+        self._evict()
 
     def begin(self, connection: web.RequestHandler) -> bool:
         """Counts a connection with a request in progress. Returns ``False`` where there are too many."""
@@ -62,7 +64,7 @@ class Connections:
             self._refused.add(connection)
             return False
         self._busy.add(connection)
-        self._make_room()
+        self._evict()
         return True
 
     def end(self, connection: web.RequestHandler, *, kept: bool) -> None:
@@ -72,12 +74,12 @@ class Connections:
             self._busy.discard(connection)
             if kept:
                 self._idle[connection] = None
-                self._make_room()
+                self._evict()
 
     def __len__(self) -> int:
         return len(self._new) + len(self._idle) + len(self._busy) + len(self._refused)
 
-    def _make_room(self) -> None:
+    def _evict(self) -> None:
         if len(self._idle) >= self._sweep_at:
             # aiohttp tells nobody which of them are closed.
             self._idle = {one: None for one in self._idle if one.transport is not None}
@@ -94,7 +96,7 @@ class Connections:
             connection.transport.abort()
 
     def _check_later(self, connection: web.RequestHandler, *, last: bool) -> None:
-        # Twice, since a loop that was blocked for long has not looked at what arrived meanwhile.
+        # Twice, since a loop that was blocked for long has not read what arrived meanwhile.
         asyncio.get_running_loop().call_later(self._timeout / 2, self._check, connection, last)
 
     def _check(self, connection: web.RequestHandler, last: bool) -> None:

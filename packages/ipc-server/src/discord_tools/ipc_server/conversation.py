@@ -108,8 +108,9 @@ class Conversation:
         self._timeout = (
             limits.call_timeout if hello.timeout is None else min(limits.call_timeout, hello.timeout)
         )
+        #: The event loop of the conversation.
         self._loop = asyncio.get_running_loop()
-        #: The connection of the moment.
+        #: The current connection.
         self._connection: Connection | None = None
         #: Whether more waits to be sent than the backlog may hold. While the client is away, nothing is sent.
         self.is_full: Callable[[], bool] = bool
@@ -159,7 +160,7 @@ class Conversation:
         """Goes on after a cut, unless what the client has not received is no longer retained.
 
         From here on, nothing is read from an older connection, so that the count of what was received does not change.
-        It is told and closed.
+        That connection is closed.
         """
         older, self._connection = self._connection, None
         if older is not None:
@@ -264,7 +265,7 @@ class Conversation:
         self._peer.bye("the bot is shutting down")
         for call in tuple(self._calls):
             if call.streams and call.subscriber is None:
-                call.abort(Cancelled("the bot is shutting down"))  # it could go on for ever
+                call.abort(Cancelled("the bot is shutting down"))  # it could go on indefinitely
         await self.wait_for_handlers()
 
     async def close(self, spared: Collection[asyncio.Task[Any]]) -> None:

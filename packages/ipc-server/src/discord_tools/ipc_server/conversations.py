@@ -147,7 +147,7 @@ class Conversations:
     def _step_away(self, conversation: Conversation) -> None:
         """Keeps a conversation without a connection for a while."""
         if conversation.over or self._draining:
-            self._end(conversation, "the client has gone")
+            self._end(conversation, "the client has disconnected")
             return
         loop = asyncio.get_running_loop()
         timer = loop.call_later(

@@ -108,14 +108,14 @@ class Dispatcher:
                 len(request)  # decodes the data, so that what is no object is refused before the route runs
             called = True
             # The same as calling the route, without the method in between: this is the path of every call.
-            running = route.callback(*route._leading, request, **arguments)  # pyright: ignore[reportPrivateUsage]
+            running = route._callback(*route._leading, request, **arguments)  # pyright: ignore[reportPrivateUsage]
             value = await (self._stream(running, call) if signature.streams else running)
             if request.is_done():
                 if value is not None:
                     raise AlreadyResponded(call.endpoint)
-            elif not call.settled:  # otherwise the caller or the deadline has ended it
-                if not call.answer(value):
-                    await call.send_json(value)
+            # A call that the caller or the deadline has ended is settled already.
+            elif not call.settled and not call.answer(value):
+                await call.send_json(value)
         except asyncio.CancelledError:
             if not call.settled:
                 call.fail(Cancelled("the route was cancelled"))
@@ -137,7 +137,7 @@ class Dispatcher:
             call.ended()
 
     async def _stream(self, items: AsyncGenerator[Any, None], call: IncomingCall) -> None:
-        # Closing the generator runs its ``finally`` before anything else happens, also when it waits in a ``yield``.
+        # Closing the generator runs its ``finally`` before anything else happens, even if it waits in a ``yield``.
         async with aclosing(items):
             async for item in items:
                 await call.send_item(item)

@@ -1,4 +1,4 @@
-"""Events to subscribers: who wants what, bounded queues, and a memory for those who come back."""
+"""Events to subscribers: topics, filters, bounded backlogs, and replay for subscribers that come back."""
 
 from __future__ import annotations
 
@@ -23,20 +23,45 @@ _subscribe = msgspec.json.Decoder(Subscribe)
 
 
 class Reader(Protocol):
-    """The call that reads a subscription."""
+    """The call that reads a subscription. Implemented by :class:`~.incoming.NativeCall`."""
 
     params: bytes
 
     @property
-    def takes(self) -> bool: ...
+    def takes(self) -> bool:
+        """Whether it takes an item now. If not, it pumps the subscription once it does."""
+        ...
+
     @property
-    def largest(self) -> int: ...
-    def push(self, item: bytes) -> None: ...
-    def abort(self, error: RemoteError) -> None: ...
+    def largest(self) -> int:
+        """The largest item that it takes, in bytes."""
+        ...
+
+    def push(self, item: bytes) -> None:
+        """Sends an encoded item."""
+        ...
+
+    def abort(self, error: RemoteError) -> None:
+        """Ends the subscription with an error."""
+        ...
 
 
 class Published:
-    """One event, written once for all its subscribers."""
+    """One event, encoded once for all its subscribers.
+
+    Attributes
+    ----------
+    name: :class:`str`
+        The name of the event.
+    seq: :class:`int`
+        Its number among the events of this name.
+    order: :class:`int`
+        Its number among all events.
+    raw: :class:`bytes`
+        The data, as JSON.
+    item: :class:`bytes`
+        The item of a subscription.
+    """
 
     __slots__ = ("_data", "item", "name", "order", "raw", "seq")
 
@@ -46,30 +71,36 @@ class Published:
         self.order = order
         self.raw = raw
         self.item: bytes = _encode(EventItem(name, seq, time.time(), Raw(raw)))
+        #: The data, once it was decoded.
         self._data: Any = UNSET
 
     @property
     def data(self) -> Any:
-        """What was published, as plain JSON. It is decoded only when a filter asks for it."""
+        """The data as plain JSON values. It is decoded only when a filter asks for it."""
         if self._data is UNSET:
             self._data = msgspec.json.decode(self.raw)
         return self._data
 
 
 class Topic:
-    """All that is known of one name: the last sequence number, who subscribed, and the latest events."""
+    """One name of events: its subscribers, and the latest events for replay."""
 
     def __init__(self, limits: ServerLimits) -> None:
-        self.seq = 0
-        self.subscribers: set[Subscriber] = set()
-        self.kept: deque[Published] = deque()
-        self._kept_bytes = 0
         self._limits = limits
+        #: Sequence number of the last event.
+        self.seq = 0
+        #: Subscriptions to this name.
+        self.subscribers: set[Subscriber] = set()
+        #: The latest events, oldest first.
+        self.kept: deque[Published] = deque()
+        #: Size of their items, in bytes.
+        self._kept_bytes = 0
+        #: Until when events are kept without a subscriber, by the monotonic clock.
         self._keep_until = 0.0
 
     @property
     def is_kept(self) -> bool:
-        """Whether anybody has subscribed, of late at least. Otherwise events are only counted."""
+        """Whether events are kept: there is a subscriber, or was one recently. Otherwise they are only counted."""
         return bool(self.subscribers) or time.monotonic() < self._keep_until
 
     @property
@@ -91,7 +122,7 @@ class Topic:
         self._kept_bytes = 0
 
     def leave(self, subscriber: Subscriber) -> None:
-        """Takes a subscriber out."""
+        """Removes a subscriber."""
         self.subscribers.discard(subscriber)
         self._keep_until = time.monotonic() + self._limits.event_replay_timeout
 
@@ -101,9 +132,11 @@ class Hub:
 
     def __init__(self, limits: ServerLimits) -> None:
         self._limits = limits
+        #: Topics by name. Those that clients made up are dropped with their last subscriber.
         self._topics: dict[str, Topic] = {}
+        #: Number of events that were handed to subscribers.
         self._order = 0
-        #: Names this run of the bot: sequence numbers of another run mean nothing here.
+        #: Identifies this run of the bot: sequence numbers of another run mean nothing here.
         self.epoch: Final[str] = secrets.token_hex(8)
 
     def publish(self, name: str, data: Any) -> None:
@@ -130,7 +163,7 @@ class Hub:
             subscriber.offer(event)
 
     def subscribe(self, call: Reader) -> Subscriber:
-        """Makes a subscription, which is still to begin.
+        """Makes a subscription. :meth:`Subscriber.begin` starts it.
 
         Raises
         ------
@@ -147,18 +180,30 @@ class Hub:
         return Subscriber(call, topics, wish, self._limits, self.epoch, self._release)
 
     def _release(self, name: str) -> None:
-        """Forgets a name that nothing was published under: clients make up as many as they like."""
+        """Drops a topic without events and subscribers: clients can make up any number of names."""
         topic = self._topics.get(name)
         if topic is not None and not topic.seq and not topic.subscribers:
             del self._topics[name]
 
 
-#: More names than a bot has events.
+#: Maximum number of names in a subscription: more than a bot has events.
 MAX_EVENTS: Final = 256
 
 
 class Subscriber:
-    """One subscription. What its reader does not take yet waits in a bounded queue."""
+    """One subscription. Events that its reader does not take yet wait in a bounded backlog.
+
+    Parameters
+    ----------
+    call: :class:`Reader`
+        The call that reads it.
+    topics: Mapping[:class:`str`, :class:`Topic`]
+        The topics that it subscribes to.
+    wish: :class:`~discord_tools.ipc.wire.events.Subscribe`
+        The parameters of the call.
+    release: Callable[[:class:`str`], None]
+        Drops a topic that is no longer needed.
+    """
 
     def __init__(
         self,
@@ -175,15 +220,19 @@ class Subscriber:
         self._limits = limits
         self._epoch = epoch
         self._release = release
+        #: Returns whether the filter matches an event's data. ``None`` without a filter.
         self._matches = matcher(wish.filter)
-        # What there was at the beginning. It is shared by all who read it, and no sign of a slow reader.
+        #: Confirmation and replayed events. Their bytes are shared with the topic, and they do not make a reader slow.
         self._first: deque[bytes] = deque()
+        #: Items that wait for the reader.
         self._queue: deque[bytes] = deque()
+        #: Size of these items, in bytes.
         self._queue_bytes = 0
+        #: For names with missing events: their number, and the last sequence number.
         self._missed: dict[str, tuple[int, int]] = {}
 
     def begin(self) -> None:
-        """Confirms the subscription and sends what happened since the reader was here last."""
+        """Confirms the subscription and replays the events that the reader asks for."""
         positions: dict[str, int] = {}
         lost: list[bytes] = []
         replay: list[Published] = []
@@ -203,17 +252,17 @@ class Subscriber:
     def _position(self, name: str, topic: Topic) -> tuple[int, int | None]:
         """After which event the subscription begins, and how many the reader has missed up to there."""
         if self._wish.epoch not in (None, self._epoch):
-            # Its numbers are of an earlier run. All that this run has kept is new to the reader.
+            # Its numbers belong to an earlier run. All events of this run are new to the reader.
             return topic.dropped, None
         after = max(0, self._wish.after.get(name, topic.seq))
         if after > topic.seq:
-            return topic.dropped, None  # so is a number that this run has not come to
+            return topic.dropped, None  # so does a number that this run has not reached
         if after < topic.dropped:
             return topic.dropped, topic.dropped - after
         return after, 0
 
     def offer(self, event: Published) -> None:
-        """Takes an event, if the filter lets it through and there is room."""
+        """Sends an event, or adds it to the backlog, if the filter matches."""
         if not self._wants(event):
             return
         call, item = self._call, self._item(event)
@@ -229,7 +278,7 @@ class Subscriber:
             self._put(item)
 
     def pump(self) -> None:
-        """Sends what waits, as far as the reader takes it."""
+        """Sends what waits, as far as the reader takes items."""
         call = self._call
         while self._first and call.takes:
             call.push(self._first.popleft())
@@ -238,7 +287,7 @@ class Subscriber:
             self._queue_bytes -= len(item)
             call.push(item)
         if self._missed and len(self._queue) * 2 <= self._limits.event_backlog:
-            # There is room again. Where something is missing is said in its place, before what comes next.
+            # The backlog has capacity again. Gaps come in their place, before the next event.
             missed, self._missed = self._missed, {}
             for name, (count, seq) in missed.items():
                 self._put(_encode(EventItem(name, seq, time.time(), missed=count)))
@@ -256,7 +305,7 @@ class Subscriber:
         return self._matches is None or self._matches(event.data)
 
     def _item(self, event: Published) -> bytes:
-        """What the reader gets of an event: one that is larger than what it takes is missing there."""
+        """The item of an event; a gap where the reader does not take an item of that size."""
         if len(event.item) <= self._call.largest:
             return event.item
         return _encode(EventItem(event.name, event.seq, time.time(), missed=1))
@@ -273,7 +322,7 @@ class Subscriber:
 
 
 def matcher(wanted: Mapping[str, Any]) -> Callable[[Any], bool] | None:
-    """A function that tells whether data has the wanted values, or ``None`` where nothing in particular is wanted."""
+    """Returns a function that tells whether data has the wanted values, or ``None`` without a filter."""
     if not wanted:
         return None
     tests = [(path.split("."), _alternatives(value)) for path, value in wanted.items()]

@@ -1,4 +1,4 @@
-"""Mirrors events of discord.py to subscribers."""
+"""Publishes events of discord.py to subscribers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ("Forwarder",)
 
 Listener: TypeAlias = Callable[..., Coroutine[Any, Any, None]]
 
-#: How the arguments of events with more than one are called, in discord.py's documentation.
+#: Names of the arguments of events with more than one, from discord.py's documentation.
 _NAMES: dict[str, tuple[str, ...]] = {
     "typing": ("channel", "user", "when"),
     "reaction_add": ("reaction", "user"),
@@ -40,13 +40,15 @@ class Forwarder:
     def __init__(self, client: discord.Client, publish: Callable[[str, Any], None]) -> None:
         self._client: Any = client
         self._publish = publish
+        #: Our listeners by event.
         self._listeners: dict[str, Listener] = {}
-        #: What stands on a plain client, and what stood there before.
+        #: On a plain client: our handler, and the attribute that it replaced.
         self._wrapped: dict[str, tuple[Listener, Listener | None]] = {}
+        #: Whether the server runs.
         self._active = False
 
     def add(self, event: str) -> None:
-        """Mirrors one more event."""
+        """Publishes one more event."""
         event = event.removeprefix("on_")
         if event not in self._listeners:
             self._listeners[event] = self._listener(event)
@@ -54,13 +56,13 @@ class Forwarder:
                 self._listen(event)
 
     def start(self) -> None:
-        """Begins to listen."""
+        """Starts listening."""
         self._active = True
         for event in self._listeners:
             self._listen(event)
 
     def stop(self) -> None:
-        """Ends to listen."""
+        """Stops listening."""
         if not self._active:
             return
         self._active = False
@@ -69,7 +71,7 @@ class Forwarder:
                 self._client.remove_listener(listener, f"on_{event}")
                 continue
             ours, own = self._wrapped.pop(event)
-            # A handler that the user has registered since then took the place of ours, and stays.
+            # A handler that the user has registered since then has replaced ours, and stays.
             if self._client.__dict__.get(f"on_{event}") is ours:
                 delattr(self._client, f"on_{event}")
                 if own is not None:
@@ -86,14 +88,14 @@ class Forwarder:
         if isinstance(self._client, commands.bot.BotBase):
             self._client.add_listener(listener, attribute)
             return
-        # A plain client has one handler for an event, an attribute; ours runs beside it.
+        # A plain client has one handler for an event, in an attribute. Ours calls it.
         own: Listener | None = self._client.__dict__.get(attribute)
         handler: Listener | None = getattr(self._client, attribute, None)
 
         async def both(*args: Any) -> None:
             try:
                 await listener(*args)
-            finally:  # an event that cannot be written as JSON is no reason to keep it from the user's handler
+            finally:  # the user's handler also gets an event that cannot be written as JSON
                 if handler is not None:
                     await handler(*args)
 

@@ -81,12 +81,18 @@ class Request(Mapping[str, Any]):
         headers: Mapping[str, Any],
         loop: asyncio.AbstractEventLoop,
     ) -> None:
+        #: The data, or :data:`_NOT_YET`.
         self._data: Mapping[str, Any] = data
+        #: The data as JSON, where it comes from a call.
         self._params: bytes = b"{}"
+        #: Where the answer goes.
         self._ws: Sink | None = ws
         self._loop = loop
+        #: Whether it has its answer.
         self._done = False
+        #: Done with the answer, where a route waits for that.
         self._waiter: asyncio.Future[bool] | None = None
+        #: When no caller waits for the answer any more, by the loop's clock.
         self._deadline: float | None = None
         self.endpoint: str = endpoint
         self.headers: Mapping[str, Any] = headers

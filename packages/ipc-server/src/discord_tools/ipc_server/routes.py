@@ -1,4 +1,4 @@
-"""Routes and the table of them. The routes of a cog are there exactly while the cog is."""
+"""Routes, and the table of them. A cog's routes exist as long as the cog is loaded."""
 
 from __future__ import annotations
 
@@ -39,21 +39,9 @@ class Route(Generic[R]):
 
             Calls the function of the route as it stands in the code, without any checks.
 
-    Attributes
-    ----------
-    name: :class:`str`
-        The route name, always prefixed with ``/``.
-    callback: Callable[..., Coroutine[Any, Any, Any]]
-        The callback of the route, this is called when it receives a request.
-    cog: Any
-        The cog, or the client, whose method the callback is. ``None`` for a plain function.
-    idempotent: :class:`bool`
-        Whether running it twice does no harm, so that clients may repeat a call when they lost the answer.
-
-        .. versionadded:: 1.1
     """
 
-    __slots__ = ("_leading", "callback", "cog", "idempotent", "name", "signature")
+    __slots__ = ("_callback", "_cog", "_idempotent", "_leading", "_name", "signature")
 
     def __init__(
         self,
@@ -71,12 +59,14 @@ class Route(Generic[R]):
             raise ValueError("names that begin with 'rpc.' belong to the protocol")
         owner, _, _ = getattr(callback, "__qualname__", "").rpartition(".")
         method = bool(owner) and not owner.endswith("<locals>") and not hasattr(callback, "__self__")
-        self.name: str = normal(name)
-        self.callback: Callable[..., Any] = callback
-        self.cog: Any = None
-        self.idempotent: bool = idempotent
+        self._name = normal(name)
+        self._callback = callback
+        #: The cog, or the client, of a method.
+        self._cog: Any = None
+        self._idempotent = idempotent
+        #: What the callback asks for beyond the request.
         self.signature: Signature = Signature(callback, bound=method, namespace=namespace or {})
-        # What comes before the request: the cog, for a method.
+        #: Arguments before the request: the cog, for a method.
         self._leading: tuple[Any, ...] = ()
 
     def __get__(self, instance: Any, owner: type | None = None) -> Route[R]:
@@ -88,13 +78,39 @@ class Route(Generic[R]):
         :meta private:
         """
         route: Route[R] = object.__new__(type(self))
-        route.name, route.callback, route.signature = self.name, self.callback, self.signature
-        route.idempotent = self.idempotent
-        route.cog, route._leading = cog, (cog,)
+        route._name, route._callback, route.signature = self._name, self._callback, self.signature
+        route._idempotent = self._idempotent
+        route._cog, route._leading = cog, (cog,)
         return route
 
+    @property
+    def name(self) -> str:
+        """:class:`str`: The route name, always prefixed with ``/``."""
+        return self._name
+
+    @property
+    def callback(self) -> Callable[..., Any]:
+        """Callable[..., Coroutine[Any, Any, Any]]: The callback of the route, this is called when it receives a
+        request.
+        """
+        return self._callback
+
+    @property
+    def cog(self) -> Any:
+        """Any: The cog, or the client, whose method the callback is. ``None`` for a plain function."""
+        return self._cog
+
+    @property
+    def idempotent(self) -> bool:
+        """:class:`bool`: Whether running it twice does no harm, so that clients may repeat a call when they lost the
+        answer.
+
+        .. versionadded:: 1.1
+        """
+        return self._idempotent
+
     def __call__(self, request: Any, /, *args: Any, **kwargs: Any) -> Any:
-        return self.callback(*self._leading, request, *args, **kwargs)
+        return self._callback(*self._leading, request, *args, **kwargs)
 
     def __str__(self) -> str:
         return self.name
@@ -124,7 +140,7 @@ class Route(Generic[R]):
 
 
 class Decorator(Protocol):
-    """What :func:`route` returns."""
+    """What :func:`route` returns. Implemented by the function ``decorate`` in :func:`make_route`."""
 
     @overload
     def __call__(self, callback: Callable[..., Coroutine[Any, Any, R]], /) -> Route[R]: ...
@@ -182,7 +198,7 @@ def make_route(name: str, idempotent: bool, frame: FrameType) -> Decorator:
 
 
 def _visible(frame: FrameType) -> Iterator[tuple[str, Any]]:
-    """What is local to the functions and classes around a decorator; the innermost comes last and wins."""
+    """The local names of the functions and classes around a decorator. The innermost come last and take precedence."""
     frames: list[FrameType] = []
     module: Mapping[str, Any] = frame.f_globals
     current: FrameType | None = frame
@@ -197,18 +213,20 @@ def _visible(frame: FrameType) -> Iterator[tuple[str, Any]]:
 class RouteTable:
     """All routes of one server: its own, those of the client's class, and those of the client's cogs.
 
-    The cogs are asked for afresh at each look-up, through the public mapping of the bot, so there is no registry that
-    could go stale.
+    The bot's public mapping of cogs is checked at each look-up, so there is no registry that could become outdated.
     """
 
     def __init__(self, client: discord.Client) -> None:
         self._client = client
+        #: The client, where it has cogs.
         self._bot = client if isinstance(client, commands.bot.BotBase) else None
+        #: Routes that were added to the server.
         self._own: dict[str, Route[Any]] = {}
+        #: All routes, as of the last scan.
         self._all: dict[str, Route[Any]] = {}
-        #: The cogs whose routes these are.
+        #: The cogs at the last scan; ``None`` where another scan is needed.
         self._known: tuple[Any, ...] | None = None
-        #: The routes by their names, with the name under which the bot has their cog.
+        #: The routes of the last scan, with the name under which the bot has their cog.
         self._found: dict[str, tuple[Route[Any], str | None]] = {}
 
     def add(self, route: Route[Any]) -> None:
@@ -238,8 +256,8 @@ class RouteTable:
             route, place = found
             if self._bot is None:
                 return route
-            # Looking at all cogs for each call would cost more than all else that is done to find it. If there are as
-            # many as before, and the one of this route is still among them, this is still the first of its name.
+            # Comparing all cogs for each call would cost more than the rest of the look-up. If their number is the same
+            # and the cog of this route is still among them, this is still the first route of its name.
             cogs = self._bot.cogs
             if len(cogs) == len(known) and (place is None or cogs.get(place) is route.cog):
                 return route
@@ -252,7 +270,7 @@ class RouteTable:
             raise duplicates[0]
 
     def view(self) -> Mapping[str, Route[Any]]:
-        """All routes of the moment by name."""
+        """All present routes by name."""
         return MappingProxyType(self._current())
 
     def _forget(self) -> None:

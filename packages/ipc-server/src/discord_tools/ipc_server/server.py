@@ -80,7 +80,7 @@ class Server(Generic[ClientT]):
         The port to run the multicasting server on. Defaults to ``20000``.
     origins: Collection[:class:`str`]
         The origins, such as ``https://example.org``, whose pages may connect from a browser. Defaults to none,
-        since a page could otherwise call the bot of whoever visits it.
+        since otherwise any page could call the bot of a user who visits it.
     dialects: Collection[:class:`str`]
         What is understood besides the protocol of :class:`ClientSession`: ``jsonrpc`` (JSON-RPC 2.0 over any
         WebSocket), ``http`` (JSON-RPC 2.0 by ``POST /``, and ``GET /health``), ``discord-ext-ipc`` (with its forks)
@@ -119,6 +119,7 @@ class Server(Generic[ClientT]):
         self._multicast_port = multicast_port
         self._secret_key = checked_key(secret_key)
         self._dialects = checked_dialects(dialects)
+        #: Decides who may connect.
         self._gate = Gate(self._secret_key, origins)
         #: All routes.
         self._table = RouteTable(client)
@@ -356,7 +357,7 @@ class Server(Generic[ClientT]):
         ------
         ListenError
             The port is taken, or the host is no address of this machine. A multicast port that is taken is only
-            logged: clients that know the port still come in.
+            logged: clients that know the port can still connect.
         DuplicateRoute
             Two routes have the same name.
         ValueError
@@ -388,7 +389,7 @@ class Server(Generic[ClientT]):
         Ends the server. Does nothing where it does not run.
 
         1. Both ports are freed.
-        2. Clients are told, and no more calls are admitted.
+        2. Clients get ``rpc.bye``, and no more calls are admitted.
         3. Calls in progress get up to :attr:`ServerLimits.grace_period` seconds; the rest are cancelled and their
            callers get :exc:`Cancelled`.
         4. Connections are closed.
@@ -412,7 +413,7 @@ class Server(Generic[ClientT]):
                 others = asyncio.create_task(listening.drain(self._terminators))
                 try:
                     # In this very task: one of its own could be cancelled before its first step, and clients would
-                    # not be told.
+                    # get no rpc.bye.
                     await self._conversations.drain(self._terminators)
                     await others
                 finally:
@@ -474,7 +475,7 @@ class Server(Generic[ClientT]):
     async def _watch(self) -> None:
         """Tells clients when the bot becomes ready."""
         client: Any = self.client
-        # A sentinel of discord.py before log-in, which it tells nobody of.
+        # A sentinel of discord.py before log-in, which discord.py signals in no other way.
         while not isinstance(client.loop, asyncio.AbstractEventLoop):  # noqa: ASYNC110
             await asyncio.sleep(LOGIN_CHECK_INTERVAL)
         await self.client.wait_until_ready()

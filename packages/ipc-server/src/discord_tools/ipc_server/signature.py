@@ -44,6 +44,7 @@ class Signature:
     def __init__(self, callback: Callable[..., Any], *, bound: bool, namespace: Mapping[str, Any]) -> None:
         name = getattr(callback, "__qualname__", None) or repr(callback)
         where = f"route {callback.__module__}.{name}"
+        #: Whether it is an asynchronous generator.
         self.streams: bool = inspect.isasyncgenfunction(callback)
         if not self.streams and not inspect.iscoroutinefunction(callback):
             raise TypeError(f"{where} must be a coroutine function (async def)")
@@ -55,13 +56,20 @@ class Signature:
         self.bound: bool = bound
         # The data cannot have what is given by position already.
         self._taken = {p.name for p in leading if p.kind is not p.POSITIONAL_ONLY}
+        #: What to call the route in errors.
         self._where = where
+        #: Decoder of the values that ``**kwargs`` takes.
         self._extra: msgspec.json.Decoder[Any] | None = None
+        #: Decoders of single parameters, to report everything that is wrong.
         self._decoders: dict[str, msgspec.json.Decoder[Any]] = {}
         self._lookups: dict[str, Lookup] = {}
+        #: Names of the parameters without a default.
         self._required: set[str] = set()
+        #: Types of the parameters as they are sent: ids for Discord's objects.
         self.wire: dict[str, Any] = {}
+        #: Defaults by parameter.
         self.defaults: dict[str, Any] = {}
+        #: The annotation of the answer.
         self.result: Any = _result(callback, namespace)
         fields: list[tuple[str, Any, Any]] = []
         for parameter in parameters[1 + bound :]:
@@ -74,9 +82,11 @@ class Signature:
                 )
             else:
                 fields.append(self._field(parameter, annotation))
+        #: Names of the parameters, in order.
         self.names: tuple[str, ...] = tuple(name for name, _, _ in fields)
         #: Whether the data is checked: the route has parameters beyond the request.
         self.takes_data: bool = bool(fields) or self._extra is not None
+        #: The parameter that is the guild, in which members, roles and channels are looked up.
         self._guild = next(
             (n for n, one in self._lookups.items() if one.classes == (discord.Guild,) and not one.many), None
         )
@@ -86,6 +96,7 @@ class Signature:
                     f"{where}: {name!r} is a Member, so a parameter of type Guild must say of which guild"
                 )
         struct = msgspec.defstruct("Data", fields, kw_only=True, forbid_unknown_fields=True)
+        #: Decodes all parameters at once.
         self._struct = msgspec.json.Decoder(struct, strict=False)
 
     @property

@@ -14,6 +14,8 @@ __all__ = ("resolve",)
 
 
 class _Answer(msgspec.Struct):
+    """Answer to a port question: the port and the code, or the error and the code."""
+
     # Some of the older servers send the port as a string.
     port: int | str | None = None
     code: int | None = None

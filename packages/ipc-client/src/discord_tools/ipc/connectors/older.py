@@ -86,7 +86,7 @@ class _Socket:
             self._waiting = None
 
     async def close(self) -> None:
-        """Closes it, also where this is cancelled."""
+        """Closes it, even if this is cancelled."""
         self._ended = True
         self._reader.cancel()
         try:
@@ -142,6 +142,7 @@ class OlderBridge:
         self._secret_key = secret_key
         self._limits = limits
         self._refused = refused
+        #: Precedes every line with the address.
         self._log = LabelledLogger(log, address.label)
         #: The calls of the session and their answers.
         self._peer: Peer[Any] = Peer(calls=sys.maxsize, message_bytes=sys.maxsize, retained_bytes=0)
@@ -291,9 +292,13 @@ class _BridgedTransport:
     """The session's end of the memory pair. Closing it also closes the sockets behind the bridge."""
 
     def __init__(self, transport: Transport, server: asyncio.Task[None]) -> None:
+        #: Serves the other end, until that is closed.
         self._server = server
+        #: Sends to the bridge.
         self.send = transport.send
+        #: Receives from the bridge.
         self.receive = transport.receive
+        #: Closes the session's end.
         self._close = transport.close
 
     async def close(self, code: int = NORMAL, reason: str = "") -> None:

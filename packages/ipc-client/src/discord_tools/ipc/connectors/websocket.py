@@ -49,6 +49,7 @@ class WebSocketConnector:
         http: aiohttp.ClientSession | None = None,
     ) -> None:
         self._address = address
+        #: Where to ask for the port.
         self._multicast = replace(address, port=multicast_port)
         self._secret_key = secret_key
         self._limits = limits

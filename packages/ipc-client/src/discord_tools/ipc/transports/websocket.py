@@ -38,7 +38,7 @@ class WebSocketTransport:
         Maximum silence before the other side is pinged, in seconds; after half as long again the connection is closed.
         ``None`` sends no pings.
     close_timeout: :class:`float`
-        Maximum duration of :meth:`close`, in seconds. aiohttp's own limit starts anew with each message that arrives.
+        Maximum duration of :meth:`close`, in seconds. aiohttp's own limit starts again with each message that arrives.
     text: :class:`bool`
         Whether messages go out as text frames, which clients without our subprotocol expect. Binary frames save the
         receiver a check that they are UTF-8.
@@ -58,6 +58,7 @@ class WebSocketTransport:
         self._abort = abort
         self._close_timeout = close_timeout
         self._text = text
+        #: The event loop of the socket.
         self._loop = asyncio.get_running_loop()
         #: Whether :meth:`close` was called.
         self._closing = False
@@ -67,7 +68,7 @@ class WebSocketTransport:
         self._beat: asyncio.TimerHandle | None = None
         #: Sends a ping. Kept, since a task that nobody refers to may be collected.
         self._ping: asyncio.Task[None] | None = None
-        #: Whether data came in since the last check.
+        #: Whether data was received since the last check.
         self.heard: bool = False
         #: Whether :meth:`receive` is waiting. Nothing can be heard while nobody reads.
         self._receiving = False
@@ -212,9 +213,9 @@ def _is_cancelled() -> bool:
 def release(socket: ClientWebSocketResponse) -> None:
     """Ends a connection at once and takes it out of the pool of its session.
 
-    Closing would wait for what is still to be sent, for ever where the other side no longer reads. And aiohttp does not
-    take a connection that was reset out of the pool until the garbage collector finds it: after a hundred such cuts,
-    the pool has no connections left. There is no public way.
+    Closing would wait for what is still to be sent, indefinitely where the other side no longer reads. And aiohttp does
+    not take a connection that was reset out of the pool until the garbage collector finds it: after a hundred such
+    cuts, the pool has no connections left. There is no public way.
     """
     tcp: Any = tcp_of(socket)
     if tcp is not None:

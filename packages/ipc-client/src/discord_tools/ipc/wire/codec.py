@@ -26,6 +26,8 @@ class Malformed(Struct):
 
 
 class _WithId(Struct):
+    """What can be read of something that is not a frame."""
+
     id: Id = None
 
 

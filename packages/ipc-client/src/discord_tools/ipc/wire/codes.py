@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 PARSE_ERROR: Final = -32700
 #: The secret key is wrong or missing.
 UNAUTHORIZED: Final = -32001
-#: Whoever passed the call on lost its own connection to the bot, so the route may have run.
+#: The process that passed the call on lost its own connection to the bot, so the route may have run.
 CONNECTION_LOST: Final = -32008
 
 _BY_CODE: Final[dict[int, type[RemoteError]]] = {
@@ -74,7 +74,7 @@ def error_of(endpoint: str, error: ErrorObject) -> IPCError:
     """Makes the exception for the error of a reply."""
     if error.code == CONNECTION_LOST:
         return ConnectionLost(endpoint)
-    if error.code == PARSE_ERROR:  # whoever passed the call on could not read the bot's answer
+    if error.code == PARSE_ERROR:  # from the process that passed the call on
         return DecodeError(f"the answer of {endpoint!r} cannot be decoded: {error.message}")
     data: Any = None
     if error.data is not UNSET:

@@ -128,14 +128,19 @@ class LegacyDialect(Protocol):
 
 
 class FamilyDialect:
-    """discord-ext-ipc, its forks nextcord-ext-ipc and pycord-ext-ipc, and discord-ext-ipcx."""
+    """discord-ext-ipc, its forks nextcord-ext-ipc and pycord-ext-ipc, and discord-ext-ipcx.
+
+    ``name``, ``label`` and ``reply_bytes`` are those of :class:`LegacyDialect`.
+    """
 
     name: ClassVar[str] = FAMILY
     label: ClassVar[str] = "discord-ext-ipc or one of its forks (ipcx, nextcord-ext-ipc, pycord-ext-ipc)"
     # aiohttp's default for clients; it refuses what is exactly as large, too.
     reply_bytes: ClassVar[int] = 4 * 1024 * 1024 - 1
 
+    #: The text for a wrong key.
     _unauthorized: ClassVar[str] = "Invalid or no token provided."
+    #: The text for an endpoint that does not exist.
     _unknown: ClassVar[str] = "Invalid or no endpoint given."
 
     def read(self, message: bytes | str) -> Asked:
@@ -164,10 +169,12 @@ class FamilyDialect:
 
 
 class OriginalDialect(FamilyDialect):
-    """discord.py-tools 1.0: the same envelope, always a leading slash, other texts."""
+    """discord.py-tools 1.0: the same envelope, always a leading slash, other ``label`` and texts."""
 
     label: ClassVar[str] = "discord.py-tools"
+    #: The text for a wrong key.
     _unauthorized: ClassVar[str] = "Unauthorized"
+    #: The text for an endpoint that does not exist.
     _unknown: ClassVar[str] = "Invalid endpoint provided"
 
 
@@ -175,7 +182,7 @@ class OriginalDialect(FamilyDialect):
 
 
 class BetterDialect:
-    """better-ipc 2.0."""
+    """better-ipc 2.0. ``name``, ``label`` and ``reply_bytes`` are those of :class:`LegacyDialect`."""
 
     name: ClassVar[str] = BETTER
     label: ClassVar[str] = "better-ipc"
@@ -187,7 +194,7 @@ class BetterDialect:
         return Asked(_text(envelope.endpoint), _params(envelope.kwargs), _plain(envelope.secret), {})
 
     def result(self, result: bytes) -> bytes:
-        # A text, or nothing, travels as it is; all else as JSON inside of JSON.
+        # A text, or nothing, travels as it is; everything else as JSON inside of JSON.
         if result == b"null" or result.startswith(b'"'):
             return encode({"decoding": None, "code": 200, "response": Raw(result)})
         return encode({"decoding": "JSON", "code": 200, "response": result.decode()})

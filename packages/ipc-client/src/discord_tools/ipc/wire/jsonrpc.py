@@ -46,6 +46,8 @@ class Body(Struct):
 
 
 class _Request(Struct):
+    """A request as it is written, before its members are checked."""
+
     jsonrpc: str
     method: str
     id: Raw | UnsetType = UNSET

@@ -41,6 +41,7 @@ class Outbox:
 
     def __init__(self, message_bytes: int, retained_bytes: int) -> None:
         self.message_bytes: int = message_bytes
+        #: Maximum size of the retained messages, in bytes.
         self._retained_limit = retained_bytes
         #: Called when there is something to send after there was nothing. It must not raise.
         self.wake: Callable[[], None] = _ignore

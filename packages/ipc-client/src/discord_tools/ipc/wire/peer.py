@@ -102,9 +102,11 @@ class Peer(Generic[ContextT]):
     """
 
     def __init__(self, *, calls: int, message_bytes: int, retained_bytes: int) -> None:
+        #: Maximum number of open calls of the other side.
         self._max_calls = calls
         #: What this side sends.
         self.outbox: Outbox = Outbox(message_bytes, retained_bytes)
+        #: Queues a frame.
         self._put = self.outbox.put
         #: Id of the next call of this side.
         self._next_id = 1
@@ -165,7 +167,7 @@ class Peer(Generic[ContextT]):
             self.notify(MORE, More(number, n))
 
     def forget(self, number: int, frame: bytes) -> None:
-        """Cancels a call of this side. If it was sent, the other side is told and its late answer is ignored."""
+        """Cancels a call of this side. If it was sent, ``rpc.cancel`` is queued and its late answer is ignored."""
         if self._waiting.pop(number, None) is None:
             return
         if number < self._unsent:
@@ -307,7 +309,7 @@ class Peer(Generic[ContextT]):
             # With its id, so that a caller who forgot the method learns it.
             return self._violate("a frame needs a method, or an id with a result or an error", about=frame.id)
         if frame.id is None or frame.id is UNSET:
-            # An error that names no call is a complaint about this side. Both sides could answer complaints for ever.
+            # An error that names no call is a complaint about this side. Both sides could answer complaints forever.
             reason = "unknown" if frame.error is UNSET else frame.error.message
             return self._violate(f"the other side reports: {reason}", answer=False)
         if frame.id in self._forgotten:

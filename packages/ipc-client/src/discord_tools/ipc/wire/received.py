@@ -76,7 +76,10 @@ class ByeReceived(Struct, gc=False):
 
 
 class ProtocolViolation(Struct, gc=False):
-    """The other side broke the protocol and was told so. After a ``fatal`` one the connection must be closed."""
+    """The other side broke the protocol, and an error was queued for it.
+
+    After a ``fatal`` one, the connection must be closed.
+    """
 
     reason: str
     fatal: bool

@@ -132,7 +132,7 @@ class DialectCall:
         """Answers with an error. One of a route's own may be too large, or impossible to write as JSON."""
         if not self.settled:
             answer = None if self.writer is None else self.writer.error(error)
-            # Those of this library are small, and always sent: also when the budget of a batch is spent.
+            # Those of this library are small, and always sent, even if the budget of a batch is spent.
             if answer is not None and len(answer) > ERROR_BYTES:
                 self.budget.take(len(answer))
             self.settled = True
@@ -155,6 +155,7 @@ class DialectCalls:
         self._dispatcher = dispatcher
         self._admission = admission
         self._limits = limits
+        #: The event loop of the calls.
         self._loop = asyncio.get_running_loop()
         #: Calls whose handlers have not ended.
         self._calls: set[DialectCall] = set()

@@ -95,7 +95,7 @@ class HTTPDialect:
                 if request.transport is None or request.transport.is_closing():
                     break
         finally:
-            exchange.abort(Cancelled("the caller has gone"))
+            exchange.abort(Cancelled("the caller has disconnected"))
         return answered.result()
 
 

@@ -35,7 +35,7 @@ _NOT_UNDERSTOOD: Final = refuse(
 
 
 class DialectListener:
-    """Lets clients in that do not offer our subprotocol."""
+    """Accepts clients that do not offer our subprotocol."""
 
     def __init__(self, service: DialectService) -> None:
         self._service = service

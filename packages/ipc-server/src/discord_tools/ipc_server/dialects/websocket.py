@@ -51,6 +51,7 @@ class _Place:
     __slots__ = ("answer",)
 
     def __init__(self) -> None:
+        #: The answer, once it is ready.
         self.answer: bytes | None = None
 
 

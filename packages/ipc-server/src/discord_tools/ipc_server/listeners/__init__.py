@@ -1,1 +1,1 @@
-"""Where clients come in."""
+"""Ports: listening sockets, HTTP, and the WebSockets of native clients."""

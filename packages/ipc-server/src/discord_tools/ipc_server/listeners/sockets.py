@@ -20,7 +20,7 @@ BACKLOG: Final = 1024
 #: What an address answers that the system knows of and no interface has: a hosts file may name ::1 without IPv6.
 _ABSENT: Final = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT, errno.EINVAL)
 
-#: With port 0 the system picks a port on one address; it may be taken on another one, and then both are picked anew.
+#: With port 0 the system picks a port on one address; it may be taken on another one, and then both are picked again.
 _ATTEMPTS: Final = 20
 
 

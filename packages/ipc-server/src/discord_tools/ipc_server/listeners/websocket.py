@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 class WebSocketListener:
-    """Lets native clients in that show the right key.
+    """Accepts native clients that show the right key.
 
     Parameters
     ----------
