@@ -68,8 +68,8 @@ class IncomingCall(Call, Protocol):
     task: asyncio.Task[None] | None
 
     def answer(self, data: Any, /) -> bool:
-        """Answers at once. Returns ``False`` and does not answer where :meth:`send_json` should do it, after others have
-        been sent.
+        """Answers at once. Returns ``False`` and does not answer where :meth:`send_json` should do it, after others
+        have been sent.
         """
         ...
 
