@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Final
 
 import msgspec
 from msgspec import Raw, Struct
@@ -11,11 +11,16 @@ from msgspec import Raw, Struct
 from discord_tools.ipc.errors import EncodeError
 from discord_tools.ipc.wire.frames import Frame, Id
 
-__all__ = ("Malformed", "Unreadable", "decode", "encode", "encode_given", "pack")
+__all__ = ("Malformed", "Unreadable", "decode", "decode_one", "encode", "encode_given", "pack")
+
+
+#: Maximum size of an array of frames, in bytes. Packs of this library are half as large, and a larger frame travels
+#: alone. Without it, one message could hold a million frames, which take seconds and gigabytes to decode.
+MAX_PACK_BYTES: Final = 512 * 1024
 
 
 class Unreadable(Exception):
-    """A message is not JSON, so nothing in it can be told apart."""
+    """Nothing in a message can be read: it is not JSON, or an array of frames that is too large."""
 
 
 class Malformed(Struct):
@@ -58,16 +63,19 @@ def encode_given(data: Any) -> bytes:
 UNREADABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
 
 
-def decode(data: bytes | str) -> Sequence[Frame | Malformed]:
+def decode(data: bytes | str) -> Sequence[Frame | Raw]:
     """Reads one message: a frame or an array of frames.
 
-    An array is a pack of independent frames, so a bad one spoils only itself.
+    An array is a pack of independent frames, so a bad one does not affect the others. Where there is one, all elements
+    stay encoded, for :func:`decode_one` to read as many as are wanted.
 
     Raises
     ------
     Unreadable
-        The message is not JSON.
+        Nothing in the message can be read.
     """
+    if len(data) > MAX_PACK_BYTES and _is_array(data):
+        raise Unreadable(f"an array of frames may have {MAX_PACK_BYTES} bytes, this one has {len(data)}")
     try:
         message = _frames.decode(data)
     except msgspec.ValidationError:
@@ -77,20 +85,25 @@ def decode(data: bytes | str) -> Sequence[Frame | Malformed]:
     else:
         return [message] if isinstance(message, Frame) else message
     try:
-        elements: Iterable[Any] = _elements.decode(data)
+        return _elements.decode(data)
     except UNREADABLE:
-        elements = (data,)
-    return [_decode_one(element) for element in elements]
+        return [Raw(data.encode() if isinstance(data, str) else data)]
 
 
-def _decode_one(data: bytes | str) -> Frame | Malformed:
+def decode_one(data: Raw) -> Frame | Malformed:
+    """Reads one element of a message."""
     try:
         return _frame.decode(data)
     except UNREADABLE as error:
         return Malformed(_id_of(data), _reason(error))
 
 
-def _id_of(data: bytes | str) -> Id:
+def _is_array(data: bytes | str) -> bool:
+    start = data[:64].lstrip()
+    return start[:1] in ("[", b"[") or not start
+
+
+def _id_of(data: Raw) -> Id:
     try:
         return _with_id.decode(data).id
     except UNREADABLE:

@@ -10,7 +10,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 
 from discord_tools.ipc.errors import InvalidRequest, ProtocolError
 from discord_tools.ipc.limits import PACK_BYTES
-from discord_tools.ipc.wire.codec import UNREADABLE, Malformed, Unreadable, decode, encode, pack
+from discord_tools.ipc.wire.codec import UNREADABLE, Malformed, Unreadable, decode, decode_one, encode, pack
 from discord_tools.ipc.wire.codes import PARSE_ERROR
 from discord_tools.ipc.wire.frames import HELLO, ErrorObject, Frame, Id
 
@@ -28,6 +28,15 @@ __all__ = (
 
 #: Maximum number of calls in place of a hello that are answered, each under its id. One message may hold 100,000.
 MAX_REFUSED: Final = 16
+
+#: Maximum length of a client's name, in characters.
+MAX_CLIENT_CHARS: Final = 256
+
+#: Maximum size of the headers that a client's calls carry, in bytes: they are kept as long as the conversation.
+MAX_HEADERS_BYTES: Final = 8 * 1024
+
+#: The smallest value of a hello's ``message_bytes``: errors and welcomes must fit.
+MIN_MESSAGE_BYTES: Final = 4 * 1024
 
 
 class Hello(Struct, omit_defaults=True):
@@ -98,17 +107,36 @@ def encode_hello(hello: Hello) -> bytes:
 def decode_hello(message: bytes | str) -> tuple[Id, Hello]:
     """Reads the first message of a connection. Raises :exc:`InvalidHello`."""
     try:
-        frames = decode(message)
+        elements = decode(message)
     except Unreadable as error:
-        raise InvalidHello(f"the message is not JSON: {error}", code=PARSE_ERROR) from None
-    frame = frames[0] if len(frames) == 1 else None
+        raise InvalidHello(f"the message cannot be read: {error}", code=PARSE_ERROR) from None
+    frames = [one if isinstance(one, Frame) else decode_one(one) for one in elements[:MAX_REFUSED]]
+    frame = frames[0] if len(elements) == 1 else None
     if frame is None or isinstance(frame, Malformed) or frame.id is UNSET or frame.method != HELLO:
         calls = [one.id for one in frames if isinstance(one, Frame) and one.id is not UNSET]
-        raise InvalidHello(f"the first message must be one call of {HELLO}", calls[:MAX_REFUSED] or (None,))
+        raise InvalidHello(f"the first message must be one call of {HELLO}", calls or (None,))
     try:
-        return frame.id, msgspec.json.decode(b"{}" if frame.params is UNSET else frame.params, type=Hello)
+        hello = msgspec.json.decode(b"{}" if frame.params is UNSET else frame.params, type=Hello)
     except UNREADABLE as error:
         raise InvalidHello(f"bad parameters of {HELLO}: {error}", (frame.id,)) from None
+    _check(hello, frame.id)
+    return frame.id, hello
+
+
+def _check(hello: Hello, number: Id) -> None:
+    """Refuses a hello that would cost memory for as long as the conversation lasts, or leaves no room for an answer."""
+    if len(hello.client) > MAX_CLIENT_CHARS:
+        raise InvalidHello(f"the name of a client may have {MAX_CLIENT_CHARS} characters", (number,))
+    size = len(encode(hello.headers))
+    if size > MAX_HEADERS_BYTES:
+        raise InvalidHello(
+            f"the headers of a client may have {MAX_HEADERS_BYTES} bytes, these have {size}", (number,)
+        )
+    if hello.message_bytes is not None and hello.message_bytes < MIN_MESSAGE_BYTES:
+        text = (
+            f"a client must take messages of {MIN_MESSAGE_BYTES} bytes, this one takes {hello.message_bytes}"
+        )
+        raise InvalidHello(text, (number,))
 
 
 def encode_welcome(number: Id, welcome: Welcome) -> bytes:
@@ -126,6 +154,8 @@ def decode_welcome(message: bytes | str) -> Welcome:
     """
     try:
         frame = decode(message)[0]
+        if not isinstance(frame, Frame):
+            frame = decode_one(frame)
         if isinstance(frame, Malformed):
             raise ProtocolError(f"the server's answer to {HELLO} is not a frame: {frame.reason}")
         if frame.error is not UNSET:

@@ -5,7 +5,8 @@ Under our own subprotocol an array is only a pack of frames; see :mod:`.codec` f
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from functools import cache
+from typing import Any, Final
 
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
@@ -18,6 +19,9 @@ from discord_tools.ipc.wire.frames import ErrorObject
 __all__ = ("Body", "Fault", "JsonRpcRequest", "answer", "join", "read_body", "refuse")
 
 NULL = Raw(b"null")
+
+#: Maximum number of requests in a batch, whatever the server allows.
+MAX_BATCH: Final = 1024
 
 
 class JsonRpcRequest(Struct):
@@ -55,19 +59,17 @@ class _Request(Struct):
     headers: dict[str, Any] | UnsetType = UNSET
 
 
-Elements: TypeAlias = list[Raw]
-
 _request: msgspec.json.Decoder[_Request] = msgspec.json.Decoder(_Request)
-_elements: msgspec.json.Decoder[Elements] = msgspec.json.Decoder(Elements)
 
 
 def read_body(message: bytes | str, most: int) -> Body:
-    """Reads one message with at most ``most`` requests in it."""
+    """Reads one message with at most ``most`` requests in it, and never more than :data:`MAX_BATCH`."""
     data = message.encode(errors="surrogatepass") if isinstance(message, str) else message
     if not data.lstrip(b" \t\r\n").startswith(b"["):
         return Body([_read_one(data)], batch=False)
+    most = min(most, MAX_BATCH)
     try:
-        elements = _elements.decode(data)
+        elements = [one for one in msgspec.structs.astuple(_batch().decode(data)) if one is not UNSET]
     except UNREADABLE as error:
         return Body([Fault(refuse(NULL, ErrorObject(PARSE_ERROR, f"not JSON: {error}")))], batch=False)
     if not elements:
@@ -76,6 +78,14 @@ def read_body(message: bytes | str, most: int) -> Body:
         # A few bytes of garbage would make some hundred bytes of answer each.
         return Body([_invalid(f"a batch may have at most {most} requests")], batch=False)
     return Body([_read_one(bytes(element)) for element in elements], batch=True)
+
+
+@cache
+def _batch() -> msgspec.json.Decoder[Any]:
+    # A decoder of lists would make an object of each of two million elements before their number could be checked. One
+    # of an array-like Struct skips the elements that it has no field for.
+    fields = [(f"f{number}", Raw | UnsetType, UNSET) for number in range(MAX_BATCH + 1)]
+    return msgspec.json.Decoder(msgspec.defstruct("Batch", fields, array_like=True))
 
 
 def answer(number: Raw, result: bytes) -> bytes:

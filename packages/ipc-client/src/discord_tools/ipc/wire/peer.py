@@ -13,7 +13,15 @@ import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from discord_tools.ipc.errors import InvalidRequest, Overloaded, RequestTooLarge, TooLarge
-from discord_tools.ipc.wire.codec import UNREADABLE, Malformed, Unreadable, decode, encode, encode_given
+from discord_tools.ipc.wire.codec import (
+    UNREADABLE,
+    Malformed,
+    Unreadable,
+    decode,
+    decode_one,
+    encode,
+    encode_given,
+)
 from discord_tools.ipc.wire.codes import PARSE_ERROR
 from discord_tools.ipc.wire.frames import (
     ACK,
@@ -119,7 +127,7 @@ class Peer(Generic[ContextT]):
         #: Ids of the calls of the other side that have no answer.
         self._open: set[Id] = set()
         #: What was fed and not looked at.
-        self._inbox: deque[Frame | Malformed | Unreadable] = deque()
+        self._inbox: deque[Frame | Raw | Unreadable] = deque()
         #: Size of the message that was fed last, in bytes.
         self.message_size: int = 0
         #: Number of violations of the other side.
@@ -178,9 +186,7 @@ class Peer(Generic[ContextT]):
 
     def open_calls(self) -> list[OpenCall[ContextT]]:
         """The calls of this side that have no answer."""
-        return [
-            OpenCall(number, context, number < self._unsent) for number, context in self._waiting.items()
-        ]
+        return [OpenCall(number, context, number < self._unsent) for number, context in self._waiting.items()]
 
     def abandon(self) -> list[OpenCall[ContextT]]:
         """Forgets all calls of this side, because the other side has lost the conversation, and returns them."""
@@ -265,11 +271,14 @@ class Peer(Generic[ContextT]):
         while inbox:
             frame = inbox.popleft()
             event: PeerEvent | None
+            if isinstance(frame, Raw):
+                # One at a time, so that none is decoded after a fatal violation.
+                frame = decode_one(frame)
             if not isinstance(frame, Frame):
                 if isinstance(frame, Malformed):
                     event = self._violate(f"not a frame of JSON-RPC 2.0: {frame.reason}", about=frame.id)
                 else:
-                    event = self._violate(f"the message is not JSON: {frame}", code=PARSE_ERROR)
+                    event = self._violate(f"the message cannot be read: {frame}", code=PARSE_ERROR)
             elif frame.jsonrpc != "2.0":
                 event = self._violate("the member 'jsonrpc' must be \"2.0\"", about=frame.id)
             elif frame.method is UNSET:
