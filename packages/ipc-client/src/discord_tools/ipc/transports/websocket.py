@@ -17,6 +17,10 @@ __all__ = ("WebSocketTransport", "release", "tcp_of")
 #: Longer than aiohttp waits for the other side's close frame. It does not limit the wait for a socket that is full.
 CLOSE_TIMEOUT: Final = 2.0
 
+#: Maximum number of pings and pongs within a second, after which the connection is closed. A healthy client sends one
+#: per heartbeat; answering them without a bound would leave the event loop no turn.
+MAX_CONTROL_FRAMES: Final = 32
+
 #: What aiohttp raises where a connection is closed. RuntimeError: uvloop for a closed transport, and aiohttp's server
 #: when it is asked too often.
 _ENDED: Final = (ConnectionError, ClientConnectionError, RuntimeError)
@@ -39,6 +43,8 @@ class WebSocketTransport:
         ``None`` sends no pings.
     close_timeout: :class:`float`
         Maximum duration of :meth:`close`, in seconds. aiohttp's own limit starts again with each message that arrives.
+    answer_pings: :class:`bool`
+        Whether pings are answered. A client that has not shown a key must not make this side work.
     text: :class:`bool`
         Whether messages go out as text frames, which clients without our subprotocol expect. Binary frames save the
         receiver a check that they are UTF-8.
@@ -52,12 +58,19 @@ class WebSocketTransport:
         tcp: asyncio.BaseTransport | None = None,
         heartbeat: float | None = None,
         close_timeout: float = CLOSE_TIMEOUT,
+        answer_pings: bool = True,
         text: bool = False,
     ) -> None:
         self._socket = socket
         self._abort = abort
         self._close_timeout = close_timeout
         self._text = text
+        #: Whether pings are answered.
+        self.answer_pings: bool = answer_pings
+        #: Number of pings and pongs since :attr:`_control_since`.
+        self._control_frames = 0
+        #: When the present second of pings and pongs began, by the loop's clock.
+        self._control_since = 0.0
         #: The event loop of the socket.
         self._loop = asyncio.get_running_loop()
         #: Whether :meth:`close` was called.
@@ -101,10 +114,15 @@ class WebSocketTransport:
                 message = await self._socket.receive()
                 if message.type is WSMsgType.BINARY or message.type is WSMsgType.TEXT:
                     return message.data
-                if message.type is WSMsgType.PING:
-                    await self._socket.pong(message.data)
-                elif message.type is not WSMsgType.PONG:
+                if message.type is not WSMsgType.PING and message.type is not WSMsgType.PONG:
                     break
+                if self._has_too_many_control_frames():
+                    self._stop_heartbeat()
+                    if self._abort is not None:
+                        self._abort()
+                    raise Closed(f"more than {MAX_CONTROL_FRAMES} pings and pongs in a second")
+                if message.type is WSMsgType.PING and self.answer_pings:
+                    await self._socket.pong(message.data)
         except _ENDED as error:
             # Answering a ping fails on a closing connection.
             self._stop_heartbeat()
@@ -141,6 +159,13 @@ class WebSocketTransport:
         finally:
             if self._abort is not None:
                 self._abort()
+
+    def _has_too_many_control_frames(self) -> bool:
+        now = self._loop.time()
+        if now - self._control_since > 1.0:
+            self._control_since, self._control_frames = now, 0
+        self._control_frames += 1
+        return self._control_frames > MAX_CONTROL_FRAMES
 
     def _schedule_check(self, heartbeat: float) -> None:
         self._beat = self._loop.call_later(heartbeat / 2, self._check, heartbeat)

@@ -10,7 +10,7 @@ from msgspec import Raw
 
 from discord_tools.ipc.errors import InvalidRequest
 from discord_tools.ipc.logs import connection_id
-from discord_tools.ipc.transports.base import Transport
+from discord_tools.ipc.transports.websocket import WebSocketTransport
 from discord_tools.ipc.wire.dialects import BETTER, CONNECT, FAMILY, JSONRPC
 from discord_tools.ipc.wire.frames import SUBPROTOCOL, ErrorObject
 from discord_tools.ipc.wire.jsonrpc import refuse
@@ -66,18 +66,24 @@ class DialectListener:
         if isinstance(socket, web.Response):
             return socket
 
-        async def serve(transport: Transport) -> None:
+        async def serve(transport: WebSocketTransport) -> None:
+            def authenticated() -> None:
+                transport.answer_pings = True
+
             await DialectSocket(
                 service,
                 transport,
                 connection,
                 request.remote,
                 caller=caller,
+                authenticated=authenticated,
                 speaks=self._speaks,
                 otherwise=_NOT_UNDERSTOOD,
             ).run()
 
-        return await accept(request, socket, serve, heartbeat=heartbeat, text=True)
+        return await accept(
+            request, socket, serve, heartbeat=heartbeat, answer_pings=caller is not None, text=True
+        )
 
 
 def open_socket(

@@ -10,7 +10,7 @@ from typing import Final
 from aiohttp import web
 
 from discord_tools.ipc.logs import connection_id
-from discord_tools.ipc.transports.base import Transport
+from discord_tools.ipc.transports.websocket import WebSocketTransport
 from discord_tools.ipc.wire.dialects import BETTER, CONNECT
 from discord_tools.ipc_server.dialects.listener import UNAUTHENTICATED_BYTES, open_socket
 from discord_tools.ipc_server.dialects.service import DialectService
@@ -44,7 +44,10 @@ class PortResolver:
         if isinstance(socket, web.Response):
             return socket
 
-        async def serve(transport: Transport) -> None:
+        async def serve(transport: WebSocketTransport) -> None:
+            def authenticated() -> None:
+                transport.answer_pings = True
+
             # Nobody is authenticated here before the first call: clients that ask for the port have no reason to stay.
             await DialectSocket(
                 service,
@@ -52,8 +55,9 @@ class PortResolver:
                 connection_id(),
                 request.remote,
                 caller=None,
+                authenticated=authenticated,
                 speaks=self._speaks,
                 otherwise=_OTHERWISE,
             ).run()
 
-        return await accept(request, socket, serve, heartbeat=None, text=True)
+        return await accept(request, socket, serve, heartbeat=None, answer_pings=False, text=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from msgspec import Raw
@@ -162,6 +163,8 @@ class DialectSocket:
         The remote address.
     caller: Optional[:class:`Caller`]
         Who the client is, where it showed the right key at the handshake. JSON-RPC has no other place for it.
+    authenticated: Callable[[], None]
+        Called when a message shows the right key.
     speaks: frozenset[:class:`str`]
         The dialects that are spoken here.
     otherwise: :class:`bytes`
@@ -176,11 +179,13 @@ class DialectSocket:
         address: str | None,
         *,
         caller: Caller | None,
+        authenticated: Callable[[], None],
         speaks: frozenset[str],
         otherwise: bytes,
     ) -> None:
         self._service = service
         self._transport = transport
+        self._authenticated = authenticated
         self._speaks = speaks
         self._otherwise = otherwise
         self.connection: str = connection
@@ -247,6 +252,7 @@ class DialectSocket:
         if self.caller is None:
             self.caller = caller
             self._count_out()
+            self._authenticated()
             if self._timeout is not None:
                 self._timeout.reschedule(None)
 

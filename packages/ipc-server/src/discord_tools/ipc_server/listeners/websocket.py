@@ -64,7 +64,7 @@ class WebSocketListener:
         if not socket.can_prepare(request).ok:
             return upgrade_required(f"connect with a WebSocket of the subprotocol {SUBPROTOCOL}")
 
-        async def serve(transport: Transport) -> None:
+        async def serve(transport: WebSocketTransport) -> None:
             await self._serve(transport, caller)
 
         return await accept(request, socket, serve, heartbeat=self._limits.heartbeat)
@@ -73,9 +73,10 @@ class WebSocketListener:
 async def accept(
     request: web.Request,
     socket: web.WebSocketResponse,
-    serve: Callable[[Transport], Awaitable[None]],
+    serve: Callable[[WebSocketTransport], Awaitable[None]],
     *,
     heartbeat: float | None,
+    answer_pings: bool = True,
     text: bool = False,
 ) -> web.StreamResponse:
     """Completes the handshake of a WebSocket and serves it until it ends."""
@@ -87,7 +88,10 @@ async def accept(
         return socket if socket.prepared else web.Response(status=HTTPStatus.BAD_REQUEST)
     tcp = request.transport
     abort = None if tcp is None else tcp.abort
-    await serve(WebSocketTransport(socket, abort, tcp=tcp, heartbeat=heartbeat, text=text))
+    transport = WebSocketTransport(
+        socket, abort, tcp=tcp, heartbeat=heartbeat, answer_pings=answer_pings, text=text
+    )
+    await serve(transport)
     return socket
 
 
