@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import itertools
 import logging
+import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
-__all__ = ("LabelledLogger", "connection_id", "conversation_id")
+__all__ = ("Incidents", "LabelledLogger", "connection_id", "conversation_id")
+
+#: Seconds in which an incident of one kind is logged once.
+INCIDENT_PERIOD: Final = 60.0
+
+#: Maximum number of kinds of incidents in that time. Further kinds count as one.
+INCIDENT_KINDS: Final = 32
 
 _connections: Iterator[int] = itertools.count(1)
 _conversations: Iterator[int] = itertools.count(1)
@@ -38,3 +45,39 @@ class LabelledLogger(logging.LoggerAdapter[logging.Logger]):
             # The caller's line, not this one. The label is an argument, since an IPv6 address may hold a %.
             kwargs["stacklevel"] = kwargs.get("stacklevel", 1) + 1
             self.logger.log(level, f"[%s] {msg}", self.label, *args, **kwargs)  # noqa: G004 (a constant per line)
+
+
+class Incidents:
+    """Logs what another side can cause any number of times: one line per kind and minute, and then a count.
+
+    Parameters
+    ----------
+    logger: :class:`logging.Logger`
+        Where the lines go.
+    """
+
+    def __init__(self, logger: logging.Logger) -> None:
+        self._logger = logger
+        #: When the present period began, by the monotonic clock.
+        self._began = -INCIDENT_PERIOD
+        #: Number of incidents in this period by kind: the caller and the message.
+        self._counts: dict[tuple[str, str], int] = {}
+
+    def warning(self, caller: str, message: str, *args: object, level: int = logging.WARNING) -> None:
+        """Logs an incident, unless one of its kind was logged in this period."""
+        now = time.monotonic()
+        if now - self._began >= INCIDENT_PERIOD:
+            self._summarise()
+            self._began = now
+        kind = caller, message
+        if kind not in self._counts and len(self._counts) >= INCIDENT_KINDS:
+            kind = "others", "more kinds of incidents"
+        count = self._counts[kind] = self._counts.get(kind, 0) + 1
+        if count == 1:
+            self._logger.log(level, f"[%s] {message}", caller, *args)  # noqa: G004 (a constant per line)
+
+    def _summarise(self) -> None:
+        for (caller, message), count in self._counts.items():
+            if count > 1:
+                self._logger.warning("[%s] %d more within a minute: %s", caller, count - 1, message)
+        self._counts.clear()

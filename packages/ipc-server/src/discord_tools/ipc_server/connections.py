@@ -3,19 +3,57 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+import logging
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, Final
 
 from aiohttp import web
 
 from discord_tools.ipc.limits import ServerLimits
 
-__all__ = ("Connections",)
+try:
+    import resource
+except ImportError:  # Windows, which has no such limit
+    resource = None
+
+__all__ = ("Connections", "Unauthenticated", "usable_connections")
+
+log = logging.getLogger(__name__)
+
+#: Share of the files that the system lets the process open which connections may take. The rest is for the bot.
+FILES_SHARE: Final = 0.5
 
 #: Connections beyond the limit that may be open for a moment, to be told that there are too many.
 REFUSED: Final = 8
 
+#: Maximum number of connections that have not sent a request, in all and from one address. They send one within
+#: milliseconds, and few are accepted in one turn of the loop, so these numbers are only reached by an attack.
+NEW: Final = 128
+NEW_PER_ADDRESS: Final = 64
+
+#: Maximum number of open WebSockets at one port that have not shown a key, in all and from one address.
+UNAUTHENTICATED: Final = 64
+UNAUTHENTICATED_PER_ADDRESS: Final = 32
+
 #: Number of idle connections at which closed ones are swept; afterwards, twice the number left.
 SWEEP_AT: Final = 64
+
+
+def usable_connections(limits: ServerLimits) -> int:
+    """Returns how many connections there may be: the limit, or less where the system allows fewer open files."""
+    if resource is None:
+        return limits.connections
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    share = limits.connections if files == resource.RLIM_INFINITY else int(files * FILES_SHARE)
+    if share < limits.connections:
+        log.info(
+            "At most %d connections instead of %d: the process may open %d files, and keeps half of them for the bot",
+            share,
+            limits.connections,
+            files,
+        )
+    return max(1, min(limits.connections, share))
 
 
 class Connections:
@@ -34,7 +72,7 @@ class Connections:
 
     def __init__(self, limits: ServerLimits) -> None:
         #: Maximum number of connections.
-        self._limit = limits.connections
+        self._limit = usable_connections(limits)
         #: How long the first request may take, in seconds.
         self._timeout = limits.handshake_timeout
         #: Connections that have not sent a request, oldest first.
@@ -47,13 +85,15 @@ class Connections:
         self._refused: set[web.RequestHandler] = set()
         #: Number of idle connections at which closed ones are swept.
         self._sweep_at = SWEEP_AT
-        #: Number of open WebSockets that have not shown a key.
-        self.unauthenticated: int = 0
 
     def accepted(self, connection: web.RequestHandler) -> None:
         """Counts a new connection, and closes it unless it sends a request in time."""
         self._new[connection] = None
         self._check_later(connection, last=False)
+        if len(self._new) > min(NEW, self._limit):
+            self._drop(self._new)
+        elif len(self._new) > NEW_PER_ADDRESS:
+            self._drop_from_busiest_address()
         self._evict()
 
     def begin(self, connection: web.RequestHandler) -> bool:
@@ -81,7 +121,7 @@ class Connections:
 
     def _evict(self) -> None:
         if len(self._idle) >= self._sweep_at:
-            # aiohttp tells nobody which of them are closed.
+            # aiohttp does not report which of them are closed.
             self._idle = {one: None for one in self._idle if one.transport is not None}
             self._sweep_at = max(SWEEP_AT, 2 * len(self._idle))
         while self._idle and len(self) > self._limit:
@@ -90,7 +130,16 @@ class Connections:
             self._drop(self._new)
 
     def _drop(self, waiting: dict[web.RequestHandler, None]) -> None:
-        connection = next(iter(waiting))
+        self._close(waiting, next(iter(waiting)))
+
+    def _drop_from_busiest_address(self) -> None:
+        # The newest ones have no transport yet, and so no address.
+        addresses = {one: _address_of(one) for one in self._new if one.transport is not None}
+        for address, count in Counter(addresses.values()).most_common(1):
+            if count > NEW_PER_ADDRESS:
+                self._close(self._new, next(one for one, other in addresses.items() if other == address))
+
+    def _close(self, waiting: dict[web.RequestHandler, None], connection: web.RequestHandler) -> None:
         del waiting[connection]
         if connection.transport is not None:  # otherwise it is closed already
             connection.transport.abort()
@@ -105,6 +154,38 @@ class Connections:
         if not last and connection.transport is not None:
             self._check_later(connection, last=True)
             return
-        del self._new[connection]
-        if connection.transport is not None:
-            connection.transport.abort()
+        self._close(self._new, connection)
+
+
+class Unauthenticated:
+    """Open WebSockets of one port that have not shown a key.
+
+    A new one is always admitted. Where there are too many, the oldest one is closed, of the address that has too many
+    or of all: a healthy client shows its key within milliseconds.
+    """
+
+    def __init__(self) -> None:
+        #: Closes each of them, with its address; oldest first.
+        self._sockets: dict[Callable[[], None], str] = {}
+
+    def add(self, close: Callable[[], None], address: str | None) -> None:
+        """Counts a socket. ``close`` is called where it has to make way."""
+        self._sockets[close] = address or "unknown"
+        counts = Counter(self._sockets.values())
+        if counts[self._sockets[close]] > UNAUTHENTICATED_PER_ADDRESS:
+            self._close(next(one for one, other in self._sockets.items() if other == self._sockets[close]))
+        elif len(self._sockets) > UNAUTHENTICATED:
+            self._close(next(iter(self._sockets)))
+
+    def discard(self, close: Callable[[], None]) -> None:
+        """Counts a socket as authenticated or closed."""
+        self._sockets.pop(close, None)
+
+    def _close(self, close: Callable[[], None]) -> None:
+        del self._sockets[close]
+        close()
+
+
+def _address_of(connection: web.RequestHandler) -> str:
+    peer: Any = None if connection.transport is None else connection.transport.get_extra_info("peername")
+    return str(peer[0]) if peer else "unknown"

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import hmac
 import logging
-import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
 
+from discord_tools.ipc.logs import Incidents
+from discord_tools.ipc_server.brake import Brake
 from discord_tools.ipc_server.caller import Caller
 
 __all__ = ("Gate", "Refusal")
 
 log = logging.getLogger(__name__)
-
-#: Maximum number of refusals that are logged in a minute: nobody without the key must be able to fill the bot's log.
-LOGGED_PER_MINUTE: Final = 20
 
 #: The name of the key that the server was given as ``secret_key``.
 SECRET_KEY: Final = "secret_key"
@@ -51,21 +49,10 @@ class Gate:
         self._key = None if secret_key is None else secret_key.encode()
         #: The origins, normalised.
         self._origins = frozenset(origin.lower().rstrip("/") for origin in origins)
-        #: When the present minute of refusals began, by the monotonic clock.
-        self._minute = -60.0
-        #: Number of refusals in that minute.
-        self._refusals = 0
-
-    def warn(self, message: str, *args: object) -> None:
-        """Logs a refusal, up to a number per minute."""
-        now = time.monotonic()
-        if now - self._minute >= 60:
-            if self._refusals > LOGGED_PER_MINUTE:
-                log.warning("%d more were refused", self._refusals - LOGGED_PER_MINUTE)
-            self._minute, self._refusals = now, 0
-        self._refusals += 1
-        if self._refusals <= LOGGED_PER_MINUTE:
-            log.warning(message, *args)
+        #: Logs refusals.
+        self.incidents: Incidents = Incidents(log)
+        #: Slows down clients that guess keys.
+        self.brake: Brake = Brake()
 
     def enter(
         self, headers: Mapping[str, str], address: str | None, dialect: str, connection: str

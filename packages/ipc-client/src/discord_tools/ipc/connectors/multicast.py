@@ -35,7 +35,12 @@ async def resolve(http: aiohttp.ClientSession, address: Address, secret_key: str
     host, multicast_port = address.host, address.port
     # The answer is what counts: a server that closes slowly must not spoil it.
     timeout = aiohttp.ClientWSTimeout(ws_close=0.1)  # pyright: ignore[reportCallIssue] (attrs)
-    async with http.ws_connect(address.url, timeout=timeout, max_msg_size=64 * 1024) as socket:
+    # Servers of this library count those that show their key at the handshake as authenticated. Older ones read it in
+    # the question only.
+    headers = {} if secret_key is None else {"Authorization": secret_key}
+    async with http.ws_connect(
+        address.url, headers=headers, timeout=timeout, max_msg_size=64 * 1024
+    ) as socket:
         question = {"connect": True, "headers": {"Authorization": secret_key}}
         await socket.send_str(msgspec.json.encode(question).decode())
         message = await socket.receive()

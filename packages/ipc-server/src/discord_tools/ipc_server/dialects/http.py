@@ -19,6 +19,7 @@ from discord_tools.ipc_server.caller import Caller
 from discord_tools.ipc_server.dialects.jsonrpc import Exchange
 from discord_tools.ipc_server.dialects.service import HTTP, DialectService
 from discord_tools.ipc_server.gate import Refusal
+from discord_tools.ipc_server.listeners.websocket import refuse_request
 
 __all__ = ("HTTPDialect",)
 
@@ -58,13 +59,10 @@ class HTTPDialect:
 
     async def post(self, request: web.Request) -> web.Response:
         """Answers one ``POST /``."""
-        connection = connection_id()
-        caller = self._service.gate.enter(request.headers, request.remote, HTTP, connection)
+        caller = self._service.gate.enter(request.headers, request.remote, HTTP, connection_id())
         if isinstance(caller, Refusal):
-            self._service.gate.warn(
-                "[%s %s] Refused a POST with HTTP %d", connection, request.remote, caller.status
-            )
-            return _error(caller.status, UNAUTHORIZED, caller.text)
+            response = _error(caller.status, UNAUTHORIZED, caller.text)
+            return await refuse_request(request, self._service.gate, caller, response)
         limits = self._service.limits
         try:
             async with asyncio.timeout(limits.handshake_timeout):

@@ -14,20 +14,17 @@ from discord_tools.ipc.transports.websocket import WebSocketTransport
 from discord_tools.ipc.wire.dialects import BETTER, CONNECT, FAMILY, JSONRPC
 from discord_tools.ipc.wire.frames import SUBPROTOCOL, ErrorObject
 from discord_tools.ipc.wire.jsonrpc import refuse
-from discord_tools.ipc_server.caller import Caller
+from discord_tools.ipc_server.connections import Unauthenticated
 from discord_tools.ipc_server.dialects.service import DialectService
 from discord_tools.ipc_server.dialects.websocket import DialectSocket
 from discord_tools.ipc_server.gate import Refusal
-from discord_tools.ipc_server.listeners.websocket import accept, upgrade_required
+from discord_tools.ipc_server.listeners.websocket import accept, refuse_request, upgrade_required
 
-__all__ = ("MAX_UNAUTHENTICATED", "UNAUTHENTICATED_BYTES", "DialectListener", "open_socket")
+__all__ = ("UNAUTHENTICATED_BYTES", "DialectListener", "open_socket")
 
 #: The largest message of a client that showed no key at the handshake. Older clients show it in each message, so this
 #: also bounds their data.
 UNAUTHENTICATED_BYTES: Final = 512 * 1024
-
-#: Maximum number of open sockets that have shown no key. A healthy client shows it within milliseconds.
-MAX_UNAUTHENTICATED: Final = 64
 
 _NOT_UNDERSTOOD: Final = refuse(
     Raw(b"null"), ErrorObject(InvalidRequest.code, "no request that this server understands")
@@ -39,6 +36,8 @@ class DialectListener:
 
     def __init__(self, service: DialectService) -> None:
         self._service = service
+        #: Sockets of this port that have not shown a key.
+        self._unauthenticated = Unauthenticated()
         #: The dialects of older libraries that are spoken.
         self._older = service.dialects & {FAMILY, BETTER}
         #: All dialects that are spoken.
@@ -54,15 +53,14 @@ class DialectListener:
         if isinstance(caller, Refusal):
             # Older clients show their key in each message. None of them sends a header with a wrong one.
             if caller.status is not HTTPStatus.UNAUTHORIZED or showed or not self._older:
-                service.gate.warn("[%s %s] Refused with HTTP %d", connection, request.remote, caller.status)
-                return web.Response(status=caller.status, text=caller.text)
+                return await refuse_request(request, service.gate, caller)
             caller = None
         if not self._speaks:
             return upgrade_required(f"connect with a WebSocket of the subprotocol {SUBPROTOCOL}")
         # Clients that take a ping for an answer do not send this header.
         heartbeat = service.limits.heartbeat if showed else None
         size = UNAUTHENTICATED_BYTES if caller is None else service.limits.message_bytes
-        socket = open_socket(service, request, size, caller)
+        socket = open_socket(request, size)
         if isinstance(socket, web.Response):
             return socket
 
@@ -76,6 +74,7 @@ class DialectListener:
                 connection,
                 request.remote,
                 caller=caller,
+                unauthenticated=self._unauthenticated,
                 authenticated=authenticated,
                 speaks=self._speaks,
                 otherwise=_NOT_UNDERSTOOD,
@@ -86,15 +85,8 @@ class DialectListener:
         )
 
 
-def open_socket(
-    service: DialectService, request: web.Request, size: int, caller: Caller | None
-) -> web.WebSocketResponse | web.Response:
+def open_socket(request: web.Request, size: int) -> web.WebSocketResponse | web.Response:
     """Makes the socket for a handshake, or the response that refuses it."""
-    if caller is None and service.connections.unauthenticated >= MAX_UNAUTHENTICATED:
-        service.gate.warn(
-            "[%s] Refused: %d connections have shown no key", request.remote, MAX_UNAUTHENTICATED
-        )
-        return web.Response(status=HTTPStatus.SERVICE_UNAVAILABLE, text="too many connections")
     # aiohttp takes less than the size that it is given, not as much. The transport answers pings.
     socket = web.WebSocketResponse(timeout=1.0, autoping=False, compress=False, max_msg_size=size + 1)
     if not socket.can_prepare(request).ok:

@@ -5,17 +5,20 @@ For better-ipc it is a port like any other: its clients make all their calls the
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Final
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from discord_tools.ipc.logs import connection_id
 from discord_tools.ipc.transports.websocket import WebSocketTransport
 from discord_tools.ipc.wire.dialects import BETTER, CONNECT
+from discord_tools.ipc_server.connections import Unauthenticated
 from discord_tools.ipc_server.dialects.listener import UNAUTHENTICATED_BYTES, open_socket
 from discord_tools.ipc_server.dialects.service import DialectService
 from discord_tools.ipc_server.dialects.websocket import DialectSocket
-from discord_tools.ipc_server.listeners.websocket import accept
+from discord_tools.ipc_server.gate import Refusal
+from discord_tools.ipc_server.listeners.websocket import accept, refuse_request
 
 __all__ = ("PortResolver",)
 
@@ -30,17 +33,24 @@ class PortResolver:
 
     def __init__(self, service: DialectService) -> None:
         self._service = service
+        #: Sockets of this port that have not shown a key.
+        self._unauthenticated = Unauthenticated()
         #: The dialects that are spoken here.
         self._speaks = frozenset({CONNECT}) | service.dialects & {BETTER}
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answers one ``GET /``."""
-        service = self._service
-        refusal = service.gate.origin_refusal(request.headers)
-        if refusal is not None:
-            return web.Response(status=refusal.status, text=refusal.text)
+        service, connection = self._service, connection_id()
+        caller = service.gate.enter(request.headers, request.remote, CONNECT, connection)
+        if isinstance(caller, Refusal):
+            # Older clients show their key in the question only, so that is judged there.
+            if caller.status is not HTTPStatus.UNAUTHORIZED or hdrs.AUTHORIZATION in request.headers:
+                return await refuse_request(request, service.gate, caller)
+            caller = None
+        elif hdrs.AUTHORIZATION not in request.headers:
+            caller = None  # without a key, clients have no reason to stay after their question
         size = UNAUTHENTICATED_BYTES if BETTER in self._speaks else QUESTION_BYTES
-        socket = open_socket(service, request, size, None)
+        socket = open_socket(request, size)
         if isinstance(socket, web.Response):
             return socket
 
@@ -48,16 +58,16 @@ class PortResolver:
             def authenticated() -> None:
                 transport.answer_pings = True
 
-            # Nobody is authenticated here before the first call: clients that ask for the port have no reason to stay.
             await DialectSocket(
                 service,
                 transport,
-                connection_id(),
+                connection,
                 request.remote,
-                caller=None,
+                caller=caller,
+                unauthenticated=self._unauthenticated,
                 authenticated=authenticated,
                 speaks=self._speaks,
                 otherwise=_OTHERWISE,
             ).run()
 
-        return await accept(request, socket, serve, heartbeat=None, answer_pings=False, text=True)
+        return await accept(request, socket, serve, heartbeat=None, answer_pings=caller is not None, text=True)

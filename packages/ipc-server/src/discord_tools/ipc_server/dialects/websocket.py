@@ -28,6 +28,7 @@ from discord_tools.ipc.wire.frames import ErrorObject
 from discord_tools.ipc.wire.jsonrpc import read_body, refuse
 from discord_tools.ipc_server.admission import Account
 from discord_tools.ipc_server.caller import Caller
+from discord_tools.ipc_server.connections import Unauthenticated
 from discord_tools.ipc_server.dialects.calls import ByteBudget, DialectCall
 from discord_tools.ipc_server.dialects.jsonrpc import Exchange
 from discord_tools.ipc_server.dialects.service import DialectService
@@ -163,6 +164,8 @@ class DialectSocket:
         The remote address.
     caller: Optional[:class:`Caller`]
         Who the client is, where it showed the right key at the handshake. JSON-RPC has no other place for it.
+    unauthenticated: :class:`Unauthenticated`
+        Counts it, until a message shows the right key.
     authenticated: Callable[[], None]
         Called when a message shows the right key.
     speaks: frozenset[:class:`str`]
@@ -179,13 +182,16 @@ class DialectSocket:
         address: str | None,
         *,
         caller: Caller | None,
+        unauthenticated: Unauthenticated,
         authenticated: Callable[[], None],
         speaks: frozenset[str],
         otherwise: bytes,
     ) -> None:
         self._service = service
         self._transport = transport
-        self._authenticated = authenticated
+        self._unauthenticated = unauthenticated
+        #: Called when a message shows the right key.
+        self._on_authenticated = authenticated
         self._speaks = speaks
         self._otherwise = otherwise
         self.connection: str = connection
@@ -197,10 +203,10 @@ class DialectSocket:
         self.answers: _Answers = _Answers(transport, service.limits.backlog_bytes)
         #: What takes the messages, once the first one told the dialect.
         self._dialogue: Dialogue | None = None
-        #: Whether it counts as unauthenticated.
-        self._counted = False
         #: Number of messages with a wrong key, or that were not understood.
         self._refused = 0
+        #: Whether the last message had a wrong key.
+        self._guessed = False
         #: Ends the wait for the right key.
         self._timeout: asyncio.Timeout | None = None
         #: Why this side closes, once it does.
@@ -217,8 +223,8 @@ class DialectSocket:
         """Reads and answers messages until either side closes."""
         service = self._service
         service.sockets.add(self)
-        self._counted = self.caller is None
-        service.connections.unauthenticated += self._counted
+        if self.caller is None:
+            self._unauthenticated.add(self._make_way, self.address)
         self._sender = sender = asyncio.create_task(self.answers.run(), name="ipc dialect sender")
         try:
             if service.admission.draining:
@@ -227,10 +233,10 @@ class DialectSocket:
             async with asyncio.timeout(patience) as self._timeout:
                 await self._read()
         except TimeoutError:
-            self._closing = "no request with the right key in time"
-            self.log.info("No request with the right key in time")
+            self._closing = self._closing or "no request with the right key in time"
+            service.gate.incidents.warning(str(self.address), "No request with the right key in time", level=logging.INFO)
         finally:
-            self._count_out()
+            self._unauthenticated.discard(self._make_way)
             service.sockets.discard(self)
             if self._dialogue is not None:
                 self._dialogue.abort(Cancelled("the connection is gone"))
@@ -251,8 +257,8 @@ class DialectSocket:
         """Takes note that a message showed the right key, so the client may stay."""
         if self.caller is None:
             self.caller = caller
-            self._count_out()
-            self._authenticated()
+            self._unauthenticated.discard(self._make_way)
+            self._on_authenticated()
             if self._timeout is not None:
                 self._timeout.reschedule(None)
 
@@ -260,7 +266,8 @@ class DialectSocket:
         """Counts a message with a wrong key, which is logged with ``message``, or one that is not understood."""
         self._refused += 1
         if message is not None:
-            self._service.gate.warn(f"[%s] {message}", self.log.label, *args)
+            self._guessed = True
+            self._service.gate.incidents.warning(str(self.address), message, *args)
         if self._refused >= MAX_WRONG_KEYS:
             self._closing = "too many requests that were refused"
 
@@ -276,6 +283,10 @@ class DialectSocket:
                 self._take_first(message)
             else:
                 self._dialogue.take(message)
+            if self._guessed:
+                self._guessed = False
+                if not await self._service.gate.brake.failed(self.address):
+                    self._closing = "too many wrong keys"
             # As long as for a client that does not answer the heartbeat.
             patience = 1.5 * self._service.limits.heartbeat
             if self.answers.is_full() and not await self.answers.wait_for_capacity(patience):
@@ -316,9 +327,11 @@ class DialectSocket:
             self.answers.put(port_refusal())
             self.refuse("Refused to tell the port: wrong secret key")
 
-    def _count_out(self) -> None:
-        self._service.connections.unauthenticated -= self._counted
-        self._counted = False
+    def _make_way(self) -> None:
+        """Closes the connection, because too many have not shown a key."""
+        self._closing = "too many connections have shown no key"
+        if self._timeout is not None:
+            self._timeout.reschedule(asyncio.get_running_loop().time())
 
 
 class LegacySocket:

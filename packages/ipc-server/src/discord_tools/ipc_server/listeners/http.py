@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections.abc import Awaitable, Callable, Iterable
 from http import HTTPStatus
 from typing import Any, Final, TypeAlias
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from discord_tools.ipc.errors import ListenError
+from discord_tools.ipc.logs import Incidents
 from discord_tools.ipc_server.connections import Connections
 from discord_tools.ipc_server.listeners.sockets import BACKLOG, addresses_of, listen
 
@@ -18,6 +20,9 @@ __all__ = ("HTTPListener",)
 
 #: Seconds that a connection may wait for its next request.
 KEEPALIVE: Final = 60.0
+
+#: Maximum number of connections that are accepted in one turn of the event loop.
+ACCEPTED_PER_TURN: Final = 16
 
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -48,6 +53,8 @@ class HTTPListener:
         self._runner = web.AppRunner(
             app,
             access_log=None,
+            logger=_QuietLogger(log, {}),  # pyright: ignore[reportArgumentType] (it has the methods that are used)
+            auto_decompress=False,
             handle_signals=False,
             shutdown_timeout=1.0,
             lingering_time=0.5,
@@ -81,10 +88,12 @@ class HTTPListener:
                 # Created first and started afterwards, unlike in a site of aiohttp: starting waits, and where that is
                 # cancelled there would be a server that nobody refers to and nobody can close.
                 server = await loop.create_server(
-                    self._accept, sock=opened, backlog=BACKLOG, start_serving=False
+                    self._accept, sock=opened, backlog=ACCEPTED_PER_TURN, start_serving=False
                 )
                 self._servers.append(server)
                 await server.start_serving()
+                # asyncio uses one number for both.
+                opened.listen(BACKLOG)
         except BaseException:
             await self.close()
             for opened in sockets:
@@ -129,8 +138,41 @@ class HTTPListener:
                 response = web.Response(status=HTTPStatus.SERVICE_UNAVAILABLE, text="too many connections")
                 response.force_close()
                 return response
-            response = await handler(request)
+            refusal = _refuse_body(request)
+            response = await handler(request) if refusal is None else refusal
             kept = not isinstance(response, web.WebSocketResponse)
             return response
         finally:
             self._connections.end(connection, kept=kept)
+
+
+def _refuse_body(request: web.Request) -> web.Response | None:
+    """Refuses a body that no handler reads, or that is compressed: it may inflate to a thousand times its size."""
+    if request.method == "GET" and request.body_exists:
+        response = web.Response(status=HTTPStatus.BAD_REQUEST, text="a GET request must not have a body")
+    elif hdrs.CONTENT_ENCODING in request.headers:
+        response = web.Response(status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE, text="send the body uncompressed")
+    else:
+        return None
+    response.force_close()
+    return response
+
+
+class _QuietLogger(logging.LoggerAdapter[logging.Logger]):
+    """Logs at most one line a minute of each kind of error that clients cause in aiohttp's HTTP parser.
+
+    aiohttp logs each malformed request with its traceback, which would let any client fill the bot's log.
+    """
+
+    def __init__(self, logger: logging.Logger, extra: dict[str, object]) -> None:
+        super().__init__(logger, extra)
+        #: Logs the first of each kind.
+        self._incidents = Incidents(logger)
+
+    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
+        if level < logging.WARNING:
+            self.logger.log(level, msg, *args, **kwargs)  # debug lines, which are off unless somebody wants them
+            return
+        error = sys.exc_info()[1] if kwargs.get("exc_info") is True else kwargs.get("exc_info")
+        name = type(error).__name__ if isinstance(error, BaseException) else "no exception"
+        self._incidents.warning("http", f"A request could not be handled: {name}")

@@ -17,7 +17,7 @@ from discord_tools.ipc_server.caller import NATIVE, Caller
 from discord_tools.ipc_server.gate import Gate, Refusal
 from discord_tools.ipc_server.listeners.http import Handler
 
-__all__ = ("WebSocketListener", "accept", "upgrade_required")
+__all__ = ("WebSocketListener", "accept", "refuse_request", "upgrade_required")
 
 log = logging.getLogger(__name__)
 
@@ -52,8 +52,7 @@ class WebSocketListener:
         connection = connection_id()
         caller = self._gate.enter(request.headers, request.remote, NATIVE, connection)
         if isinstance(caller, Refusal):
-            self._gate.warn("[%s %s] Refused with HTTP %d", connection, request.remote, caller.status)
-            return web.Response(status=caller.status, text=caller.text)
+            return await refuse_request(request, self._gate, caller)
         socket = web.WebSocketResponse(
             timeout=1.0,
             protocols=(SUBPROTOCOL,),
@@ -68,6 +67,19 @@ class WebSocketListener:
             await self._serve(transport, caller)
 
         return await accept(request, socket, serve, heartbeat=self._limits.heartbeat)
+
+
+async def refuse_request(
+    request: web.Request, gate: Gate, refusal: Refusal, response: web.Response | None = None
+) -> web.Response:
+    """Refuses a request. A wrong key is answered later, and then no longer, where many came from its address."""
+    gate.incidents.warning(str(request.remote), "Refused with HTTP %d", refusal.status)
+    if response is None:
+        response = web.Response(status=refusal.status, text=refusal.text)
+    if refusal.status is HTTPStatus.UNAUTHORIZED and not await gate.brake.failed(request.remote):
+        response = web.Response(status=HTTPStatus.TOO_MANY_REQUESTS, text="too many wrong keys")
+        response.force_close()
+    return response
 
 
 async def accept(
