@@ -138,6 +138,7 @@ class Connection:
         peer, outbox, receive, handle = self._peer, self._outbox, self._transport.receive, self._handle
         turn = 0
         while True:
+            before = turn
             self._handling = True
             while not self._stopped and (event := peer.next_event()) is not None:
                 handle(event)
@@ -155,6 +156,10 @@ class Connection:
                         return NOT_READING
                     self._handling = True
             self._handling = False
+            if turn == before and (turn := turn + 1) >= EVENTS_PER_TURN:
+                # A message without an event counts, too: a thousand of them may lie ready.
+                turn = 0
+                await asyncio.sleep(0)
             if outbox.pending_bytes:
                 self._flush()
             if self.is_full() and not await self._drained():

@@ -68,11 +68,7 @@ class Brake:
         failures.last = now
         if failures.count <= FREE:
             return True
-        if (
-            failures.count > REFUSED
-            or failures.waiting >= WAITING_PER_ADDRESS
-            or self._waiting >= WAITING
-        ):
+        if failures.count > REFUSED or failures.waiting >= WAITING_PER_ADDRESS or self._waiting >= WAITING:
             return False
         failures.waiting += 1
         self._waiting += 1

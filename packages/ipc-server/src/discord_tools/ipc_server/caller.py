@@ -47,6 +47,11 @@ class Caller:
         return self.key, self.dialect, self.address
 
     @property
+    def account_label(self) -> str:
+        """:class:`str`: What precedes lines in the log that are the same for all connections of the caller."""
+        return f"{self.address} {'no key' if self.key is None else f'key {self.key}'}"
+
+    @property
     def label(self) -> str:
         """:class:`str`: What precedes lines in the log."""
-        return f"{self.connection} {self.address} {'no key' if self.key is None else f'key {self.key}'}"
+        return f"{self.connection} {self.account_label}"

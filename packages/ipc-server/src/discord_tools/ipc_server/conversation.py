@@ -19,7 +19,7 @@ from discord_tools.ipc.errors import (
     UnknownEndpoint,
 )
 from discord_tools.ipc.limits import ServerLimits
-from discord_tools.ipc.logs import LabelledLogger, conversation_id
+from discord_tools.ipc.logs import Incidents, LabelledLogger, conversation_id
 from discord_tools.ipc.tasks import spawn
 from discord_tools.ipc.transports.base import GOING_AWAY, REPLACED, Transport
 from discord_tools.ipc.wire.frames import (
@@ -78,6 +78,7 @@ class Conversation:
         dispatcher: Dispatcher,
         hub: Hub,
         admission: Admission,
+        incidents: Incidents,
         limits: ServerLimits,
     ) -> None:
         self.token: str = token
@@ -103,6 +104,7 @@ class Conversation:
         self._dispatcher = dispatcher
         self._hub = hub
         self._admission = admission
+        self._incidents = incidents
         self._limits = limits
         #: How long a call may take, in seconds.
         self._timeout = (
@@ -294,7 +296,9 @@ class Conversation:
             if call := self._by_id.get(event.id):
                 call.grant(event.n)
         elif isinstance(event, ProtocolViolation):
-            self.log.warning("The client broke the protocol: %s", event.reason)
+            self._incidents.warning(
+                self.caller.account_label, "A client broke the protocol: %.500r", event.reason
+            )
             if event.fatal:
                 self.end("the client broke the protocol too often")  # the peer reads nothing any more
         elif isinstance(event, ByeReceived):

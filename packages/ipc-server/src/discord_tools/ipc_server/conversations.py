@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from discord_tools.ipc._version import __version__
 from discord_tools.ipc.limits import ServerLimits
-from discord_tools.ipc.logs import LabelledLogger
+from discord_tools.ipc.logs import Incidents
 from discord_tools.ipc.transports.base import GOING_AWAY, PROTOCOL_ERROR, Closed, Transport
 from discord_tools.ipc.wire.frames import Id
 from discord_tools.ipc.wire.handshake import (
@@ -62,6 +62,8 @@ class Conversations:
         self._away: dict[str, asyncio.TimerHandle] = {}
         #: Tasks that wait for the handlers of conversations that have ended.
         self._ending: set[asyncio.Task[None]] = set()
+        #: Logs what clients can cause any number of times.
+        self.incidents: Incidents = Incidents(log)
         #: Whether all conversations are being ended.
         self._draining = False
         #: Number of times that this was done.
@@ -114,18 +116,17 @@ class Conversations:
         if self._draining:
             await transport.close(GOING_AWAY, "the bot is shutting down")
             return None
-        about = LabelledLogger(log, caller.label)
         try:
             async with asyncio.timeout(self._limits.handshake_timeout):
                 return decode_hello(await transport.receive())
         except TimeoutError:
-            about.info("No hello within %g s", self._limits.handshake_timeout)
+            self.incidents.warning(caller.account_label, "No hello in time", level=logging.INFO)
             await transport.close(PROTOCOL_ERROR, "no hello in time")
         except InvalidHello as error:
-            about.warning("Refused: %.500r", str(error))
+            self.incidents.warning(caller.account_label, "Refused a hello: %.500r", str(error))
             await self._refuse(transport, error)
         except Closed as closed:
-            about.debug("The client closed before its hello: %.500s", closed.reason)
+            log.debug("[%s] The client closed before its hello: %.500s", caller.label, closed.reason)
         return None
 
     def _find(self, hello: Hello, caller: Caller) -> tuple[Conversation, bool]:

@@ -21,6 +21,7 @@ from discord_tools.ipc.errors import (
     TooLarge,
     UnknownEndpoint,
 )
+from discord_tools.ipc.logs import Incidents
 from discord_tools.ipc_server.call import IncomingCall
 from discord_tools.ipc_server.openrpc import discovery
 from discord_tools.ipc_server.request import Request
@@ -48,6 +49,8 @@ class Dispatcher:
     def __init__(self, client: discord.Client, routes: RouteTable) -> None:
         self._client = client
         self._routes = routes
+        #: Logs what clients can cause any number of times.
+        self._incidents = Incidents(log)
         #: Whether the client has listeners beside its own methods.
         self._is_bot = isinstance(client, commands.bot.BotBase)
         #: Whether dispatching is discord.py's own.
@@ -96,7 +99,9 @@ class Dispatcher:
                 await asyncio.sleep(0)
             route = self._routes.find(call.endpoint)
             if route is None:
-                log.warning("[%s] There is no endpoint %.200r", call.caller.label, call.endpoint)
+                self._incidents.warning(
+                    call.caller.account_label, "There is no endpoint %.200r", call.endpoint
+                )
                 raise UnknownEndpoint("there is no such endpoint")
             signature = route.signature
             if signature.streams != call.streams:

@@ -467,7 +467,16 @@ class Server(Generic[ClientT]):
         log.warning("There is no secret key: every program on this machine can call the bot")
 
     def _converse(self, token: str, hello: Hello, caller: Caller) -> Conversation:
-        return Conversation(token, hello, caller, self._dispatcher, self._hub, self._admission, self._limits)
+        return Conversation(
+            token,
+            hello,
+            caller,
+            self._dispatcher,
+            self._hub,
+            self._admission,
+            self._conversations.incidents,
+            self._limits,
+        )
 
     def _idempotent(self) -> list[str]:
         return [name for name, route in self._table.view().items() if route.idempotent]

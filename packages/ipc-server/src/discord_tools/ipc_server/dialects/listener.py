@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from http import HTTPStatus
 from typing import Final
 
@@ -18,7 +19,12 @@ from discord_tools.ipc_server.connections import Unauthenticated
 from discord_tools.ipc_server.dialects.service import DialectService
 from discord_tools.ipc_server.dialects.websocket import DialectSocket
 from discord_tools.ipc_server.gate import Refusal
-from discord_tools.ipc_server.listeners.websocket import accept, refuse_request, upgrade_required
+from discord_tools.ipc_server.listeners.websocket import (
+    accept,
+    offered_subprotocols,
+    refuse_request,
+    upgrade_required,
+)
 
 __all__ = ("UNAUTHENTICATED_BYTES", "DialectListener", "open_socket")
 
@@ -60,7 +66,7 @@ class DialectListener:
         # Clients that take a ping for an answer do not send this header.
         heartbeat = service.limits.heartbeat if showed else None
         size = UNAUTHENTICATED_BYTES if caller is None else service.limits.message_bytes
-        socket = open_socket(request, size)
+        socket = open_socket(request, size, (JSONRPC,) if JSONRPC in self._speaks else ())
         if isinstance(socket, web.Response):
             return socket
 
@@ -85,10 +91,19 @@ class DialectListener:
         )
 
 
-def open_socket(request: web.Request, size: int) -> web.WebSocketResponse | web.Response:
+def open_socket(
+    request: web.Request, size: int, subprotocols: Collection[str] = ()
+) -> web.WebSocketResponse | web.Response:
     """Makes the socket for a handshake, or the response that refuses it."""
+    offered = offered_subprotocols(request)
+    if offered and not set(offered).intersection(subprotocols):
+        # Accepted without it, the client would close, and aiohttp would log the client's words.
+        known = ", ".join((SUBPROTOCOL, *subprotocols))
+        return web.Response(status=HTTPStatus.BAD_REQUEST, text=f"the subprotocols of this port are {known}")
     # aiohttp takes less than the size that it is given, not as much. The transport answers pings.
-    socket = web.WebSocketResponse(timeout=1.0, autoping=False, compress=False, max_msg_size=size + 1)
+    socket = web.WebSocketResponse(
+        timeout=1.0, autoping=False, compress=False, protocols=subprotocols, max_msg_size=size + 1
+    )
     if not socket.can_prepare(request).ok:
         return upgrade_required(f"connect with a WebSocket, as ClientSession does with {SUBPROTOCOL}")
     return socket

@@ -70,4 +70,6 @@ class PortResolver:
                 otherwise=_OTHERWISE,
             ).run()
 
-        return await accept(request, socket, serve, heartbeat=None, answer_pings=caller is not None, text=True)
+        return await accept(
+            request, socket, serve, heartbeat=None, answer_pings=caller is not None, text=True
+        )

@@ -234,7 +234,8 @@ class DialectSocket:
                 await self._read()
         except TimeoutError:
             self._closing = self._closing or "no request with the right key in time"
-            service.gate.incidents.warning(str(self.address), "No request with the right key in time", level=logging.INFO)
+            text = "No request with the right key in time"
+            service.gate.incidents.warning(str(self.address), text, level=logging.INFO)
         finally:
             self._unauthenticated.discard(self._make_way)
             service.sockets.discard(self)

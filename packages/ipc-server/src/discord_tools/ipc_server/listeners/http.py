@@ -171,7 +171,9 @@ class _QuietLogger(logging.LoggerAdapter[logging.Logger]):
 
     def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
         if level < logging.WARNING:
-            self.logger.log(level, msg, *args, **kwargs)  # debug lines, which are off unless somebody wants them
+            self.logger.log(
+                level, msg, *args, **kwargs
+            )  # debug lines, which are off unless somebody wants them
             return
         error = sys.exc_info()[1] if kwargs.get("exc_info") is True else kwargs.get("exc_info")
         name = type(error).__name__ if isinstance(error, BaseException) else "no exception"

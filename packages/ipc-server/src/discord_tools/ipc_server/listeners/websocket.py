@@ -17,7 +17,7 @@ from discord_tools.ipc_server.caller import NATIVE, Caller
 from discord_tools.ipc_server.gate import Gate, Refusal
 from discord_tools.ipc_server.listeners.http import Handler
 
-__all__ = ("WebSocketListener", "accept", "refuse_request", "upgrade_required")
+__all__ = ("WebSocketListener", "accept", "offered_subprotocols", "refuse_request", "upgrade_required")
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class WebSocketListener:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answers one ``GET /``."""
-        if SUBPROTOCOL not in _offered(request):
+        if SUBPROTOCOL not in offered_subprotocols(request):
             return await self._others(request)
         connection = connection_id()
         caller = self._gate.enter(request.headers, request.remote, NATIVE, connection)
@@ -112,6 +112,7 @@ def upgrade_required(text: str) -> web.Response:
     return web.Response(status=HTTPStatus.UPGRADE_REQUIRED, text=text, headers={hdrs.UPGRADE: "websocket"})
 
 
-def _offered(request: web.Request) -> list[str]:
+def offered_subprotocols(request: web.Request) -> list[str]:
+    """The subprotocols that a client offers at the handshake."""
     lines = request.headers.getall(hdrs.SEC_WEBSOCKET_PROTOCOL, [])
     return [one.strip() for line in lines for one in line.split(",")]
