@@ -103,6 +103,11 @@ class Connection:
         """:class:`bool`: Whether more waits to be sent than the backlog may hold."""
         return self._running and self._outbox.pending_bytes + self._sending > self._backlog_bytes
 
+    @property
+    def is_blocked(self) -> bool:
+        """:class:`bool`: Whether something waits that the other side does not read."""
+        return self._sending > 0
+
     async def run(self) -> Closed:
         """Carries messages both ways until the transport is closed, and returns why it was.
 

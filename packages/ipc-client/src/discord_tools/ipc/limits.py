@@ -82,6 +82,12 @@ class ServerLimits:
         :exc:`Overloaded` in the client. Defaults to 32 MiB, eight of the largest messages.
 
         .. versionadded:: 1.2
+    total_bytes: :class:`int`
+        Maximum memory that is held for all clients together, in bytes: data of calls in progress, answers and events
+        that wait, messages that are retained. Beyond it, clients that are away or do not read are dropped, and then
+        calls raise :exc:`Overloaded` in the client. Defaults to 64 MiB, which suits a bot on a machine with 512 MB.
+
+        .. versionadded:: 1.2
     connections: :class:`int`
         Maximum number of open connections, on the main port and the multicast port together. Further ones get HTTP 503;
         one that waits for its next HTTP request is closed for them. Defaults to 2048.
@@ -111,11 +117,6 @@ class ServerLimits:
         seconds. Defaults to 10, twice the time that clients wait for a connection.
 
         .. versionadded:: 1.1
-    resume_conversations: :class:`int`
-        Maximum number of clients that are away at a time; beyond it, the one that is away longest is dropped. Defaults
-        to 256.
-
-        .. versionadded:: 1.1
     event_backlog: :class:`int`
         Maximum number of events that wait for one subscriber that reads slowly. Further ones are lost to it, and it
         gets a :class:`Gap`. Defaults to 1024.
@@ -143,6 +144,7 @@ class ServerLimits:
     message_bytes: int = DEFAULT_MESSAGE_BYTES
     calls: int = 1024
     call_bytes: int = 32 * 1024 * 1024
+    total_bytes: int = 64 * 1024 * 1024
     connections: int = 2048
     call_timeout: float = 60.0
     grace_period: float = 5.0
@@ -151,7 +153,6 @@ class ServerLimits:
     backlog_bytes: int = 8 * 1024 * 1024
     retained_bytes: int = DEFAULT_RETAINED_BYTES
     resume_timeout: float = 10.0
-    resume_conversations: int = 256
     event_backlog: int = 1024
     event_backlog_bytes: int = 4 * 1024 * 1024
     event_replay: int = 1024

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from discord_tools.ipc.errors import NotReady, Overloaded, RemoteError
 from discord_tools.ipc.limits import ServerLimits
+from discord_tools.ipc_server.budget import MemoryBudget
 
-__all__ = ("Account", "Admission", "closing")
+__all__ = ("SMALL_BYTES", "Account", "Admission", "closing")
+
+#: Calls in messages up to this size do not count in bytes, since that costs as much as decoding them: their number
+#: bounds them.
+SMALL_BYTES: Final = 16 * 1024
 
 
 class Account:
@@ -29,22 +36,29 @@ class Account:
 class Admission:
     """Admits calls while the server runs, up to the bounds of each caller."""
 
-    def __init__(self, limits: ServerLimits) -> None:
+    def __init__(self, limits: ServerLimits, budget: MemoryBudget) -> None:
         #: Maximum number of calls in progress of one caller.
         self._max_calls = limits.calls
         #: Maximum size of their data, in bytes.
         self._max_bytes = limits.call_bytes
+        self._budget = budget
         #: Whether no calls are admitted, because the server is being terminated.
         self.draining: bool = False
 
-    def refusal(self, account: Account) -> RemoteError | None:
-        """Returns the error that refuses another call of a caller, or ``None`` to let it start."""
+    def refusal(self, account: Account, size: int) -> RemoteError | None:
+        """Returns the error that refuses another call of a caller, or ``None`` to let it start.
+
+        ``size`` is that of the message that it came in, in bytes.
+        """
         if self.draining:
             return closing("the bot is shutting down")
         if account.calls >= self._max_calls:
             return Overloaded(f"{account.calls} of your calls are in progress")
         if account.size >= self._max_bytes:
             return Overloaded(f"your calls in progress have {account.size} bytes of data")
+        if size > SMALL_BYTES and self._budget.is_spent:
+            # Small calls are still admitted, so that those who hold little do not notice those who hold much.
+            return Overloaded("the bot holds too much data for its clients at present")
         return None
 
 

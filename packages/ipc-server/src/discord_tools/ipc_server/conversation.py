@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, Final
+from typing import Any
 
 from msgspec import UNSET
 
@@ -21,7 +21,7 @@ from discord_tools.ipc.errors import (
 from discord_tools.ipc.limits import ServerLimits
 from discord_tools.ipc.logs import Incidents, LabelledLogger, conversation_id
 from discord_tools.ipc.tasks import spawn
-from discord_tools.ipc.transports.base import GOING_AWAY, REPLACED, Transport
+from discord_tools.ipc.transports.base import GOING_AWAY, POLICY, REPLACED, Transport
 from discord_tools.ipc.wire.frames import (
     DISCOVER,
     READY as READY_METHOD,
@@ -41,7 +41,8 @@ from discord_tools.ipc.wire.received import (
     PeerEvent,
     ProtocolViolation,
 )
-from discord_tools.ipc_server.admission import Account, Admission, closing
+from discord_tools.ipc_server.admission import SMALL_BYTES, Account, Admission, closing
+from discord_tools.ipc_server.budget import MemoryBudget
 from discord_tools.ipc_server.call import wait_for_handlers
 from discord_tools.ipc_server.caller import Caller
 from discord_tools.ipc_server.dispatch import Dispatcher
@@ -51,10 +52,6 @@ from discord_tools.ipc_server.incoming import NativeCall
 __all__ = ("Conversation",)
 
 log = logging.getLogger(__name__)
-
-#: Calls in messages up to this size do not count in bytes, since that costs as much as decoding them: their number
-#: bounds them.
-SMALL_BYTES: Final = 16 * 1024
 
 
 class Conversation:
@@ -78,6 +75,7 @@ class Conversation:
         dispatcher: Dispatcher,
         hub: Hub,
         admission: Admission,
+        budget: MemoryBudget,
         incidents: Incidents,
         limits: ServerLimits,
     ) -> None:
@@ -104,6 +102,7 @@ class Conversation:
         self._dispatcher = dispatcher
         self._hub = hub
         self._admission = admission
+        self._budget = budget
         self._incidents = incidents
         self._limits = limits
         #: How long a call may take, in seconds.
@@ -206,6 +205,8 @@ class Conversation:
 
     def send_answer(self, number: Id, frame: bytes) -> None:
         self._peer.answer(number, frame)
+        if len(frame) > SMALL_BYTES:
+            self._budget.add(len(frame))
         if self._connection is None:
             self._check_backlog()
 
@@ -216,6 +217,8 @@ class Conversation:
 
     def send_item(self, number: Id, item: bytes) -> None:
         self._peer.item(number, item)
+        if len(item) > SMALL_BYTES:
+            self._budget.add(len(item))
         if self._connection is None:
             self._check_backlog()
 
@@ -243,6 +246,36 @@ class Conversation:
         for call in tuple(self._calls):
             if call.subscriber is not None:
                 call.subscriber.pump()
+
+    # -- what is held for it
+
+    @property
+    def held_bytes(self) -> int:
+        waiting = sum(call.subscriber.held_bytes for call in self._calls if call.subscriber is not None)
+        return self._peer.outbox.held_bytes + self._account.size + waiting
+
+    @property
+    def is_away(self) -> bool:
+        return self._connection is None
+
+    @property
+    def has_calls(self) -> bool:
+        return any(call.subscriber is None for call in self._calls)
+
+    @property
+    def is_blocked(self) -> bool:
+        return self._connection is not None and self._connection.is_blocked
+
+    def evict(self, reason: str) -> None:
+        self.end(reason)
+        connection = self._connection
+        if connection is not None:
+            connection.stop()
+        self._peer.outbox.clear()
+        if connection is not None:
+            closing = self._loop.create_task(connection.close(POLICY, reason))
+            self._closings.add(closing)
+            closing.add_done_callback(self._closings.discard)
 
     # -- the end
 
@@ -309,7 +342,7 @@ class Conversation:
         if event.headers is not UNSET or event.meta is not UNSET:
             headers, timeout = self._own_headers(event)
         call = NativeCall(self, event, headers)
-        refusal = self._admission.refusal(self._account)
+        refusal = self._admission.refusal(self._account, self._peer.message_size)
         if self.over:
             refusal = closing("this conversation is over")
         if refusal is not None:
@@ -350,7 +383,11 @@ class Conversation:
         self._account.calls += 1
         if self._peer.message_size > SMALL_BYTES:
             call.size = memoryview(call.params).nbytes
+            if self._peer.message_size > 2 * call.size:
+                # The data is a view into the whole message, which would be held for it.
+                call.params = bytes(call.params)
             self._account.size += call.size
+            self._budget.add(call.size)
 
     def _protocol_call(self, method: str, call: NativeCall) -> None:
         if method == SUBSCRIBE and call.streams:

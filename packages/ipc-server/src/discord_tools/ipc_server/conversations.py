@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, Final
 
 from discord_tools.ipc._version import __version__
@@ -155,8 +155,16 @@ class Conversations:
             self._limits.resume_timeout, self._end, conversation, "the client stayed away"
         )
         self._away[conversation.token] = timer
-        if len(self._away) > self._limits.resume_conversations:
+        if len(self._away) > self._limits.connections:
             self._end(self._all[next(iter(self._away))], "too many clients are away")
+
+    def by_absence(self) -> Iterator[Conversation]:
+        """All conversations, those whose clients are away for longest first."""
+        for token in self._away:
+            yield self._all[token]
+        for token, conversation in self._all.items():
+            if token not in self._away:
+                yield conversation
 
     def _end(self, conversation: Conversation, reason: str) -> None:
         if timer := self._away.pop(conversation.token, None):

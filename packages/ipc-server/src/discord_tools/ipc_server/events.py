@@ -231,6 +231,11 @@ class Subscriber:
         #: For names with missing events: their number, and the last sequence number.
         self._missed: dict[str, tuple[int, int]] = {}
 
+    @property
+    def held_bytes(self) -> int:
+        """:class:`int`: Size of the events that wait for the reader, in bytes."""
+        return self._queue_bytes
+
     def begin(self) -> None:
         """Confirms the subscription and replays the events that the reader asks for."""
         positions: dict[str, int] = {}

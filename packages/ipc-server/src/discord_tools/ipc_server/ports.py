@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Any
 
 from discord_tools.ipc.errors import ListenError
 from discord_tools.ipc.limits import ServerLimits
 from discord_tools.ipc.transports.base import Transport
 from discord_tools.ipc_server.admission import Admission
+from discord_tools.ipc_server.budget import Holder, MemoryBudget
 from discord_tools.ipc_server.caller import Caller
 from discord_tools.ipc_server.connections import Connections
 from discord_tools.ipc_server.dialects.http import HTTPDialect
@@ -43,6 +44,7 @@ class Ports:
         gate: Gate,
         dispatcher: Dispatcher,
         admission: Admission,
+        budget: MemoryBudget,
         limits: ServerLimits,
         dialects: frozenset[str],
         serve: Callable[[Transport, Caller], Awaitable[None]],
@@ -52,7 +54,7 @@ class Ports:
         connections = Connections(limits)
         #: What clients without our subprotocol share.
         self._dialects = service = DialectService(
-            gate, dispatcher, admission, connections, limits, dialects, lambda: self.port
+            gate, dispatcher, admission, budget, connections, limits, dialects, lambda: self.port
         )
         native = WebSocketListener(gate, limits, serve, DialectListener(service).handle)
         #: Listens on the main port.
@@ -79,6 +81,16 @@ class Ports:
                     error,
                     self.port,
                 )
+
+    @property
+    def holders(self) -> Iterable[Holder]:
+        """Iterable[:class:`Holder`]: The open sockets of clients without our subprotocol."""
+        return self._dialects.sockets
+
+    @property
+    def held_bytes(self) -> int:
+        """:class:`int`: Size of the data of their calls in progress, in bytes."""
+        return self._dialects.calls.held_bytes
 
     def stop_listening(self) -> None:
         """Frees both ports. Connections stay."""

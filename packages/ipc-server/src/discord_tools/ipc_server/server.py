@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 
@@ -20,6 +20,7 @@ from discord_tools.ipc.secret import checked_key
 from discord_tools.ipc.transports.base import GOING_AWAY, Transport
 from discord_tools.ipc.wire.handshake import Hello
 from discord_tools.ipc_server.admission import Admission
+from discord_tools.ipc_server.budget import Holder, MemoryBudget
 from discord_tools.ipc_server.caller import NATIVE, Caller
 from discord_tools.ipc_server.close_hook import CloseHook
 from discord_tools.ipc_server.conversation import Conversation
@@ -125,8 +126,10 @@ class Server(Generic[ClientT]):
         self._table = RouteTable(client)
         #: Runs calls.
         self._dispatcher = Dispatcher(client, self._table)
+        #: Bounds the memory that is held for all clients.
+        self._budget = MemoryBudget(limits.total_bytes, self._holders, self._held_by_others)
         #: Decides whether calls may start.
-        self._admission = Admission(limits)
+        self._admission = Admission(limits, self._budget)
         #: Hands events to subscribers.
         self._hub = Hub(limits)
         #: All native clients.
@@ -420,6 +423,7 @@ class Server(Generic[ClientT]):
                     others.cancel()
                     await listening.close(self._terminators)
                     self._close_hook.remove()
+                    self._budget.close()
                     log.info("Terminated")
         finally:
             self._terminators.discard(task)  # pyright: ignore[reportArgumentType]
@@ -447,6 +451,7 @@ class Server(Generic[ClientT]):
             self._gate,
             self._dispatcher,
             self._admission,
+            self._budget,
             self._limits,
             self._dialects,
             self._serve,
@@ -474,9 +479,18 @@ class Server(Generic[ClientT]):
             self._dispatcher,
             self._hub,
             self._admission,
+            self._budget,
             self._conversations.incidents,
             self._limits,
         )
+
+    def _holders(self) -> Iterator[Holder]:
+        yield from self._conversations.by_absence()
+        if self._running is not None:
+            yield from self._running.holders
+
+    def _held_by_others(self) -> int:
+        return 0 if self._running is None else self._running.held_bytes
 
     def _idempotent(self) -> list[str]:
         return [name for name, route in self._table.view().items() if route.idempotent]

@@ -61,6 +61,11 @@ class Outbox:
         self._sent = 0
 
     @property
+    def held_bytes(self) -> int:
+        """:class:`int`: Size of what waits to be sent or acknowledged, in bytes."""
+        return self.pending_bytes + self._retained_bytes
+
+    @property
     def sent(self) -> int:
         """:class:`int`: Number of messages that were sent in this conversation."""
         return self._sent
@@ -142,6 +147,14 @@ class Outbox:
             return False
         self._again = list(self._retained)
         return True
+
+    def clear(self) -> None:
+        """Drops everything. The conversation can be neither continued nor resumed."""
+        self._frames.clear()
+        self.items.clear()
+        self._again.clear()
+        self._retained.clear()
+        self.pending_bytes = self._retained_bytes = 0
 
     def _frame_items(self, number: Id, items: list[Raw]) -> None:
         limit = min(PACK_BYTES, self.item_bytes)

@@ -16,7 +16,8 @@ from discord_tools.ipc.errors import (
     TooLarge,
 )
 from discord_tools.ipc.limits import ServerLimits
-from discord_tools.ipc_server.admission import Account, Admission
+from discord_tools.ipc_server.admission import SMALL_BYTES, Account, Admission
+from discord_tools.ipc_server.budget import MemoryBudget
 from discord_tools.ipc_server.call import normal, wait_for_handlers
 from discord_tools.ipc_server.caller import Caller
 from discord_tools.ipc_server.dispatch import Dispatcher
@@ -151,8 +152,11 @@ class DialectCall:
 class DialectCalls:
     """All such calls of one server."""
 
-    def __init__(self, dispatcher: Dispatcher, admission: Admission, limits: ServerLimits) -> None:
+    def __init__(
+        self, dispatcher: Dispatcher, admission: Admission, budget: MemoryBudget, limits: ServerLimits
+    ) -> None:
         self._dispatcher = dispatcher
+        self._budget = budget
         self._admission = admission
         self._limits = limits
         #: The event loop of the calls.
@@ -172,13 +176,15 @@ class DialectCalls:
         key = None if account is not None else call.caller.account
         if account is None:
             account = self._accounts.get(call.caller.account) or Account()
-        refusal = self._admission.refusal(account)
+        refusal = self._admission.refusal(account, len(call.params))
         if refusal is not None:
             call.fail(refusal)
             return
         self._calls.add(call)
         account.calls += 1
         account.size += len(call.params)
+        if len(call.params) > SMALL_BYTES:
+            self._budget.add(len(call.params))
         if key is not None:
             self._accounts[key] = account
         call.deadline = self._loop.time() + self._limits.call_timeout
@@ -196,6 +202,11 @@ class DialectCalls:
 
         # Not at the end of the task's own code: one that is cancelled before its first step never comes there.
         call.task.add_done_callback(ended)
+
+    @property
+    def held_bytes(self) -> int:
+        """:class:`int`: Size of the data of all calls in progress, in bytes."""
+        return sum(len(call.params) for call in self._calls)
 
     async def drain(self, spared: Collection[asyncio.Task[Any]]) -> None:
         """Waits for the calls in progress, up to the grace period.

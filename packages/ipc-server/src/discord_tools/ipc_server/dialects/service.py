@@ -11,6 +11,7 @@ from discord_tools.ipc.limits import ServerLimits
 from discord_tools.ipc.transports.base import GOING_AWAY
 from discord_tools.ipc.wire.dialects import BETTER, FAMILY, JSONRPC, LegacyDialect
 from discord_tools.ipc_server.admission import Admission
+from discord_tools.ipc_server.budget import Holder, MemoryBudget
 from discord_tools.ipc_server.connections import Connections
 from discord_tools.ipc_server.dialects.calls import DialectCalls
 from discord_tools.ipc_server.dispatch import Dispatcher
@@ -45,7 +46,7 @@ def checked_dialects(dialects: Collection[str]) -> frozenset[str]:
     return frozenset(dialects)
 
 
-class ClosableSocket(Protocol):
+class ClosableSocket(Holder, Protocol):
     """A socket that the service closes at the end. Implemented by :class:`~.websocket.DialectSocket`."""
 
     async def close(self, code: int, reason: str) -> None:
@@ -69,6 +70,7 @@ class DialectService:
         gate: Gate,
         dispatcher: Dispatcher,
         admission: Admission,
+        budget: MemoryBudget,
         connections: Connections,
         limits: ServerLimits,
         dialects: frozenset[str],
@@ -76,6 +78,7 @@ class DialectService:
     ) -> None:
         self.gate: Gate = gate
         self.admission: Admission = admission
+        self.budget: MemoryBudget = budget
         self.connections: Connections = connections
         self.limits: ServerLimits = limits
         self.dialects: frozenset[str] = dialects
@@ -83,7 +86,7 @@ class DialectService:
         #: Describes all routes, for ``rpc.discover``.
         self.discover: Callable[[], bytes] = dispatcher.discover
         #: All calls in progress.
-        self.calls: DialectCalls = DialectCalls(dispatcher, admission, limits)
+        self.calls: DialectCalls = DialectCalls(dispatcher, admission, budget, limits)
         #: All open WebSockets.
         self.sockets: set[ClosableSocket] = set()
         #: Older libraries whose clients were mentioned in the log.

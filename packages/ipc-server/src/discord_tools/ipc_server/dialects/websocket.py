@@ -26,7 +26,8 @@ from discord_tools.ipc.wire.dialects import (
 )
 from discord_tools.ipc.wire.frames import ErrorObject
 from discord_tools.ipc.wire.jsonrpc import read_body, refuse
-from discord_tools.ipc_server.admission import Account
+from discord_tools.ipc_server.admission import SMALL_BYTES, Account
+from discord_tools.ipc_server.budget import MemoryBudget
 from discord_tools.ipc_server.caller import Caller
 from discord_tools.ipc_server.connections import Unauthenticated
 from discord_tools.ipc_server.dialects.calls import ByteBudget, DialectCall
@@ -66,8 +67,9 @@ class _Answers:
         Size of the answers that may wait, in bytes, above which the socket is not read.
     """
 
-    def __init__(self, transport: Transport, max_bytes: int) -> None:
+    def __init__(self, transport: Transport, budget: MemoryBudget, max_bytes: int) -> None:
         self._transport = transport
+        self._budget = budget
         self._max_bytes = max_bytes
         #: Places of the answers that were not sent, in order.
         self._places: deque[_Place] = deque()
@@ -90,6 +92,8 @@ class _Answers:
         """Puts an answer into its place."""
         place.answer = answer
         self._size += len(answer)
+        if len(answer) > SMALL_BYTES:
+            self._budget.add(len(answer))
         self._ready.set()
 
     def put(self, answer: bytes) -> None:
@@ -100,6 +104,17 @@ class _Answers:
         """Ends :meth:`run` after the answers that are ready."""
         self._finishing = True
         self._ready.set()
+
+    @property
+    def size(self) -> int:
+        """Size of the answers that wait, in bytes."""
+        return self._size
+
+    def clear(self) -> None:
+        """Drops the answers that wait."""
+        self._places.clear()
+        self._size = 0
+        self._sent.set()
 
     def is_full(self) -> bool:
         """Whether more waits than may wait."""
@@ -126,7 +141,7 @@ class _Answers:
                 while places and (answer := places[0].answer) is not None:
                     places.popleft()
                     await self._transport.send(answer)
-                    self._size -= len(answer)
+                    self._size = max(0, self._size - len(answer))
                     self._sent.set()
                 if self._finishing:
                     return
@@ -200,7 +215,7 @@ class DialectSocket:
         #: Precedes lines with the id of the connection.
         self.log: LabelledLogger = LabelledLogger(log, f"{connection} {address}")
         #: Answers on their way out.
-        self.answers: _Answers = _Answers(transport, service.limits.backlog_bytes)
+        self.answers: _Answers = _Answers(transport, service.budget, service.limits.backlog_bytes)
         #: What takes the messages, once the first one told the dialect.
         self._dialogue: Dialogue | None = None
         #: Number of messages with a wrong key, or that were not understood.
@@ -218,6 +233,26 @@ class DialectSocket:
     def service(self) -> DialectService:
         """:class:`DialectService`: What all these sockets share."""
         return self._service
+
+    @property
+    def held_bytes(self) -> int:
+        return self.answers.size
+
+    @property
+    def is_away(self) -> bool:
+        return False
+
+    @property
+    def has_calls(self) -> bool:
+        return self._dialogue is not None
+
+    @property
+    def is_blocked(self) -> bool:
+        return self.answers.size > 0
+
+    def evict(self, reason: str) -> None:
+        self.answers.clear()
+        self._close_soon(reason)
 
     async def run(self) -> None:
         """Reads and answers messages until either side closes."""
@@ -330,7 +365,10 @@ class DialectSocket:
 
     def _make_way(self) -> None:
         """Closes the connection, because too many have not shown a key."""
-        self._closing = "too many connections have shown no key"
+        self._close_soon("too many connections have shown no key")
+
+    def _close_soon(self, reason: str) -> None:
+        self._closing = reason
         if self._timeout is not None:
             self._timeout.reschedule(asyncio.get_running_loop().time())
 
