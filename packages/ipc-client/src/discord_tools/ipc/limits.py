@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from discord_tools.ipc.settings import check_limits
+
 __all__ = ("ClientLimits", "ServerLimits")
 
 #: The largest message: clients of older libraries do not take a larger one.
@@ -19,12 +21,32 @@ DEFAULT_RETAINED_BYTES = 8 * 1024 * 1024
 #: A pack stays below this size even when more frames wait, so that one message never blocks the loop for long.
 PACK_BYTES = 256 * 1024
 
+#: Settings that may be 0.
+_CLIENT_ZERO = frozenset({"backoff_initial", "backoff_max", "retained_bytes"})
+_SERVER_ZERO = frozenset(
+    {
+        "grace_period",
+        "retained_bytes",
+        "resume_timeout",
+        "event_replay",
+        "event_replay_bytes",
+        "event_replay_timeout",
+    }
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientLimits:
     """Sizes and timeouts of a :class:`ClientSession`.
 
     .. versionadded:: 1.0
+
+    Raises
+    ------
+    TypeError
+        A value is not a number.
+    ValueError
+        A value is negative, 0 where that makes no sense, or not finite.
 
     Attributes
     ----------
@@ -64,12 +86,22 @@ class ClientLimits:
     stream_items: int = 64
     retained_bytes: int = DEFAULT_RETAINED_BYTES
 
+    def __post_init__(self) -> None:
+        check_limits(self, zero=_CLIENT_ZERO)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerLimits:
     """Sizes and timeouts of a :class:`Server`.
 
     .. versionadded:: 1.0
+
+    Raises
+    ------
+    TypeError
+        A value is not a number.
+    ValueError
+        A value is negative, 0 where that makes no sense, or not finite.
 
     Attributes
     ----------
@@ -158,3 +190,6 @@ class ServerLimits:
     event_replay: int = 1024
     event_replay_bytes: int = 4 * 1024 * 1024
     event_replay_timeout: float = 300.0
+
+    def __post_init__(self) -> None:
+        check_limits(self, zero=_SERVER_ZERO)

@@ -19,7 +19,13 @@ from discord_tools.ipc.conversation import Conversation
 from discord_tools.ipc.errors import ConnectionLost, DecodeError, EncodeError, SessionClosed
 from discord_tools.ipc.limits import ClientLimits
 from discord_tools.ipc.missing import MISSING
-from discord_tools.ipc.secret import checked_key
+from discord_tools.ipc.settings import (
+    checked_headers,
+    checked_host,
+    checked_key,
+    checked_port,
+    checked_seconds,
+)
 from discord_tools.ipc.streams import Feed, Stream
 from discord_tools.ipc.subscriptions import Event, Subscription
 from discord_tools.ipc.supervisor import State, Supervisor
@@ -89,9 +95,12 @@ class ClientSession:
 
     Raises
     ------
+    TypeError
+        A setting is of a wrong type.
     ValueError
-        The secret key is empty or has characters that no HTTP header can hold, a timeout is negative, or ``connector``
-        stands beside what it replaces.
+        The host is a URL or has a port or a path, a port is out of range, the secret key is empty or ``None`` or cannot
+        be carried by an HTTP header, a timeout is negative, the headers have an ``Authorization``, or ``connector`` stands
+        beside what it replaces. The text names the setting and the value, and says what to write instead.
     EncodeError
         The headers cannot be written as JSON.
     """
@@ -110,13 +119,12 @@ class ClientSession:
         limits: ClientLimits = ClientLimits(),  # noqa: B008 (it is frozen)
         connector: Connector | None = None,
     ) -> None:
-        if (timeout is not None and timeout <= 0) or connect_timeout < 0:
-            raise ValueError("timeout must be more than 0, and connect_timeout must not be negative")
-        self._host = host
-        self._port: int | None = None if port is MISSING else port
-        self._multicast_port = multicast_port
-        self._timeout = timeout
-        self._connect_timeout = connect_timeout
+        self._host = checked_host(host)
+        self._port: int | None = None if port is MISSING else checked_port(port, "port")
+        self._multicast_port = checked_port(multicast_port, "multicast_port")
+        self._timeout = None if timeout is None else checked_seconds(timeout, "timeout")
+        self._connect_timeout = checked_seconds(connect_timeout, "connect_timeout", zero=True)
+        headers = checked_headers(headers)
         self._secret_key = checked_key(secret_key)
         self._limits = limits
         #: Whether :meth:`close` was called.
@@ -130,7 +138,7 @@ class ClientSession:
         if connector is None:
             http = None if session is MISSING else session
             connector = self._websocket = WebSocketConnector(
-                Address(host=host, port=self._port or 0), multicast_port, self._secret_key, limits, http
+                Address(host=host, port=self._port or 0), self._multicast_port, self._secret_key, limits, http
             )
         elif (host, port, multicast_port, secret_key, session) != (
             "localhost",
@@ -143,10 +151,10 @@ class ClientSession:
                 "connector replaces host, port, multicast_port, secret_key and session: give only it"
             )
         self._connector = connector
-        encode_given(dict(headers or {}))  # an error here is better than one in the background
+        encode_given(headers)  # an error here is better than one in the background
         #: Keeps the conversation with the bot going.
         self._supervisor = Supervisor(
-            connector, limits, lambda: Conversation(limits, timeout, headers or {}), connect_timeout
+            connector, limits, lambda: Conversation(limits, timeout, headers), connect_timeout
         )
 
     @property

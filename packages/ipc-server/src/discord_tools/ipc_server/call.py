@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from discord_tools.ipc.errors import RemoteError
 from discord_tools.ipc_server.caller import Caller
 
-__all__ = ("Call", "IncomingCall", "Sink", "normal", "wait_for_handlers")
+__all__ = ("Call", "IncomingCall", "Sink", "normal", "wait_for_handlers", "without_key")
 
 log = logging.getLogger(__name__)
 
@@ -84,6 +84,13 @@ class IncomingCall(Call, Protocol):
     def ended(self) -> None:
         """Takes note that the handler has ended, perhaps long after its answer."""
         ...
+
+
+def without_key(headers: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Headers without ``Authorization``, in whatever case: the secret key stays secret."""
+    if any(name.lower() == "authorization" for name in headers):
+        return {name: value for name, value in headers.items() if name.lower() != "authorization"}
+    return headers
 
 
 def normal(name: str) -> str:

@@ -43,7 +43,7 @@ from discord_tools.ipc.wire.received import (
 )
 from discord_tools.ipc_server.admission import SMALL_BYTES, Account, Admission, closing
 from discord_tools.ipc_server.budget import MemoryBudget
-from discord_tools.ipc_server.call import wait_for_handlers
+from discord_tools.ipc_server.call import wait_for_handlers, without_key
 from discord_tools.ipc_server.caller import Caller
 from discord_tools.ipc_server.dispatch import Dispatcher
 from discord_tools.ipc_server.events import Hub
@@ -98,7 +98,7 @@ class Conversation:
         #: Whether it has ended: the client said so, or was away for too long.
         self.over: bool = False
         #: Headers that all calls of the client carry.
-        self._headers: dict[str, Any] = hello.headers
+        self._headers: Mapping[str, Any] = without_key(hello.headers)
         self._dispatcher = dispatcher
         self._hub = hub
         self._admission = admission
@@ -374,7 +374,7 @@ class Conversation:
             timeout = event.meta.timeout
         if not isinstance(timeout, int | float) or timeout >= self._timeout:
             timeout = self._timeout
-        return {**self._headers, **headers} if headers else self._headers, timeout
+        return {**self._headers, **without_key(headers)} if headers else self._headers, timeout
 
     def _count(self, call: NativeCall) -> None:
         """Counts a call as in progress, until :meth:`forget`."""

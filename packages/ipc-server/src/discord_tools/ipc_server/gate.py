@@ -8,12 +8,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from discord_tools.ipc.logs import Incidents
 from discord_tools.ipc_server.brake import Brake
 from discord_tools.ipc_server.caller import Caller
 
-__all__ = ("Gate", "Refusal")
+__all__ = ("Gate", "Refusal", "checked_origins")
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +32,34 @@ class Refusal:
 
 WRONG_KEY: Final = Refusal(HTTPStatus.UNAUTHORIZED, "wrong secret key")
 WRONG_ORIGIN: Final = Refusal(HTTPStatus.FORBIDDEN, "this origin may not connect")
+
+
+def checked_origins(origins: Collection[str]) -> list[str]:
+    """Returns browser origins.
+
+    Raises
+    ------
+    TypeError
+        It is one string, or an origin is not a string.
+    ValueError
+        No browser sends such an origin.
+    """
+    if isinstance(origins, str):
+        raise TypeError(f"origins must be a collection of strings, not one string: [{origins!r}]")
+    for origin in origins:
+        if not isinstance(origin, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"an origin must be a str, not {origin!r}")
+        if origin == "*":
+            raise ValueError("origins must not have '*', which would open the bot to every web page: name each origin")
+        parts = urlsplit(origin)
+        if origin != "null" and (not parts.scheme or not parts.netloc):
+            raise ValueError(f"the origin {origin!r} has no scheme: write https://{origin.lstrip('/')}")
+        if parts.path.rstrip("/") or parts.query or parts.fragment:
+            raise ValueError(f"the origin {origin!r} has a path: write {parts.scheme}://{parts.netloc}")
+        if (parts.scheme, parts.netloc.rpartition(":")[2]) in (("https", "443"), ("http", "80")):
+            host = parts.netloc.rpartition(":")[0]
+            raise ValueError(f"the origin {origin!r} has the default port, which browsers leave out: {parts.scheme}://{host}")
+    return list(origins)
 
 
 class Gate:

@@ -16,7 +16,7 @@ from discord_tools.ipc.errors import ListenError
 from discord_tools.ipc.limits import ServerLimits
 from discord_tools.ipc.logs import connection_id
 from discord_tools.ipc.missing import MISSING
-from discord_tools.ipc.secret import checked_key
+from discord_tools.ipc.settings import checked_host, checked_key, checked_port
 from discord_tools.ipc.transports.base import GOING_AWAY, Transport
 from discord_tools.ipc.wire.handshake import Hello
 from discord_tools.ipc_server.admission import Admission
@@ -29,7 +29,7 @@ from discord_tools.ipc_server.dialects.service import DIALECTS, Dialect, checked
 from discord_tools.ipc_server.dispatch import Dispatcher
 from discord_tools.ipc_server.events import Hub
 from discord_tools.ipc_server.forward import Forwarder
-from discord_tools.ipc_server.gate import SECRET_KEY, Gate
+from discord_tools.ipc_server.gate import SECRET_KEY, Gate, checked_origins
 from discord_tools.ipc_server.listeners.sockets import addresses_of
 from discord_tools.ipc_server.ports import Ports
 from discord_tools.ipc_server.routes import Decorator, Route, RouteTable, make_route
@@ -93,8 +93,12 @@ class Server(Generic[ClientT]):
 
     Raises
     ------
+    TypeError
+        A setting is of a wrong type, or the client is not a client of discord.py.
     ValueError
-        The secret key is empty or has characters that no HTTP header can hold, or a dialect is not known.
+        The host is a URL or has a port or a path, a port is out of range, the secret key is empty or ``None`` or cannot
+        be carried by an HTTP header, an origin can never match a browser's, or a dialect is not known. The text names the
+        setting and the value, and says what to write instead.
     """
 
     def __init__(
@@ -110,18 +114,18 @@ class Server(Generic[ClientT]):
         dialects: Collection[Dialect] = DIALECTS,
         limits: ServerLimits = ServerLimits(),  # noqa: B008 (it is frozen)
     ) -> None:
-        if isinstance(origins, str):
-            raise TypeError("origins must be a collection of strings, not one string")
+        if not isinstance(client, discord.Client):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"client must be a discord.Client, such as your bot, not {client!r}")
         self._client = client
-        self._host = host
+        self._host = checked_host(host, any_address=True)
         self._multicast = multicast
         self._limits = limits
-        self._port = port
-        self._multicast_port = multicast_port
+        self._port = checked_port(port, "port", free=True)
+        self._multicast_port = checked_port(multicast_port, "multicast_port", free=True)
         self._secret_key = checked_key(secret_key)
         self._dialects = checked_dialects(dialects)
         #: Decides who may connect.
-        self._gate = Gate(self._secret_key, origins)
+        self._gate = Gate(self._secret_key, checked_origins(origins))
         #: All routes.
         self._table = RouteTable(client)
         #: Runs calls.

@@ -161,14 +161,16 @@ class WebSocketConnector:
             raise _failure(failure, address, reason) from error
         except aiohttp.ClientResponseError as error:
             # A given session with raise_for_status raises this one and not WSServerHandshakeError.
-            if error.status == HTTPStatus.UNAUTHORIZED:
-                raise Unauthorized(address.host, address.port) from error
-            raise _failure(failure, address, _refusal(error.status)) from error
+            status = error.status
         except IPCError:
             raise
         except (aiohttp.ClientError, OSError, ValueError, RuntimeError) as error:
             # ValueError: a host and port that make no URL. RuntimeError: the given session was closed.
             raise _failure(failure, address, str(error) or type(error).__name__) from error
+        # Raised here, since aiohttp's error holds the headers of the request, and so the key.
+        if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS):
+            raise Unauthorized(address.host, address.port)
+        raise _failure(failure, address, _refusal(status))
 
     def _http(self) -> aiohttp.ClientSession:
         if self._given is not None:

@@ -18,7 +18,7 @@ from discord_tools.ipc.errors import (
 from discord_tools.ipc.limits import ServerLimits
 from discord_tools.ipc_server.admission import SMALL_BYTES, Account, Admission
 from discord_tools.ipc_server.budget import MemoryBudget
-from discord_tools.ipc_server.call import normal, wait_for_handlers
+from discord_tools.ipc_server.call import normal, wait_for_handlers, without_key
 from discord_tools.ipc_server.caller import Caller
 from discord_tools.ipc_server.dispatch import Dispatcher
 from discord_tools.ipc_server.encoding import encode_answer
@@ -100,7 +100,7 @@ class DialectCall:
         #: The name of the route, with its leading slash.
         self.endpoint: str = normal(endpoint)
         self.params: bytes = params
-        self.headers: Mapping[str, Any] = headers
+        self.headers: Mapping[str, Any] = without_key(headers)
         self.writer = writer
         self.budget = budget
         self.done = done
