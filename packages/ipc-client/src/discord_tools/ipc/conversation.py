@@ -66,7 +66,7 @@ class Conversation:
         self._timeout = timeout
         self._headers = dict(headers)
         #: The event loop of the conversation.
-        self._loop = asyncio.get_running_loop()
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         #: Short id for the log.
         self.id: str = conversation_id()
         #: Precedes lines with the ids of the conversation and, while there is one, of its connection.
@@ -80,7 +80,7 @@ class Conversation:
         #: Places for the calls that the bot accepts at a time.
         self._window = CallWindow()
         #: Ends requests whose time is over.
-        self._deadlines: Deadlines[PendingRequest] = Deadlines(self._loop, PendingRequest.expire)
+        self._deadlines: Deadlines[PendingRequest] = Deadlines(self.loop, PendingRequest.expire)
         #: Calls that the bot refused because it was closing. The next connection sends them again.
         self._refused: list[Pending] = []
         #: Whether either side has announced that it is about to close.
@@ -120,7 +120,7 @@ class Conversation:
         """
         if timeout is not None and timeout <= 0:
             raise RequestTimeout(endpoint, self._timeout or timeout)  # nobody would wait for it
-        request = PendingRequest(loop=self._loop)
+        request = PendingRequest(loop=self.loop)
         request.endpoint = endpoint
         headers: dict[str, Any] | UnsetType = UNSET
         meta: Meta | UnsetType = UNSET
@@ -128,7 +128,7 @@ class Conversation:
             request.deadline = None
         else:
             request.timeout = self._timeout or timeout
-            request.deadline = self._loop.time() + timeout
+            request.deadline = self.loop.time() + timeout
             self._deadlines.add(request, request.deadline)
             if timeout != self._timeout:
                 # It waited for a connection, so less is left than the hello said.
@@ -310,7 +310,7 @@ class Conversation:
                 return
             headers, meta = UNSET, UNSET
             if pending.deadline is not None:
-                headers, meta = _time_left(max(0.0, pending.deadline - self._loop.time()))
+                headers, meta = _time_left(max(0.0, pending.deadline - self.loop.time()))
             pending.number, pending.frame = self._peer.call(
                 pending.endpoint, params, pending, headers=headers, meta=meta
             )

@@ -38,6 +38,7 @@ __all__ = (
     "UnknownEndpoint",
     "Unsupported",
     "Violation",
+    "WrongEventLoop",
 )
 
 
@@ -150,6 +151,19 @@ class SessionClosed(IPCError, RuntimeError):
 
     def __str__(self) -> str:
         return "the session is closed"
+
+
+class WrongEventLoop(IPCError, RuntimeError):
+    """The session belongs to another event loop, which is still open. Nothing was sent.
+
+    A session belongs to the event loop that uses it first. Once that loop is closed, the next one takes it over. For
+    threads or synchronous code, make a session for each event loop.
+
+    .. versionadded:: 1.2
+    """
+
+    def __str__(self) -> str:
+        return "the session belongs to another event loop: make one session for each loop; nothing was sent"
 
 
 class RequestTimeout(IPCError, TimeoutError):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
+import weakref
 from collections.abc import Coroutine, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
@@ -16,7 +18,7 @@ from discord_tools.ipc.address import Address
 from discord_tools.ipc.connectors.base import Connector
 from discord_tools.ipc.connectors.websocket import WebSocketConnector
 from discord_tools.ipc.conversation import Conversation
-from discord_tools.ipc.errors import ConnectionLost, DecodeError, EncodeError, SessionClosed
+from discord_tools.ipc.errors import ConnectionLost, DecodeError, EncodeError, SessionClosed, WrongEventLoop
 from discord_tools.ipc.limits import ClientLimits
 from discord_tools.ipc.missing import MISSING
 from discord_tools.ipc.settings import (
@@ -99,8 +101,8 @@ class ClientSession:
         A setting is of a wrong type.
     ValueError
         The host is a URL or has a port or a path, a port is out of range, the secret key is empty or ``None`` or cannot
-        be carried by an HTTP header, a timeout is negative, the headers have an ``Authorization``, or ``connector`` stands
-        beside what it replaces. The text names the setting and the value, and says what to write instead.
+        be carried by an HTTP header, a timeout is negative, the headers have an ``Authorization``, or ``connector``
+        stands beside what it replaces. The text names the setting and the value, and says what to write instead.
     EncodeError
         The headers cannot be written as JSON.
     """
@@ -151,11 +153,13 @@ class ClientSession:
                 "connector replaces host, port, multicast_port, secret_key and session: give only it"
             )
         self._connector = connector
+        #: The event loop that the session belongs to, from its first use on.
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._headers = headers
         encode_given(headers)  # an error here is better than one in the background
         #: Keeps the conversation with the bot going.
-        self._supervisor = Supervisor(
-            connector, limits, lambda: Conversation(limits, timeout, headers), connect_timeout
-        )
+        self._supervisor = self._supervise()
+        _sessions.add(self)
 
     @property
     def host(self) -> str:
@@ -234,8 +238,7 @@ class ClientSession:
         SessionClosed
             The session was closed.
         """
-        if self._closed:
-            raise SessionClosed
+        self._belong()
         await self._supervisor.ready()
 
     async def start(self) -> None:
@@ -253,8 +256,7 @@ class ClientSession:
         SessionClosed
             The session was closed.
         """
-        if self._closed:
-            raise SessionClosed
+        self._belong()
         await self._supervisor.first_attempt()
 
     async def close(self) -> None:
@@ -263,6 +265,8 @@ class ClientSession:
         Closes the connection. Requests in progress raise :exc:`SessionClosed`.
         A session that was given by the caller stays open. Calling it again does nothing.
         """
+        if not self._closed:
+            self._belong()
         self._closed = True
         async with self._closing:  # all that close it return when it is closed
             try:
@@ -328,12 +332,15 @@ class ClientSession:
             The answer is not of the type asked for.
         SessionClosed
             The session was closed.
+        WrongEventLoop
+            The session belongs to another event loop, which is open. Nothing was sent.
         """
         # A type that nothing can be decoded into is found out before the route runs.
         decode = msgspec.json.decode if type is Any else self._decoder(type).decode
         timeout = None if self._timeout == math.inf else self._timeout
         conversation = self._supervisor.conversation
-        if conversation is None or self._closed:
+        if conversation is None or self._closed or conversation.loop is not asyncio.get_running_loop():
+            self._belong()
             raw = await self._call_once_connected(_name(route), Raw(encode_given(data)), timeout)
         else:
             raw = await conversation.call(_name(route), data, timeout)
@@ -456,9 +463,40 @@ class ClientSession:
         raise SessionClosed
 
     async def _connected(self) -> Conversation:
+        self._belong()
+        return self._supervisor.conversation or await self._supervisor.connected(self._connect_timeout)
+
+    def _belong(self) -> None:
+        """Makes the session belong to the running event loop, or checks that it does.
+
+        Raises
+        ------
+        SessionClosed
+            The session was closed.
+        WrongEventLoop
+            It belongs to another loop, which is open.
+        """
         if self._closed:
             raise SessionClosed
-        return self._supervisor.conversation or await self._supervisor.connected(self._connect_timeout)
+        loop = asyncio.get_running_loop()
+        if self._loop is None:
+            self._loop = loop
+        elif self._loop is not loop:
+            if not self._loop.is_closed():
+                raise WrongEventLoop
+            self._begin_again()
+            self._loop = loop
+
+    def _begin_again(self) -> None:
+        """Forgets everything that belongs to an event loop that is closed, or to the parent process."""
+        self._connector.abandon()
+        self._supervisor, self._closing, self._loop = self._supervise(), asyncio.Lock(), None
+
+    def _supervise(self) -> Supervisor:
+        limits, timeout, headers = self._limits, self._timeout, self._headers
+        return Supervisor(
+            self._connector, limits, lambda: Conversation(limits, timeout, headers), self._connect_timeout
+        )
 
     def _decoder(self, type_: Any) -> msgspec.json.Decoder[Any]:
         decoder = self._decoders.get(type_)
@@ -476,3 +514,19 @@ def _name(route: str | Route[Any]) -> str:
     except UnicodeEncodeError as error:
         raise EncodeError(f"the name {name!r} cannot be written as JSON") from error
     return name
+
+
+def _after_fork() -> None:
+    """Lets the sessions of a process that was forked connect by themselves."""
+    for session in tuple(_sessions):
+        _inherited.append(session._supervisor)  # pyright: ignore[reportPrivateUsage]
+        session._begin_again()  # pyright: ignore[reportPrivateUsage]
+
+
+#: All sessions of this process.
+_sessions: weakref.WeakSet[ClientSession] = weakref.WeakSet()
+#: Supervisors of the parent. Kept, since collecting them would touch its event loop.
+_inherited: list[Supervisor] = []
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_after_fork)

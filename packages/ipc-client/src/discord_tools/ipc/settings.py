@@ -9,7 +9,14 @@ from typing import Any, Final
 
 from discord_tools.ipc.missing import MISSING
 
-__all__ = ("check_limits", "checked_headers", "checked_host", "checked_key", "checked_port", "checked_seconds")
+__all__ = (
+    "check_limits",
+    "checked_headers",
+    "checked_host",
+    "checked_key",
+    "checked_port",
+    "checked_seconds",
+)
 
 #: The longest key, in bytes. HTTP servers refuse header lines of more than 8 KiB.
 MAX_KEY_BYTES: Final = 4096
@@ -28,11 +35,15 @@ def checked_key(value: Any) -> str | None:
     if value is MISSING:
         return None
     if value is None:
-        raise ValueError("secret_key is None: is the environment variable set? Leave it out to run without a key")
+        raise ValueError(
+            "secret_key is None: is the environment variable set? Leave it out to run without a key"
+        )
     if not isinstance(value, str):
         raise TypeError(f"secret_key must be a str, not {type(value).__name__}")
     if not value.strip():
-        raise ValueError("secret_key is empty: is the environment variable set? Leave it out to run without a key")
+        raise ValueError(
+            "secret_key is empty: is the environment variable set? Leave it out to run without a key"
+        )
     if value != value.strip() or not value.isprintable():
         raise ValueError("secret_key must not begin or end with white space nor hold control characters")
     if len(value.encode(errors="surrogatepass")) > MAX_KEY_BYTES:
@@ -56,11 +67,11 @@ def checked_host(value: Any, *, any_address: bool = False) -> str:
         It is empty, a URL, or has a port or a path.
     """
     if not isinstance(value, str):
-        raise TypeError(f"host must be a str, not {value!r}: write \"localhost\" for this machine")
+        raise TypeError(f'host must be a str, not {value!r}: write "localhost" for this machine')
     if not value and any_address:
         return value
     if not value or value != value.strip():
-        raise ValueError(f"host is {value!r}: write a host name or an IP address, such as \"localhost\"")
+        raise ValueError(f'host is {value!r}: write a host name or an IP address, such as "localhost"')
     if "://" in value:
         raise ValueError(f"host is {value!r}: write the host name alone, without a scheme")
     if "/" in value or "?" in value or "#" in value or "@" in value:
@@ -144,7 +155,11 @@ def check_limits(limits: Any, zero: frozenset[str] = frozenset()) -> None:
         elif isinstance(value, bool) or not isinstance(value, int):
             raise TypeError(f"{name} must be an int, not {value!r}")
         elif value < (0 if field.name in zero else 1):
-            raise ValueError(f"{name} is {value}: write {'0 or ' if field.name in zero else ''}a positive number")
+            raise ValueError(
+                f"{name} is {value}: write {'0 or ' if field.name in zero else ''}a positive number"
+            )
     smallest = 4096
     if limits.message_bytes < smallest:
-        raise ValueError(f"{type(limits).__name__}.message_bytes is {limits.message_bytes}: write {smallest} or more")
+        raise ValueError(
+            f"{type(limits).__name__}.message_bytes is {limits.message_bytes}: write {smallest} or more"
+        )

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import UNSET, Raw
 
 from discord_tools.ipc.conversation import Conversation
-from discord_tools.ipc.errors import DecodeError, IPCError
+from discord_tools.ipc.errors import DecodeError, IPCError, WrongEventLoop
 from discord_tools.ipc.pending import Pending
 from discord_tools.ipc.wire.codes import error_of
 from discord_tools.ipc.wire.received import Answered
@@ -72,8 +72,11 @@ class Feed(Pending, Generic[ItemT]):
         self._error: IPCError | None = None
 
     async def begin(self, connect: Connect) -> None:
-        """Calls the bot unless that was done."""
-        if self.conversation is None and not self._ended:
+        """Calls the bot unless that was done. Raises :exc:`WrongEventLoop` outside of the loop that it was done in."""
+        if self.conversation is not None:
+            if self.conversation.loop is not asyncio.get_running_loop():
+                raise WrongEventLoop
+        elif not self._ended:
             conversation = await connect()
             if self.conversation is None and not self._ended:  # it may have been ended meanwhile
                 conversation.open(self, self._params, self._credit)

@@ -50,7 +50,9 @@ def checked_origins(origins: Collection[str]) -> list[str]:
         if not isinstance(origin, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"an origin must be a str, not {origin!r}")
         if origin == "*":
-            raise ValueError("origins must not have '*', which would open the bot to every web page: name each origin")
+            raise ValueError(
+                "origins must not have '*', which would open the bot to every web page: name each origin"
+            )
         parts = urlsplit(origin)
         if origin != "null" and (not parts.scheme or not parts.netloc):
             raise ValueError(f"the origin {origin!r} has no scheme: write https://{origin.lstrip('/')}")
@@ -58,7 +60,9 @@ def checked_origins(origins: Collection[str]) -> list[str]:
             raise ValueError(f"the origin {origin!r} has a path: write {parts.scheme}://{parts.netloc}")
         if (parts.scheme, parts.netloc.rpartition(":")[2]) in (("https", "443"), ("http", "80")):
             host = parts.netloc.rpartition(":")[0]
-            raise ValueError(f"the origin {origin!r} has the default port, which browsers leave out: {parts.scheme}://{host}")
+            raise ValueError(
+                f"the origin {origin!r} has the default port, which browsers leave out: {parts.scheme}://{host}"
+            )
     return list(origins)
 
 

@@ -97,8 +97,8 @@ class Server(Generic[ClientT]):
         A setting is of a wrong type, or the client is not a client of discord.py.
     ValueError
         The host is a URL or has a port or a path, a port is out of range, the secret key is empty or ``None`` or cannot
-        be carried by an HTTP header, an origin can never match a browser's, or a dialect is not known. The text names the
-        setting and the value, and says what to write instead.
+        be carried by an HTTP header, an origin can never match a browser's, or a dialect is not known. The text names
+        the setting and the value, and says what to write instead.
     """
 
     def __init__(

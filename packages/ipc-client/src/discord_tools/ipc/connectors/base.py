@@ -43,6 +43,10 @@ class Connector(Protocol):
         """Forgets what was found out about the place of the bot, which may have moved."""
         ...
 
+    def abandon(self) -> None:
+        """Forgets what belongs to an event loop that is closed, or to the process that this one was forked from."""
+        ...
+
     async def close(self) -> None:
         """Frees what it holds. It is not used afterwards."""
         ...

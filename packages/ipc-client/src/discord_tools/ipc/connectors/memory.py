@@ -50,6 +50,9 @@ class MemoryConnector:
     def forget(self) -> None:
         """Does nothing: there is only one place."""
 
+    def abandon(self) -> None:
+        self._serving.clear()
+
     async def close(self) -> None:
         """Waits until all connections have ended."""
         while self._serving:

@@ -59,6 +59,8 @@ class WebSocketConnector:
         self._own: aiohttp.ClientSession | None = None
         #: The address with the port that the multicast port told, once it was asked.
         self._found: Address | None = None
+        #: The last connection.
+        self._transport: WebSocketTransport | None = None
         #: What an older server answered to a request: the next attempt raises it.
         self._refused: Unauthorized | None = None
 
@@ -80,6 +82,14 @@ class WebSocketConnector:
     def forget(self) -> None:
         """Asks for the port again next time."""
         self._found = None
+
+    def abandon(self) -> None:
+        self.forget()
+        if self._transport is not None:
+            self._transport.drop()
+        own, self._own = self._own, None
+        if own is not None:
+            own.detach()  # it cannot be closed without its event loop
 
     async def close(self) -> None:
         own, self._own = self._own, None
@@ -124,13 +134,14 @@ class WebSocketConnector:
             await socket.close()
             release(socket)
             return self._bridge(address)
-        return WebSocketTransport(
+        self._transport = WebSocketTransport(
             socket,
             lambda: release(socket),
             tcp=tcp_of(socket),
             heartbeat=self._limits.heartbeat,
             close_timeout=self._limits.close_timeout,
         )
+        return self._transport
 
     def _bridge(self, address: Address) -> Transport:
         """Connects to a server that does not know our subprotocol, which those of older libraries do not."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import weakref
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -89,6 +91,9 @@ class WebSocketTransport:
         self._silent = False
         #: Whether the heartbeat closed the connection.
         self._timed_out = False
+        #: The TCP connection below the socket.
+        self._tcp = tcp
+        _open.add(self)
         if tcp is not None and heartbeat is not None:
             tcp.set_protocol(_Monitor(tcp.get_protocol(), self))
             self._schedule_check(heartbeat)
@@ -157,8 +162,20 @@ class WebSocketTransport:
             if _is_cancelled():
                 raise
         finally:
+            _open.discard(self)
             if self._abort is not None:
                 self._abort()
+
+    def drop(self) -> None:
+        """Ends the connection without its event loop, which is closed or another process's, and without writing to it.
+
+        The file is replaced, not closed: the selector of the loop, which a child process shares, is not changed.
+        """
+        socket = None if self._tcp is None else self._tcp.get_extra_info("socket")
+        if socket is not None and socket.fileno() >= 0:
+            null = os.open(os.devnull, os.O_RDWR)
+            os.dup2(null, socket.fileno())
+            os.close(null)
 
     def _has_too_many_control_frames(self) -> bool:
         now = self._loop.time()
@@ -233,6 +250,25 @@ def _is_cancelled() -> bool:
     """
     task = asyncio.current_task()
     return task is None or task.cancelling() > 0
+
+
+def _drop_inherited() -> None:
+    """Drops the connections of the parent in a process that was forked.
+
+    Otherwise both would read and answer on them, and the other side would not notice the end of the parent.
+    """
+    for transport in tuple(_open):
+        transport.drop()
+    _inherited.extend(_open)
+
+
+#: Open transports of this process.
+_open: weakref.WeakSet[WebSocketTransport] = weakref.WeakSet()
+#: Transports of the parent. Kept, since collecting them would touch its event loop.
+_inherited: list[WebSocketTransport] = []
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_drop_inherited)
 
 
 def release(socket: ClientWebSocketResponse) -> None:
