@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from typing import Any, Final
 
 from msgspec import UNSET
 
@@ -14,6 +15,7 @@ from discord_tools.ipc.deadlines import Deadlines
 from discord_tools.ipc.errors import (
     Cancelled,
     DeadlineExceeded,
+    Overloaded,
     RemoteError,
     TooLarge,
     UnknownEndpoint,
@@ -37,6 +39,7 @@ from discord_tools.ipc.wire.received import (
     ByeReceived,
     CallReceived,
     CancelReceived,
+    ClockReceived,
     MoreReceived,
     PeerEvent,
     ProtocolViolation,
@@ -54,6 +57,13 @@ __all__ = ("Conversation",)
 log = logging.getLogger(__name__)
 
 
+#: Maximum number of items that all streams of one client send in one turn of the loop.
+ITEMS_PER_TURN: Final = 64
+
+#: Maximum number of names that all subscriptions of one client may have.
+MAX_NAMES: Final = 2048
+
+
 class Conversation:
     """Runs the calls of one client, over one connection after another.
 
@@ -65,6 +75,8 @@ class Conversation:
         The client's first message.
     caller: :class:`Caller`
         Who the client is.
+    was_blocked_for: Callable[[:class:`float`], :class:`bool`]
+        Returns whether the event loop was blocked lately for at least that long.
     """
 
     def __init__(
@@ -77,6 +89,7 @@ class Conversation:
         admission: Admission,
         budget: MemoryBudget,
         incidents: Incidents,
+        was_blocked_for: Callable[[float], bool],
         limits: ServerLimits,
     ) -> None:
         self.token: str = token
@@ -104,6 +117,7 @@ class Conversation:
         self._admission = admission
         self._budget = budget
         self._incidents = incidents
+        self._was_blocked_for = was_blocked_for
         self._limits = limits
         #: How long a call may take, in seconds.
         self._timeout = (
@@ -125,6 +139,12 @@ class Conversation:
         self._deadlines: Deadlines[NativeCall] = Deadlines(self._loop, _expire)
         #: Tasks of handlers that are neither waited for nor cancelled: they asked for the end of the server.
         self._spared: Collection[asyncio.Task[Any]] = ()
+        #: The smallest difference of the two sides' clocks, in seconds.
+        self._shortest = math.inf
+        #: How old the messages are that are read now, in seconds, at least.
+        self._age = 0.0
+        #: Number of items of streams in this turn of the loop.
+        self._burst = 0
         #: Pumps subscriptions as soon as the backlog has capacity.
         self._pumping: asyncio.Task[None] | None = None
         #: Tasks that close connections which were replaced.
@@ -221,6 +241,15 @@ class Conversation:
             self._budget.add(len(item))
         if self._connection is None:
             self._check_backlog()
+
+    def may_send_item(self) -> bool:
+        if not self._burst:
+            self._loop.call_soon(self._end_burst)
+        self._burst += 1
+        return self._burst <= ITEMS_PER_TURN
+
+    def _end_burst(self) -> None:
+        self._burst = 0
 
     def pump_later(self) -> None:
         if self._pumping is None:
@@ -334,6 +363,8 @@ class Conversation:
             )
             if event.fatal:
                 self.end("the client broke the protocol too often")  # the peer reads nothing any more
+        elif isinstance(event, ClockReceived):
+            self._compare_clocks(event.time)
         elif isinstance(event, ByeReceived):
             self.end("the client closed it")
 
@@ -354,7 +385,7 @@ class Conversation:
         if not call.streams:
             now = self._loop.time()
             call.deadline = now + timeout
-            if timeout <= 0:
+            if timeout <= 0 or (self._age > timeout and self._has_expired(timeout)):
                 call.fail(DeadlineExceeded("the time for this call is over"))
                 return
         task = spawn(self._dispatcher.handle(call), self._loop)
@@ -364,6 +395,17 @@ class Conversation:
         self._count(call)
         if call.deadline is not None:
             self._deadlines.add(call, call.deadline)
+
+    def _compare_clocks(self, time: float) -> None:
+        """Finds out how old the messages are that follow: the shortest way that one ever took counts as none."""
+        difference = self._loop.time() - time
+        self._shortest = min(self._shortest, difference)
+        self._age = difference - self._shortest
+
+    def _has_expired(self, timeout: float) -> bool:
+        """Whether a call that is read now was waiting for longer than its caller does."""
+        # A clock that was stopped, as that of a computer that slept, counts only if this side was blocked as well.
+        return self._age > timeout and self._was_blocked_for(timeout)
 
     def _own_headers(self, event: CallReceived) -> tuple[Mapping[str, Any], float]:
         """Returns the caller's own headers, and how long the call may take, in seconds."""
@@ -404,6 +446,9 @@ class Conversation:
         # No task: items are pushed by the publisher of an event, and by the credit that the reader grants.
         self._count(call)
         try:
+            names = sum(one.subscriber.names for one in self._calls if one.subscriber is not None)
+            if names >= MAX_NAMES:
+                raise Overloaded(f"your subscriptions have {names} names of events already")
             call.subscriber = self._hub.subscribe(call)
             call.subscriber.begin()
         except RemoteError as error:

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import marshal
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import discord
 import msgspec
 
-from discord_tools.ipc.errors import RemoteError
-from discord_tools.ipc.wire.frames import ErrorObject, Id
+from discord_tools.ipc.errors import RemoteError, TooLarge
+from discord_tools.ipc.wire.codec import encode
+from discord_tools.ipc.wire.frames import ErrorObject, Frame, Id
 
-__all__ = ("encode_answer", "encode_reply", "error_object")
+__all__ = ("LARGE", "encode_answer", "encode_large", "encode_reply", "error_object", "reply_with")
 
 _BRACKET = ord("[")
 
 #: An array that begins with an identifier. An enum of discord.py is a tuple of its name and its value.
 _like_an_enum = re.compile(rb'\["[A-Za-z_]').search
+
+#: Number of elements of a list that are encoded without a turn of the event loop: less than a millisecond for objects
+#: of Discord.
+SLICE: Final = 32
+
+#: Lists of at least this length are encoded in slices.
+LARGE: Final = 256
 
 #: What needs no second look.
 _PLAIN = frozenset({str, int, float, bool, type(None), bytes})
@@ -45,6 +54,35 @@ def encode_reply(number: Id, value: Any) -> bytes:
         A part of it cannot be written as JSON.
     """
     return _encode(value, _Reply("2.0", number, value))
+
+
+async def encode_large(value: list[Any] | tuple[Any, ...], limit: int) -> bytes:
+    """Writes a long list as JSON in slices, with a turn of the event loop after each, so that the bot is not blocked.
+
+    Raises
+    ------
+    TypeError
+        A part of it cannot be written as JSON.
+    TooLarge
+        It has more than ``limit`` bytes. The rest is not encoded.
+    """
+    parts: list[bytes] = []
+    size = 1
+    for start in range(0, len(value), SLICE):
+        part = encode_answer(value[start : start + SLICE])[1:-1]
+        size += len(part) + 1
+        if size > limit:
+            raise TooLarge(
+                f"the answer has more than {limit} bytes, which the caller does not take: stream it"
+            )
+        parts.append(part)
+        await asyncio.sleep(0)
+    return b"[" + b",".join(parts) + b"]"
+
+
+def reply_with(number: Id, result: bytes) -> bytes:
+    """Writes a reply around a result that is encoded already."""
+    return encode(Frame("2.0", number, result=msgspec.Raw(result)))
 
 
 def error_object(error: RemoteError) -> ErrorObject:

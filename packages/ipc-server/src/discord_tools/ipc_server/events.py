@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol, cast
 import msgspec
 from msgspec import UNSET, Raw
 
-from discord_tools.ipc.errors import BadData, FellBehind, RemoteError
+from discord_tools.ipc.errors import BadData, FellBehind, Overloaded, RemoteError
 from discord_tools.ipc.limits import ServerLimits
 from discord_tools.ipc.wire.events import EventItem, Subscribe, Subscribed
 from discord_tools.ipc_server.encoding import encode_answer
@@ -85,10 +85,12 @@ class Published:
 class Topic:
     """One name of events: its subscribers, and the latest events for replay."""
 
-    def __init__(self, limits: ServerLimits) -> None:
+    def __init__(self, limits: ServerLimits, seq: int) -> None:
         self._limits = limits
         #: Sequence number of the last event.
-        self.seq = 0
+        self.seq = seq
+        #: Whether there was an event since the topic was made.
+        self.has_events = False
         #: Subscriptions to this name.
         self.subscribers: set[Subscriber] = set()
         #: The latest events, oldest first.
@@ -136,6 +138,9 @@ class Hub:
         self._topics: dict[str, Topic] = {}
         #: Number of events that were handed to subscribers.
         self._order = 0
+        #: Number of all events. A new topic counts on from here, so that its numbers rise even if it had subscribers
+        #: before.
+        self._published = 0
         #: Identifies this run of the bot: sequence numbers of another run mean nothing here.
         self.epoch: Final[str] = secrets.token_hex(8)
 
@@ -147,14 +152,16 @@ class Hub:
         TypeError
             The data cannot be written as JSON.
         """
+        self._published += 1
         topic = self._topics.get(name)
         if topic is None:
-            topic = self._topics[name] = Topic(self._limits)
+            return  # nobody has ever subscribed to it
         if not topic.is_kept:
             topic.forget()
             topic.seq += 1
             return
         raw = encode_answer(data)
+        topic.has_events = True
         topic.seq += 1
         self._order += 1
         event = Published(name, topic.seq, self._order, raw)
@@ -176,18 +183,32 @@ class Hub:
             raise BadData(f"bad parameters of a subscription: {error}") from None
         if not wish.events or len(wish.events) > MAX_EVENTS:
             raise BadData(f"a subscription names 1 to {MAX_EVENTS} events")
-        topics = {name: self._topics.setdefault(name, Topic(self._limits)) for name in wish.events}
+        new = sum(name not in self._topics for name in wish.events)
+        if len(self._topics) + new > MAX_TOPICS:
+            raise Overloaded(
+                f"there are {len(self._topics)} names of events with subscribers, no more are kept"
+            )
+        topics = {name: self._topic(name) for name in wish.events}
         return Subscriber(call, topics, wish, self._limits, self.epoch, self._release)
+
+    def _topic(self, name: str) -> Topic:
+        topic = self._topics.get(name)
+        if topic is None:
+            topic = self._topics[name] = Topic(self._limits, self._published)
+        return topic
 
     def _release(self, name: str) -> None:
         """Drops a topic without events and subscribers: clients can make up any number of names."""
         topic = self._topics.get(name)
-        if topic is not None and not topic.seq and not topic.subscribers:
+        if topic is not None and not topic.has_events and not topic.subscribers:
             del self._topics[name]
 
 
 #: Maximum number of names in a subscription: more than a bot has events.
 MAX_EVENTS: Final = 256
+
+#: Maximum number of names with subscribers, or with events that are kept. Clients can make up names.
+MAX_TOPICS: Final = 8192
 
 
 class Subscriber:
@@ -230,6 +251,11 @@ class Subscriber:
         self._queue_bytes = 0
         #: For names with missing events: their number, and the last sequence number.
         self._missed: dict[str, tuple[int, int]] = {}
+
+    @property
+    def names(self) -> int:
+        """:class:`int`: Number of names that it subscribes to."""
+        return len(self._topics)
 
     @property
     def held_bytes(self) -> int:

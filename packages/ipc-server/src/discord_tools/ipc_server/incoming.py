@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from msgspec import UNSET
 
@@ -12,13 +12,17 @@ from discord_tools.ipc.errors import AlreadyResponded, RemoteError
 from discord_tools.ipc.wire.frames import ErrorObject, Id
 from discord_tools.ipc.wire.received import CallReceived
 from discord_tools.ipc_server.caller import Caller
-from discord_tools.ipc_server.encoding import encode_answer, encode_reply, error_object
+from discord_tools.ipc_server.encoding import (
+    LARGE,
+    encode_answer,
+    encode_large,
+    encode_reply,
+    error_object,
+    reply_with,
+)
 from discord_tools.ipc_server.events import Subscriber
 
 __all__ = ("Channel", "NativeCall")
-
-#: Items of one stream after which the loop gets a turn.
-ITEMS_PER_TURN: Final = 64
 
 
 class Channel(Protocol):
@@ -52,6 +56,10 @@ class Channel(Protocol):
         """Queues an item of a stream."""
         ...
 
+    def may_send_item(self) -> bool:
+        """Whether another item of a stream may be sent in this turn of the loop."""
+        ...
+
     def pump_later(self) -> None:
         """Has subscriptions send what waits, as soon as the backlog has capacity."""
         ...
@@ -81,8 +89,6 @@ class NativeCall:
     task: asyncio.Task[None] | None = None
     #: Set when the reader of a stream grants credit.
     _more: asyncio.Event | None = None
-    #: Number of items since the loop had a turn.
-    _burst: int = 0
 
     def __init__(self, channel: Channel, event: CallReceived, headers: Mapping[str, Any]) -> None:
         self._channel = channel
@@ -104,31 +110,32 @@ class NativeCall:
         return self._channel.caller
 
     def answer(self, data: Any, /) -> bool:
-        if self._channel.is_full():
+        if self._channel.is_full() or (type(data) in (list, tuple) and len(data) >= LARGE):
             return False
-        self._channel.send_answer(self.number, encode_reply(self.number, data))
-        self.settled = True
+        self._send(encode_reply(self.number, data))
         return True
+
+    def _send(self, reply: bytes) -> None:
+        self._channel.send_answer(self.number, reply)
+        self.settled = True
 
     async def send_json(self, data: Any, /) -> None:
         # A thousand answers may be ready for a client that reads none: they are encoded when there is capacity.
-        while True:
-            await self._channel.wait_for_capacity()
-            if self.settled:
-                raise AlreadyResponded(self.endpoint)
-            if self.answer(data):
-                return
+        await self._channel.wait_for_capacity()
+        result = None
+        if type(data) in (list, tuple) and len(data) >= LARGE:
+            result = await encode_large(data, self._channel.item_bytes)
+        if self.settled:
+            raise AlreadyResponded(self.endpoint)
+        self._send(encode_reply(self.number, data) if result is None else reply_with(self.number, result))
 
     async def send_item(self, data: Any, /) -> None:
         item = encode_answer(data)
         while self.credit <= 0 and not self.settled:
             self._more = asyncio.Event()
             await self._more.wait()
-            self._burst = 0
-        self._burst += 1
-        if self._burst > ITEMS_PER_TURN:
-            # A generator that never waits and a reader that takes a million items would leave no turn to the bot.
-            self._burst = 0
+        while not self._channel.may_send_item():  # noqa: ASYNC110 (each turn of the loop allows a number of items)
+            # Generators that never wait and readers that take a million items would leave no turn to the bot.
             await asyncio.sleep(0)
         await self._channel.wait_for_capacity()
         self.push(item)

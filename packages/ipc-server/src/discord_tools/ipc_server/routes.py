@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import sys
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping
@@ -68,6 +69,14 @@ class Route(Generic[R]):
         self.signature: Signature = Signature(callback, bound=method, namespace=namespace or {})
         #: Arguments before the request: the cog, for a method.
         self._leading: tuple[Any, ...] = ()
+
+    def is_replaced_by(self, other: Route[Any]) -> bool:
+        """Whether another route is this one after its module was reloaded: the same function of a new module.
+
+        :meta private:
+        """
+        namespaces = [getattr(inspect.unwrap(one.callback), "__globals__", None) for one in (self, other)]
+        return self.origin == other.origin and namespaces[0] is not namespaces[1]
 
     def __get__(self, instance: Any, owner: type | None = None) -> Route[R]:
         return self if instance is None else self.bound_to(instance)
@@ -239,7 +248,7 @@ class RouteTable:
         """
         self._current()
         taken = self._all.get(route.name)
-        if taken is not None:
+        if taken is not None and not (taken is self._own.get(route.name) and taken.is_replaced_by(route)):
             raise DuplicateRoute(route.name, taken.origin, route.origin)
         self._own[route.name] = route
         self._forget()
@@ -272,6 +281,10 @@ class RouteTable:
     def view(self) -> Mapping[str, Route[Any]]:
         """All present routes by name."""
         return MappingProxyType(self._current())
+
+    def known(self) -> list[Route[Any]]:
+        """The routes of the last scan, for other threads: nothing is scanned."""
+        return list(self._all.values())
 
     def _forget(self) -> None:
         self._known = None

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
-from types import FrameType, TracebackType
+from types import CodeType, FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 
 import discord
@@ -33,6 +34,7 @@ from discord_tools.ipc_server.gate import SECRET_KEY, Gate, checked_origins
 from discord_tools.ipc_server.listeners.sockets import addresses_of
 from discord_tools.ipc_server.ports import Ports
 from discord_tools.ipc_server.routes import Decorator, Route, RouteTable, make_route
+from discord_tools.ipc_server.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from typing import Self
@@ -137,11 +139,19 @@ class Server(Generic[ClientT]):
         #: Hands events to subscribers.
         self._hub = Hub(limits)
         #: All native clients.
-        self._conversations = Conversations(self._converse, limits, client.is_ready, self._idempotent)
+        self._conversations = Conversations(self._converse, limits, self._is_ready, self._idempotent)
         #: Publishes events of discord.py.
         self._forwarder = Forwarder(client, self._hub.publish)
         #: Tells clients when the bot becomes ready.
         self._watching: asyncio.Task[None] | None = None
+        #: Notices when the event loop is blocked.
+        self._watchdog = Watchdog(self._codes)
+        #: Passes on when the bot loses its guilds, and when it has them again.
+        self._gateway = Forwarder(client, self._gateway_event)
+        self._gateway.add("connect")
+        self._gateway.add("ready")
+        #: Whether the bot has begun a new session at Discord, and has not received its guilds.
+        self._identifying = False
         #: Terminates the server when the client is closed.
         self._close_hook = CloseHook(client, self.terminate_server)
         #: Held while the server starts or is terminated.
@@ -382,6 +392,8 @@ class Server(Generic[ClientT]):
                 await listening.start(self.host, self._port, self._multicast_port if self.multicast else None)
                 self._close_hook.install()
                 self._forwarder.start()
+                self._gateway.start()
+                self._watchdog.start()
                 self._watching = asyncio.create_task(self._watch(), name="ipc watches the bot")
             except BaseException:
                 self._running = None
@@ -413,6 +425,8 @@ class Server(Generic[ClientT]):
                 if listening is None:
                     return
                 self._forwarder.stop()
+                self._gateway.stop()
+                self._watchdog.stop()
                 if self._watching is not None:
                     self._watching.cancel()
                 listening.stop_listening()
@@ -459,7 +473,7 @@ class Server(Generic[ClientT]):
             self._limits,
             self._dialects,
             self._serve,
-            self._client.is_ready,
+            self._is_ready,
         )
 
     async def _check_exposure(self) -> None:
@@ -485,6 +499,7 @@ class Server(Generic[ClientT]):
             self._admission,
             self._budget,
             self._conversations.incidents,
+            self._watchdog.was_blocked_for,
             self._limits,
         )
 
@@ -495,6 +510,23 @@ class Server(Generic[ClientT]):
 
     def _held_by_others(self) -> int:
         return 0 if self._running is None else self._running.held_bytes
+
+    def _is_ready(self) -> bool:
+        return self._client.is_ready() and not self._identifying
+
+    def _gateway_event(self, event: str, _: Any) -> None:
+        """Follows the bot's session at Discord: a new one begins with an empty cache, though the client stays ready."""
+        ready = event == "ready"
+        if ready or self._client.is_ready():
+            self._identifying = not ready
+            self._conversations.tell_ready(ready)
+
+    def _codes(self) -> dict[CodeType, str]:
+        return {
+            code: route.name
+            for route in self._table.known()
+            if (code := getattr(inspect.unwrap(route.callback), "__code__", None)) is not None
+        }
 
     def _idempotent(self) -> list[str]:
         return [name for name, route in self._table.view().items() if route.idempotent]

@@ -215,12 +215,14 @@ class Signature:
                     )
             if name == self._guild:
                 guild = found[0]
+                if guild is not None and guild.unavailable:
+                    raise NotReady("the guild is unavailable at present")
                 if guild is None:
                     continue  # its id stays, and tells that one was given
             arguments[name] = found if lookup.many else found[0]
         if violations:
-            if not client.is_ready():
-                raise NotReady("the bot has not received its guilds yet")
+            if not client.is_ready() or any(one.unavailable for one in client.guilds):
+                raise NotReady("the bot has not received all of its guilds")
             raise _bad(violations)
 
 

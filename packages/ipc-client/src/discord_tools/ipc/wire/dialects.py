@@ -6,6 +6,7 @@ are no longer maintained compare them.
 
 from __future__ import annotations
 
+import json
 from typing import Any, ClassVar, Final, Literal, Protocol, TypeAlias
 
 import msgspec
@@ -66,10 +67,7 @@ def recognise(message: bytes | str) -> Spoken | None:
     data = message.encode(errors="surrogatepass") if isinstance(message, str) else message
     if data.lstrip(b" \t\r\n").startswith(b"["):
         return JSONRPC
-    try:
-        envelope = _envelope.decode(data)
-    except UNREADABLE:
-        return None
+    envelope, _ = _read(data)
     if envelope.jsonrpc is not UNSET:
         return JSONRPC
     if envelope.secret is not UNSET or envelope.kwargs is not UNSET:
@@ -80,12 +78,16 @@ def recognise(message: bytes | str) -> Spoken | None:
 
 
 class Asked(Struct):
-    """What an older client asks for. ``endpoint`` is ``None`` where it names none."""
+    """What an older client asks for. ``endpoint`` is ``None`` where it names none.
+
+    ``problem`` tells what is wrong with a message that only Python's own, lenient decoder can read.
+    """
 
     endpoint: str | None
     params: bytes
     key: Any
     headers: dict[str, Any]
+    problem: str | None = None
 
 
 class LegacyDialect(Protocol):
@@ -144,10 +146,10 @@ class FamilyDialect:
     _unknown: ClassVar[str] = "Invalid or no endpoint given."
 
     def read(self, message: bytes | str) -> Asked:
-        envelope = _read(message)
+        envelope, problem = _read(message)
         headers = _object(envelope.headers)
         key = headers.pop("Authorization", None)
-        return Asked(_text(envelope.endpoint), _params(envelope.data), key, headers)
+        return Asked(_text(envelope.endpoint), _params(envelope.data), key, headers, problem)
 
     def result(self, result: bytes) -> bytes:
         return result
@@ -190,8 +192,8 @@ class BetterDialect:
     reply_bytes: ClassVar[int] = 1024 * 1024
 
     def read(self, message: bytes | str) -> Asked:
-        envelope = _read(message)
-        return Asked(_text(envelope.endpoint), _params(envelope.kwargs), _plain(envelope.secret), {})
+        envelope, problem = _read(message)
+        return Asked(_text(envelope.endpoint), _params(envelope.kwargs), _plain(envelope.secret), {}, problem)
 
     def result(self, result: bytes) -> bytes:
         # A text, or nothing, travels as it is; everything else as JSON inside of JSON.
@@ -226,7 +228,7 @@ def legacy(spoken: Spoken, message: bytes | str) -> LegacyDialect:
     """The dialect of a first message that :func:`recognise` took for one of the older libraries'."""
     if spoken == BETTER:
         return _BETTER
-    endpoint = _text(_read(message).endpoint)
+    endpoint = _text(_read(message)[0].endpoint)
     return _ORIGINAL if endpoint is not None and endpoint.startswith("/") else _FAMILY
 
 
@@ -304,11 +306,31 @@ def hear(endpoint: str, reply: bytes | str) -> Raw:
 # ---------------------------------------------------------------- pieces
 
 
-def _read(message: bytes | str) -> _Envelope:
+def _read(message: bytes | str) -> tuple[_Envelope, str | None]:
+    """Returns the members of a message, and what is wrong with one that only Python's own decoder can read.
+
+    That accepts NaN and halves of surrogate pairs, which the clients of these libraries write. Their key is read, so
+    that they get an error that tells what is wrong.
+    """
     try:
-        return _envelope.decode(message)
-    except UNREADABLE:
-        return _Envelope()
+        return _envelope.decode(message), None
+    except UNREADABLE as error:
+        problem = str(error)
+    try:
+        members = json.loads(message)
+    except (ValueError, RecursionError):
+        return _Envelope(), problem
+    if not isinstance(members, dict):
+        return _Envelope(), problem
+    known = {name: _rewritten(members[name]) for name in _Envelope.__struct_fields__ if name in members}
+    return _Envelope(**known), f"the message is not JSON: {problem}"
+
+
+def _rewritten(value: Any) -> Raw:
+    try:
+        return Raw(encode(value))
+    except (TypeError, ValueError, RecursionError):
+        return Raw(b"null")
 
 
 def _plain(raw: Raw | UnsetType) -> Any:

@@ -10,6 +10,7 @@ __all__ = (
     "ACK",
     "BYE",
     "CANCEL",
+    "CLOCK",
     "DISCOVER",
     "HELLO",
     "ITEM",
@@ -21,6 +22,7 @@ __all__ = (
     "Ack",
     "Bye",
     "Cancel",
+    "Clock",
     "ErrorObject",
     "Frame",
     "Id",
@@ -43,6 +45,7 @@ DISCOVER: Final = "rpc.discover"
 SUBSCRIBE: Final = "rpc.subscribe"
 ACK: Final = "rpc.ack"
 READY: Final = "rpc.ready"
+CLOCK: Final = "rpc.clock"
 BYE: Final = "rpc.bye"
 
 Id: TypeAlias = int | str | float | None
@@ -126,6 +129,15 @@ class Ready(Struct):
     """Parameters of ``rpc.ready``: whether the bot is ready, when that changes."""
 
     ready: bool
+
+
+class Clock(Struct):
+    """Parameters of ``rpc.clock``: the sender's clock, in seconds from any point. Calls that follow are not older.
+
+    .. versionadded:: 1.2
+    """
+
+    time: float
 
 
 class Bye(Struct):

@@ -13,6 +13,7 @@ __all__ = (
     "ByeReceived",
     "CallReceived",
     "CancelReceived",
+    "ClockReceived",
     "ItemsReceived",
     "MoreReceived",
     "PeerEvent",
@@ -69,6 +70,12 @@ class ReadyReceived(Struct, gc=False):
     ready: bool
 
 
+class ClockReceived(Struct, gc=False):
+    """The time of the other side's clock when it sent this."""
+
+    time: float
+
+
 class ByeReceived(Struct, gc=False):
     """The other side is about to close and starts no more calls of this side."""
 
@@ -93,5 +100,6 @@ PeerEvent: TypeAlias = (
     | Answered
     | ReadyReceived
     | ByeReceived
+    | ClockReceived
     | ProtocolViolation
 )

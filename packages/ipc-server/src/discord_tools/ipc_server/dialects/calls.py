@@ -21,7 +21,7 @@ from discord_tools.ipc_server.budget import MemoryBudget
 from discord_tools.ipc_server.call import normal, wait_for_handlers, without_key
 from discord_tools.ipc_server.caller import Caller
 from discord_tools.ipc_server.dispatch import Dispatcher
-from discord_tools.ipc_server.encoding import encode_answer
+from discord_tools.ipc_server.encoding import LARGE, encode_answer, encode_large
 
 __all__ = ("ByteBudget", "DialectCall", "DialectCalls", "Writer")
 
@@ -112,19 +112,26 @@ class DialectCall:
         self.task: asyncio.Task[None] | None = None
 
     async def send_json(self, data: Any, /) -> None:
+        result = None
+        if type(data) in (list, tuple) and len(data) >= LARGE:
+            result = await encode_large(data, self.budget.left)
         if self.settled:
             raise AlreadyResponded(self.endpoint)
-        self.answer(data)
+        self._answer(encode_answer(data) if result is None else result)
 
     def answer(self, data: Any, /) -> bool:
+        if type(data) in (list, tuple) and len(data) >= LARGE:
+            return False
+        self._answer(encode_answer(data))
+        return True
+
+    def _answer(self, result: bytes) -> None:
         answer = None
-        result = encode_answer(data)
         if self.writer is not None:
             answer = self.writer.result(result)
             self.budget.take(len(answer))
         self.settled = True
         self.done(answer)
-        return True
 
     async def send_item(self, data: Any, /) -> None:
         raise InvalidRequest("this client reads no streams")

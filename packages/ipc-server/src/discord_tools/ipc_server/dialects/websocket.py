@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 from msgspec import Raw
 
-from discord_tools.ipc.errors import Cancelled, RemoteError, UnknownEndpoint
+from discord_tools.ipc.errors import BadData, Cancelled, RemoteError, UnknownEndpoint
 from discord_tools.ipc.logs import LabelledLogger
 from discord_tools.ipc.transports.base import POLICY, Closed, Transport
 from discord_tools.ipc.wire.codes import UNAUTHORIZED
@@ -396,6 +396,9 @@ class LegacySocket:
             return
         socket.authenticated(caller)
         service.mention(dialect)
+        if asked.problem is not None:
+            socket.answers.put(dialect.error(BadData(asked.problem)))
+            return
         if asked.endpoint is None:
             socket.answers.put(dialect.error(UnknownEndpoint("the request names no endpoint")))
             return
