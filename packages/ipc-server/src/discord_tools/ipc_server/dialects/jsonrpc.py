@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from typing import Final
 
 from msgspec import UNSET, Raw
 
@@ -16,6 +18,9 @@ from discord_tools.ipc_server.dialects.service import DialectService
 from discord_tools.ipc_server.encoding import error_object
 
 __all__ = ("ById", "Exchange")
+
+#: Number of requests of a batch that are started in one turn of the event loop.
+STARTS_PER_TURN: Final = 32
 
 
 class ById:
@@ -70,6 +75,10 @@ class Exchange:
         self._missing = len(body.items)
         #: The calls that somebody waits for.
         self._calls: list[DialectCall] = []
+        #: Number of requests that were started.
+        self._started = 0
+        #: What the rest are answered with, once the message was aborted.
+        self._aborted: RemoteError | None = None
 
     @property
     def open(self) -> bool:
@@ -77,15 +86,22 @@ class Exchange:
         return self._missing > 0
 
     def start(self) -> None:
-        """Starts all requests. ``done`` may be called before this returns."""
-        for place, item in enumerate(self._body.items):
+        """Starts the requests, some in each turn of the event loop. ``done`` may be called before this returns."""
+        items = self._body.items
+        end = min(self._started + STARTS_PER_TURN, len(items))
+        for place in range(self._started, end):
+            item = items[place]
             if isinstance(item, jsonrpc.Fault):
                 self._settle(place, item.answer)
             else:
                 self._start(place, item)
+        self._started = end
+        if end < len(items):
+            asyncio.get_running_loop().call_soon(self.start)
 
     def abort(self, error: RemoteError) -> None:
         """Cancels what somebody waits for. Notifications go on: nobody waits for them anyway."""
+        self._aborted = error
         for call in self._calls:
             if not call.settled:
                 call.abort(error)
@@ -93,6 +109,9 @@ class Exchange:
     def _start(self, place: int, request: jsonrpc.JsonRpcRequest) -> None:
         notification = request.id is UNSET
         writer = None if request.id is UNSET else ById(request.id)
+        if self._aborted is not None:
+            self._settle(place, None if writer is None else writer.error(self._aborted))
+            return
         if request.method.startswith(RESERVED):
             self._settle(place, None if writer is None else self._protocol(request.method, writer))
             return
