@@ -1,4 +1,4 @@
-"""Named parts for the tests of the server: waiting, recording events, and a conversation without ports."""
+"""Named parts for the tests of the server: waiting, recording events, and native clients without ports."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import discord
@@ -16,27 +17,34 @@ from discord_tools.ipc import Route, ServerLimits, UnknownEndpoint
 from discord_tools.ipc.connection import Connection
 from discord_tools.ipc.transports.base import Closed
 from discord_tools.ipc.transports.memory import MemoryTransport, memory_pair
-from discord_tools.ipc.wire.frames import HELLO, Hello
-from discord_tools.ipc.wire.peer import Answered, Event, Peer, ProtocolViolation
+from discord_tools.ipc.wire.frames import HELLO
+from discord_tools.ipc.wire.handshake import Hello
+from discord_tools.ipc.wire.peer import Peer
+from discord_tools.ipc.wire.received import Answered, PeerEvent, ProtocolViolation
+from discord_tools.ipc_server.admission import Admission
+from discord_tools.ipc_server.caller import NATIVE, Caller
 from discord_tools.ipc_server.conversation import Conversation
 from discord_tools.ipc_server.conversations import Conversations
 from discord_tools.ipc_server.dispatch import Dispatcher
 from discord_tools.ipc_server.events import Hub
 from discord_tools.ipc_server.routes import RouteTable
 
-#: What the server says about its routes that may run twice.
+#: The routes that the server announces as idempotent.
 IDEMPOTENT = ["/twice"]
+
+#: What the gate makes of a native client.
+CALLER = Caller("secret_key", "192.0.2.1", NATIVE, "conn-1001")
 
 
 async def until(condition: Callable[[], object], seconds: float = 5.0) -> None:
     """Waits until a condition holds, one turn of the loop at a time."""
     async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 (conditions of others, which tell nobody)
+        while not condition():  # noqa: ASYNC110 (conditions of others, which notify nothing)
             await asyncio.sleep(0)
 
 
-class Heard(list[tuple[str, Any]]):
-    """The IPC events that a client dispatched: what was dispatched, and in which order."""
+class RecordedEvents(list[tuple[str, Any]]):
+    """The IPC events that a client dispatched, in their order."""
 
     def __init__(self, client: discord.Client) -> None:
         super().__init__()
@@ -65,60 +73,92 @@ class Failed(Exception):
 
 
 class Answer(asyncio.Future[Any]):
-    """The answer to come to one call, and the number of that call."""
+    """The answer to come to one call, and the number and the frame of that call."""
 
     number: int = 0
+    frame: bytes = b""
 
 
-class Talk:
+class NativeServer:
+    """The server side of native conversations, without ports and without a gate."""
+
+    def __init__(self, client: discord.Client, limits: ServerLimits, ready: bool = True) -> None:
+        self.table = RouteTable(client)
+        self.admission = Admission(limits)
+        #: All conversations that were made, in their order.
+        self.made: list[Conversation] = []
+        #: All clients that were connected, in their order.
+        self.clients: list[NativeClient] = []
+        dispatcher, hub = Dispatcher(client, self.table), Hub(limits)
+
+        def make(token: str, hello: Hello, caller: Caller) -> Conversation:
+            self.made.append(Conversation(token, hello, caller, dispatcher, hub, self.admission, limits))
+            return self.made[-1]
+
+        self.conversations = Conversations(make, limits, lambda: ready, lambda: IDEMPOTENT)
+
+    def connect(self, caller: Caller = CALLER, *, capacity: int = 16) -> NativeClient:
+        """Connects a client, which has yet to send its hello."""
+        near, far = memory_pair(capacity)
+        self.clients.append(NativeClient(self, near, asyncio.create_task(self.serve(far, caller))))
+        return self.clients[-1]
+
+    async def serve(self, transport: MemoryTransport, caller: Caller) -> None:
+        await self.conversations.serve(transport, caller)
+
+    async def close(self) -> None:
+        """Ends all conversations and connections, whatever is in progress."""
+        for conversation in self.made:
+            conversation.end("the test is over")
+        for client in self.clients:
+            await client.close()
+        async with asyncio.timeout(5):
+            await self.conversations.drain(())
+
+
+class NativeClient:
     """A client's end of a conversation: the real peer of the client, with nothing around it."""
 
-    def __init__(self, client: discord.Client, limits: ServerLimits, ready: bool, capacity: int) -> None:
-        self.table = RouteTable(client)
-        dispatcher, hub = Dispatcher(client, self.table), Hub(limits)
-        self.conversations: list[Conversation] = []
-
-        def make(token: str, hello: Hello) -> Conversation:
-            self.conversations.append(Conversation(token, hello, dispatcher, hub, limits))
-            return self.conversations[-1]
-
-        self.sessions = Conversations(make, limits, lambda: ready, lambda: IDEMPOTENT)
-        near, far = memory_pair(capacity)
-        self.transport: MemoryTransport = near
-        self.peer: Peer = Peer(calls=0, message_bytes=2**30, retained_bytes=2**30)
-        self.link = Connection(self.peer, near, self._handle, backlog_bytes=2**30)
-        self.events: list[Event] = []
-        self.serving = asyncio.create_task(self.sessions.serve(far))
+    def __init__(self, server: NativeServer, transport: MemoryTransport, serving: asyncio.Task[None]) -> None:
+        self.server = server
+        self.transport = transport
+        self.peer: Peer[Answer] = Peer(calls=0, message_bytes=2**30, retained_bytes=2**30)
+        self.connection = Connection(self.peer, transport, self._handle, "test", backlog_bytes=2**30)
+        self.peer.outbox.wake = self.connection.wake
+        self.events: list[PeerEvent] = []
+        #: Serves the other end.
+        self.serving = serving
+        #: Runs the connection, once this side reads.
         self.carrying: asyncio.Task[Closed] | None = None
 
     @property
     def conversation(self) -> Conversation:
-        """The server's end."""
-        return self.conversations[-1]
+        """The server's end of the conversation that was made last."""
+        return self.server.made[-1]
 
-    def route(self, callback: Callable[..., Any]) -> Route[Any]:
+    def add_route(self, callback: Callable[..., Any]) -> Route[Any]:
         route: Route[Any] = Route(callback)
-        self.table.add(route)
+        self.server.table.add(route)
         return route
 
     # -- frame by frame
 
-    async def say(self, *messages: Any) -> None:
+    async def send(self, *messages: Any) -> None:
         """Sends messages: bytes as they are, anything else as JSON."""
         for message in messages:
             await self.transport.send(message if isinstance(message, bytes) else json.dumps(message).encode())
 
-    async def hear(self) -> list[dict[str, Any]]:
+    async def receive(self) -> list[dict[str, Any]]:
         """Waits for one message of the server and returns its frames."""
         async with asyncio.timeout(5):
             message = json.loads(await self.transport.receive())
         return message if isinstance(message, list) else [message]
 
-    async def greet(self, **more: Any) -> Any:
-        """Says hello and returns the welcome."""
+    async def shake_hands(self, **more: Any) -> Any:
+        """Sends the hello and returns the welcome."""
         params = {"client": "test", **more}
-        await self.say({"jsonrpc": "2.0", "id": "hello", "method": HELLO, "params": params})
-        (answer,) = await self.hear()
+        await self.send({"jsonrpc": "2.0", "id": "hello", "method": HELLO, "params": params})
+        (answer,) = await self.receive()
         assert answer["id"] == "hello"
         if "error" in answer:
             raise Failed(answer["error"])
@@ -126,30 +166,33 @@ class Talk:
 
     # -- with a peer
 
-    def read(self) -> None:
-        """Begins to read what the server says."""
-        self.carrying = asyncio.create_task(self.link.run())
+    def start_reading(self) -> None:
+        self.carrying = asyncio.create_task(self.connection.run())
 
     async def hello(self, **more: Any) -> Any:
-        """Says hello, returns the welcome, and begins to read what the server says."""
-        welcome = await self.greet(**more)
-        self.read()
+        """Sends the hello, returns the welcome, and starts reading what the server sends."""
+        welcome = await self.shake_hands(**more)
+        self.start_reading()
         return welcome
 
-    def send(self, method: str, params: Any = UNSET, **frame: Any) -> Answer:
+    def start_call(self, method: str, params: Any = UNSET, **frame: Any) -> Answer:
         """Calls, and returns the answer to come."""
         answer = Answer(loop=asyncio.get_running_loop())
-        answer.add_done_callback(lambda done: done.cancelled() or done.exception())  # not everybody waits
+        # Not every test waits for it.
+        answer.add_done_callback(lambda done: done.cancelled() or done.exception())
         raw = Raw(json.dumps({} if params is UNSET else params).encode())
-        self.peer.call(method, raw, answer, **frame)
-        self.link.wake()
+        answer.number, answer.frame = self.peer.call(method, raw, answer, **frame)
         return answer
 
     async def call(self, method: str, params: Any = UNSET, **frame: Any) -> Any:
         async with asyncio.timeout(5):
-            return await self.send(method, params, **frame)
+            return await self.start_call(method, params, **frame)
 
-    async def goes_on(self) -> bool:
+    def forget(self, answer: Answer) -> None:
+        """Cancels a call as a client does that no longer waits for the answer."""
+        self.peer.forget(answer.number, answer.frame)
+
+    async def is_served(self) -> bool:
         """Whether the server still answers."""
         try:
             await self.call("rpc.anything")
@@ -158,25 +201,21 @@ class Talk:
         return False
 
     async def ended(self) -> Closed:
-        """Waits until both ends are through, and returns how this one was closed."""
+        """Waits until both ends have finished, and returns how this one was closed."""
         if self.carrying is None:
-            self.read()
+            self.start_reading()
         assert self.carrying is not None
         async with asyncio.timeout(5):
             closed = await self.carrying
             await self.serving
         return closed
 
-    async def finish(self) -> None:
-        """Ends both ends, whatever is in progress."""
-        for conversation in self.conversations:
-            conversation.end("the test is over")
+    async def close(self) -> None:
         await self.transport.close()
         async with asyncio.timeout(5):
             await asyncio.wait({self.serving} | ({self.carrying} if self.carrying else set()))
-            await self.sessions.drain(())
 
-    def _handle(self, event: Event) -> None:
+    def _handle(self, event: PeerEvent) -> None:
         if isinstance(event, Answered):
             if event.context.done():
                 return
@@ -188,28 +227,58 @@ class Talk:
             self.events.append(event)
 
     @property
-    def complaints(self) -> list[str]:
-        """What the server said that this end did wrong."""
+    def violations(self) -> list[str]:
+        """What the server reported as a violation of this end."""
         return [event.reason for event in self.events if isinstance(event, ProtocolViolation)]
 
 
 @asynccontextmanager
-async def talking(
+async def native_server(
+    client: discord.Client,
+    limits: ServerLimits = ServerLimits(),  # noqa: B008
+    *,
+    ready: bool = True,
+) -> AsyncIterator[NativeServer]:
+    """A server side without clients."""
+    server = NativeServer(client, limits, ready)
+    try:
+        yield server
+    finally:
+        await server.close()
+
+
+@asynccontextmanager
+async def native_client(
     client: discord.Client,
     limits: ServerLimits = ServerLimits(),  # noqa: B008
     *,
     ready: bool = True,
     hello: bool = True,
     capacity: int = 16,
-) -> AsyncIterator[Talk]:
-    """A conversation over a pair of memory transports, past the hello unless told otherwise."""
-    talk = Talk(client, limits, ready, capacity)
-    try:
+) -> AsyncIterator[NativeClient]:
+    """A conversation over a pair of memory transports; past the hello, unless ``hello`` is false."""
+    async with native_server(client, limits, ready=ready) as server:
+        native = server.connect(capacity=capacity)
         if hello:
-            await talk.hello()
-        yield talk
-    finally:
-        await talk.finish()
+            await native.hello()
+        yield native
 
 
-__all__ = ("IDEMPOTENT", "Answer", "Failed", "Heard", "Talk", "talking", "until")
+def caller(**changes: Any) -> Caller:
+    """A native client that differs from :data:`CALLER` in some fields."""
+    return replace(CALLER, **changes)
+
+
+__all__ = (
+    "CALLER",
+    "IDEMPOTENT",
+    "Answer",
+    "Failed",
+    "NativeClient",
+    "NativeServer",
+    "RecordedEvents",
+    "caller",
+    "native_client",
+    "native_server",
+    "until",
+)

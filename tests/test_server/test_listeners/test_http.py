@@ -13,7 +13,8 @@ import pytest
 from aiohttp import web
 
 from discord_tools.ipc import ListenError, ServerLimits
-from discord_tools.ipc_server.listeners.http import HTTPListener
+from discord_tools.ipc_server.connections import Connections
+from discord_tools.ipc_server.listeners.http import Handler, HTTPListener
 
 
 @pytest.fixture
@@ -22,12 +23,16 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
         yield http
 
 
+def listening(handler: Handler, limits: ServerLimits = ServerLimits()) -> HTTPListener:  # noqa: B008
+    return HTTPListener(handler, connections=Connections(limits))
+
+
 async def answer(request: web.Request) -> web.Response:
     return web.Response(text="here")
 
 
-async def test_a_port_is_free_again_after_it_was_listened_on(http: aiohttp.ClientSession) -> None:
-    listener = HTTPListener(answer)
+async def test_a_port_is_free_again_after_the_listener_was_closed(http: aiohttp.ClientSession) -> None:
+    listener = listening(answer)
     port = await listener.start("127.0.0.1", 0)
     async with http.get(f"http://127.0.0.1:{port}/") as response:
         assert await response.text() == "here"
@@ -46,7 +51,7 @@ async def test_connections_stay_when_the_port_is_freed() -> None:
         await go.wait()
         return web.Response(text="late")
 
-    listener = HTTPListener(slow)
+    listener = listening(slow)
     port = await listener.start("127.0.0.1", 0)
     async with aiohttp.ClientSession() as http:
         response = asyncio.ensure_future(http.get(f"http://127.0.0.1:{port}/"))
@@ -61,7 +66,7 @@ async def test_connections_stay_when_the_port_is_freed() -> None:
 
 @pytest.mark.parametrize("said", [b"", b"GET / HTTP/1.1\r\nHost: "], ids=["nothing", "half a request"])
 async def test_a_connection_without_a_request_is_closed_in_time(said: bytes) -> None:
-    listener = HTTPListener(answer, limits=ServerLimits(handshake_timeout=0.05))
+    listener = listening(answer, ServerLimits(handshake_timeout=0.05))
     reader, writer = await asyncio.open_connection("127.0.0.1", await listener.start("127.0.0.1", 0))
     writer.write(said)
     async with asyncio.timeout(5):
@@ -72,7 +77,7 @@ async def test_a_connection_without_a_request_is_closed_in_time(said: bytes) -> 
 
 
 async def test_a_connection_that_had_a_request_may_wait_for_the_next(http: aiohttp.ClientSession) -> None:
-    listener = HTTPListener(answer, limits=ServerLimits(handshake_timeout=0.05))
+    listener = listening(answer, ServerLimits(handshake_timeout=0.05))
     url = f"http://127.0.0.1:{await listener.start('127.0.0.1', 0)}/"
     async with http.get(url) as response:
         await response.read()
@@ -94,44 +99,10 @@ def open_connections(http: aiohttp.ClientSession) -> list[Any]:
     return [one for kept in http.connector._conns.values() for one in kept if one[0].is_connected()]  # pyright: ignore[reportPrivateUsage]
 
 
-async def test_of_too_many_connections_without_a_request_the_oldest_is_closed(
-    http: aiohttp.ClientSession,
-) -> None:
-    listener = HTTPListener(answer, limits=ServerLimits(connections=3))
-    port = await listener.start("127.0.0.1", 0)
-    silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(4)]
-    async with asyncio.timeout(5):
-        with suppress(ConnectionResetError):
-            assert await silent[0][0].read() == b""
-    # It is let in, in the place of the next one.
-    async with http.get(f"http://127.0.0.1:{port}/") as response:
-        assert await response.text() == "here"
-    assert not silent[3][0].at_eof()
-    for _, writer in silent:
-        writer.close()
-    await listener.close()
-
-
-async def test_connections_that_have_gone_take_no_place() -> None:
-    listener = HTTPListener(answer, limits=ServerLimits(connections=3))
-    port = await listener.start("127.0.0.1", 0)
-    async with aiohttp.ClientSession() as staying:
-        async with staying.get(f"http://127.0.0.1:{port}/") as response:
-            await response.read()
-        for _ in range(10):
-            async with (
-                aiohttp.ClientSession() as passing,
-                passing.get(f"http://127.0.0.1:{port}/") as response,
-            ):
-                await response.read()
-        assert len(open_connections(staying)) == 1
-    await listener.close()
-
-
 @pytest.mark.parametrize("host", ["name.invalid", "192.0.2.1", "a" * 80])
 async def test_a_host_that_is_not_this_machine_is_a_listen_error(host: str) -> None:
     with pytest.raises(ListenError) as caught:
-        await HTTPListener(answer).start(host, 0)
+        await listening(answer).start(host, 0)
     assert caught.value.host == host
     assert caught.value.__cause__ is not None
 
@@ -141,7 +112,7 @@ async def test_a_start_that_is_cancelled_frees_the_port() -> None:
         port = probe.getsockname()[1]
     cancelled = 0
     for turns in range(1, 20):
-        listener = HTTPListener(answer)
+        listener = listening(answer)
         starting = asyncio.ensure_future(listener.start("localhost", port))
         for _ in range(turns):
             await asyncio.sleep(0)
