@@ -1,4 +1,4 @@
-"""Named parts for the tests of the server: waiting, recording events, and native clients without ports."""
+"""Named parts for the tests of the server: waiting, recording events, and a server and its clients without ports."""
 
 from __future__ import annotations
 
@@ -15,22 +15,38 @@ from msgspec import UNSET, Raw
 
 from discord_tools.ipc import Route, ServerLimits, UnknownEndpoint
 from discord_tools.ipc.connection import Connection
+from discord_tools.ipc.missing import MISSING
 from discord_tools.ipc.transports.base import Closed
 from discord_tools.ipc.transports.memory import MemoryTransport, memory_pair
+from discord_tools.ipc.wire.dialects import BETTER, CONNECT, FAMILY, JSONRPC
 from discord_tools.ipc.wire.frames import HELLO
 from discord_tools.ipc.wire.handshake import Hello
+from discord_tools.ipc.wire.jsonrpc import read_body
 from discord_tools.ipc.wire.peer import Peer
 from discord_tools.ipc.wire.received import Answered, PeerEvent, ProtocolViolation
 from discord_tools.ipc_server.admission import Admission
 from discord_tools.ipc_server.caller import NATIVE, Caller
+from discord_tools.ipc_server.connections import Connections
 from discord_tools.ipc_server.conversation import Conversation
 from discord_tools.ipc_server.conversations import Conversations
+from discord_tools.ipc_server.dialects.jsonrpc import Exchange
+from discord_tools.ipc_server.dialects.service import DIALECTS, DialectService
+from discord_tools.ipc_server.dialects.websocket import DialectSocket
 from discord_tools.ipc_server.dispatch import Dispatcher
 from discord_tools.ipc_server.events import Hub
+from discord_tools.ipc_server.gate import Gate
 from discord_tools.ipc_server.routes import RouteTable
 
 #: The routes that the server announces as idempotent.
 IDEMPOTENT = ["/twice"]
+
+KEY = "a key that only tests know"
+
+#: The port that clients are told at the multicast port.
+PORT = 4711
+
+#: The answer to a first message in no dialect.
+NOT_UNDERSTOOD = b'{"not":"understood"}'
 
 #: What the gate makes of a native client.
 CALLER = Caller("secret_key", "192.0.2.1", NATIVE, "conn-1001")
@@ -79,8 +95,8 @@ class Answer(asyncio.Future[Any]):
     frame: bytes = b""
 
 
-class NativeServer:
-    """The server side of native conversations, without ports and without a gate."""
+class MemoryServer:
+    """All of a server but its ports: native conversations and dialects, with one admission for both."""
 
     def __init__(self, client: discord.Client, limits: ServerLimits, ready: bool = True) -> None:
         self.table = RouteTable(client)
@@ -88,7 +104,7 @@ class NativeServer:
         #: All conversations that were made, in their order.
         self.made: list[Conversation] = []
         #: All clients that were connected, in their order.
-        self.clients: list[NativeClient] = []
+        self.clients: list[NativeClient | DialectClient] = []
         dispatcher, hub = Dispatcher(client, self.table), Hub(limits)
 
         def make(token: str, hello: Hello, caller: Caller) -> Conversation:
@@ -96,15 +112,57 @@ class NativeServer:
             return self.made[-1]
 
         self.conversations = Conversations(make, limits, lambda: ready, lambda: IDEMPOTENT)
+        self.service = DialectService(
+            Gate(KEY, ()),
+            dispatcher,
+            self.admission,
+            Connections(limits),
+            limits,
+            frozenset(DIALECTS),
+            lambda: PORT,
+        )
+
+    def add_route(self, callback: Callable[..., Any], name: str = MISSING) -> Route[Any]:
+        route: Route[Any] = Route(callback, name)
+        self.table.add(route)
+        return route
 
     def connect(self, caller: Caller = CALLER, *, capacity: int = 16) -> NativeClient:
-        """Connects a client, which has yet to send its hello."""
+        """Connects a native client, which has yet to send its hello."""
         near, far = memory_pair(capacity)
-        self.clients.append(NativeClient(self, near, asyncio.create_task(self.serve(far, caller))))
-        return self.clients[-1]
+        client = NativeClient(self, near, asyncio.create_task(self.conversations.serve(far, caller)))
+        self.clients.append(client)
+        return client
 
-    async def serve(self, transport: MemoryTransport, caller: Caller) -> None:
-        await self.conversations.serve(transport, caller)
+    def open_socket(
+        self, caller: Caller | None = None, *, address: str = CALLER.address, capacity: int = 16
+    ) -> DialectClient:
+        """Connects a client without our subprotocol; ``caller`` where it showed the key at the handshake."""
+        near, far = memory_pair(capacity)
+        connection = f"conn-{2001 + len(self.clients)}" if caller is None else caller.connection
+        socket = DialectSocket(
+            self.service,
+            far,
+            connection,
+            address if caller is None else caller.address,
+            caller=caller,
+            speaks=frozenset((JSONRPC, FAMILY, BETTER, CONNECT)),
+            otherwise=NOT_UNDERSTOOD,
+        )
+        client = DialectClient(near, asyncio.create_task(socket.run()))
+        self.clients.append(client)
+        return client
+
+    def post(self, message: Any, caller: Caller) -> asyncio.Future[Any]:
+        """Answers the body of a POST, and returns the answer to come."""
+        answered: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+        def done(answer: bytes | None) -> None:
+            answered.set_result(None if answer is None else json.loads(answer))
+
+        body = read_body(json.dumps(message), self.service.limits.calls)
+        Exchange(self.service, caller, None, body, done).start()
+        return answered
 
     async def close(self) -> None:
         """Ends all conversations and connections, whatever is in progress."""
@@ -114,12 +172,14 @@ class NativeServer:
             await client.close()
         async with asyncio.timeout(5):
             await self.conversations.drain(())
+            await self.service.close(())
+            await self.service.drain(())
 
 
 class NativeClient:
     """A client's end of a conversation: the real peer of the client, with nothing around it."""
 
-    def __init__(self, server: NativeServer, transport: MemoryTransport, serving: asyncio.Task[None]) -> None:
+    def __init__(self, server: MemoryServer, transport: MemoryTransport, serving: asyncio.Task[None]) -> None:
         self.server = server
         self.transport = transport
         self.peer: Peer[Answer] = Peer(calls=0, message_bytes=2**30, retained_bytes=2**30)
@@ -137,9 +197,7 @@ class NativeClient:
         return self.server.made[-1]
 
     def add_route(self, callback: Callable[..., Any]) -> Route[Any]:
-        route: Route[Any] = Route(callback)
-        self.server.table.add(route)
-        return route
+        return self.server.add_route(callback)
 
     # -- frame by frame
 
@@ -232,15 +290,76 @@ class NativeClient:
         return [event.reason for event in self.events if isinstance(event, ProtocolViolation)]
 
 
+class DialectClient:
+    """A client without our subprotocol: it sends and receives messages."""
+
+    def __init__(self, transport: MemoryTransport, serving: asyncio.Task[None]) -> None:
+        self.transport = transport
+        #: Serves the other end.
+        self.serving = serving
+
+    async def send(self, *messages: Any) -> None:
+        """Sends messages: bytes as they are, anything else as JSON."""
+        for message in messages:
+            await self.transport.send(message if isinstance(message, bytes) else json.dumps(message).encode())
+
+    async def receive(self) -> Any:
+        """Waits for one message and decodes it."""
+        async with asyncio.timeout(5):
+            return json.loads(await self.transport.receive())
+
+    async def ask(self, message: Any) -> Any:
+        """Sends one message, and returns the next one that is received."""
+        await self.send(message)
+        return await self.receive()
+
+    async def ended(self) -> Closed:
+        """Waits until both ends have finished, and returns how this one was closed."""
+        async with asyncio.timeout(5):
+            await self.serving
+            while True:
+                try:
+                    await self.transport.receive()
+                except Closed as closed:
+                    return closed
+
+    async def close(self) -> None:
+        await self.transport.close()
+        async with asyncio.timeout(5):
+            await asyncio.wait((self.serving,))
+
+
+# -- what the clients of each dialect send
+
+
+def jsonrpc(method: str, params: Any = UNSET, number: Any = 1, **more: Any) -> dict[str, Any]:
+    """A request of JSON-RPC."""
+    request = {"jsonrpc": "2.0", "id": number, "method": method, **more}
+    return request if params is UNSET else {**request, "params": params}
+
+
+def family(endpoint: Any, data: Any = None, key: Any = KEY) -> dict[str, Any]:
+    """A request of discord-ext-ipc."""
+    return {"endpoint": endpoint, "data": data or {}, "headers": {"Authorization": key}}
+
+
+def better(endpoint: Any, kwargs: Any = None, key: Any = KEY) -> dict[str, Any]:
+    """A request of better-ipc."""
+    return {"endpoint": endpoint, "secret": key, "kwargs": kwargs or {}}
+
+
+# -- servers and clients for one test
+
+
 @asynccontextmanager
-async def native_server(
+async def memory_server(
     client: discord.Client,
     limits: ServerLimits = ServerLimits(),  # noqa: B008
     *,
     ready: bool = True,
-) -> AsyncIterator[NativeServer]:
-    """A server side without clients."""
-    server = NativeServer(client, limits, ready)
+) -> AsyncIterator[MemoryServer]:
+    """A server without clients."""
+    server = MemoryServer(client, limits, ready)
     try:
         yield server
     finally:
@@ -257,7 +376,7 @@ async def native_client(
     capacity: int = 16,
 ) -> AsyncIterator[NativeClient]:
     """A conversation over a pair of memory transports; past the hello, unless ``hello`` is false."""
-    async with native_server(client, limits, ready=ready) as server:
+    async with memory_server(client, limits, ready=ready) as server:
         native = server.connect(capacity=capacity)
         if hello:
             await native.hello()
@@ -272,13 +391,20 @@ def caller(**changes: Any) -> Caller:
 __all__ = (
     "CALLER",
     "IDEMPOTENT",
+    "KEY",
+    "NOT_UNDERSTOOD",
+    "PORT",
     "Answer",
+    "DialectClient",
     "Failed",
+    "MemoryServer",
     "NativeClient",
-    "NativeServer",
     "RecordedEvents",
+    "better",
     "caller",
+    "family",
+    "jsonrpc",
+    "memory_server",
     "native_client",
-    "native_server",
     "until",
 )
