@@ -294,7 +294,7 @@ class Conversation:
             if call := self._by_id.get(event.id):
                 call.grant(event.n)
         elif isinstance(event, ProtocolViolation):
-            self.log.warning("The client broke the protocol: %s", event.reason)
+            self.log.warning("The client broke the protocol: %r", event.reason)
             if event.fatal:
                 self.end("the client broke the protocol too often")  # the peer reads nothing any more
         elif isinstance(event, ByeReceived):

@@ -89,7 +89,7 @@ class Conversations:
                 self._step_away(conversation)
             await transport.close(GOING_AWAY, "the connection was closed")
         level = logging.DEBUG if closed.clean else logging.INFO
-        connection.log.log(level, "The connection has ended: %.500s", closed.reason)
+        connection.log.log(level, "The connection has ended: %.500r", closed.reason)
 
     def tell_ready(self, ready: bool) -> None:
         """Tells every client whether the bot is ready."""
@@ -125,7 +125,7 @@ class Conversations:
             about.warning("Refused: %.500r", str(error))
             await self._refuse(transport, error)
         except Closed as closed:
-            about.debug("The client closed before its hello: %.500s", closed.reason)
+            about.debug("The client closed before its hello: %.500r", closed.reason)
         return None
 
     def _find(self, hello: Hello, caller: Caller) -> tuple[Conversation, bool]:

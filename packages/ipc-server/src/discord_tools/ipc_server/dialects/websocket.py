@@ -264,7 +264,7 @@ class DialectSocket:
             try:
                 message = await self._transport.receive()
             except Closed as closed:
-                self.log.debug("The connection has ended: %s", closed.reason)
+                self.log.debug("The connection has ended: %.500r", closed.reason)
                 return
             if self._dialogue is None:
                 self._take_first(message)
