@@ -62,7 +62,7 @@ class DialectListener:
         # Clients that take a ping for an answer do not send this header.
         heartbeat = service.limits.heartbeat if showed else None
         size = UNAUTHENTICATED_BYTES if caller is None else service.limits.message_bytes
-        socket = open_socket(service, request, size, caller)
+        socket = open_socket(service, request, connection, size, caller)
         if isinstance(socket, web.Response):
             return socket
 
@@ -81,12 +81,16 @@ class DialectListener:
 
 
 def open_socket(
-    service: DialectService, request: web.Request, size: int, caller: Caller | None
+    service: DialectService, request: web.Request, connection: str, size: int, caller: Caller | None
 ) -> web.WebSocketResponse | web.Response:
     """Makes the socket for a handshake, or the response that refuses it."""
     if caller is None and service.connections.unauthenticated >= MAX_UNAUTHENTICATED:
         service.gate.warn(
-            "[%s] Refused: %d connections have shown no key", request.remote, MAX_UNAUTHENTICATED
+            "[%s %s] Refused with HTTP %d: %d connections have shown no key",
+            connection,
+            request.remote,
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            MAX_UNAUTHENTICATED,
         )
         return web.Response(status=HTTPStatus.SERVICE_UNAVAILABLE, text="too many connections")
     # aiohttp takes less than the size that it is given, not as much. The transport answers pings.

@@ -35,12 +35,12 @@ class PortResolver:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answers one ``GET /``."""
-        service = self._service
+        service, connection = self._service, connection_id()
         refusal = service.gate.origin_refusal(request.headers)
         if refusal is not None:
             return web.Response(status=refusal.status, text=refusal.text)
         size = UNAUTHENTICATED_BYTES if BETTER in self._speaks else QUESTION_BYTES
-        socket = open_socket(service, request, size, None)
+        socket = open_socket(service, request, connection, size, None)
         if isinstance(socket, web.Response):
             return socket
 
@@ -49,7 +49,7 @@ class PortResolver:
             await DialectSocket(
                 service,
                 transport,
-                connection_id(),
+                connection,
                 request.remote,
                 caller=None,
                 speaks=self._speaks,

@@ -186,8 +186,10 @@ class DialectSocket:
         self.connection: str = connection
         self.address: str | None = address
         self.caller: Caller | None = caller
-        #: Precedes lines with the id of the connection.
-        self.log: LabelledLogger = LabelledLogger(log, f"{connection} {address}")
+        #: Precedes lines with the id of the connection, the address and, once it is known, the name of the key.
+        self.log: LabelledLogger = LabelledLogger(
+            log, f"{connection} {address}" if caller is None else caller.label
+        )
         #: Answers on their way out.
         self.answers: _Answers = _Answers(transport, service.limits.backlog_bytes)
         #: What takes the messages, once the first one told the dialect.
@@ -246,6 +248,7 @@ class DialectSocket:
         """Takes note that a message showed the right key, so the client may stay."""
         if self.caller is None:
             self.caller = caller
+            self.log.label = caller.label
             self._count_out()
             if self._timeout is not None:
                 self._timeout.reschedule(None)
