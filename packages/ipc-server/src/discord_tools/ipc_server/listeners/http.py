@@ -11,6 +11,7 @@ from typing import Any, Final, TypeAlias
 from aiohttp import web
 
 from discord_tools.ipc.errors import ListenError
+from discord_tools.ipc.logs import connection_id
 from discord_tools.ipc_server.connections import Connections
 from discord_tools.ipc_server.listeners.sockets import BACKLOG, addresses_of, listen
 
@@ -35,10 +36,17 @@ class HTTPListener:
         Other requests that are answered on this port.
     connections: :class:`Connections`
         Counts and bounds the connections of all ports.
+    warn: Callable[..., None]
+        Logs a connection that is refused. Takes what :meth:`logging.Logger.warning` takes.
     """
 
     def __init__(
-        self, handler: Handler, more: Iterable[web.RouteDef] = (), *, connections: Connections
+        self,
+        handler: Handler,
+        more: Iterable[web.RouteDef] = (),
+        *,
+        connections: Connections,
+        warn: Callable[..., None] = log.warning,
     ) -> None:
         app = web.Application(middlewares=[self._count])
         app.router.add_get("/", handler)
@@ -54,6 +62,7 @@ class HTTPListener:
             keepalive_timeout=KEEPALIVE,
         )
         self._connections = connections
+        self._warn = warn
         #: Listening sockets, while the port is open.
         self._servers: list[asyncio.Server] = []
         #: Tasks that handle requests.
@@ -126,6 +135,12 @@ class HTTPListener:
         try:
             if not self._connections.begin(connection):
                 kept = False
+                self._warn(
+                    "[%s %s] Refused with HTTP %d: ServerLimits.connections allows no more connections",
+                    connection_id(),
+                    request.remote,
+                    HTTPStatus.SERVICE_UNAVAILABLE,
+                )
                 response = web.Response(status=HTTPStatus.SERVICE_UNAVAILABLE, text="too many connections")
                 response.force_close()
                 return response
