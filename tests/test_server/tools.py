@@ -42,7 +42,7 @@ IDEMPOTENT = ["/twice"]
 
 KEY = "a key that only tests know"
 
-#: The port that clients are told at the multicast port.
+#: The port that the multicast port names.
 PORT = 4711
 
 #: The answer to a first message in no dialect.
