@@ -13,13 +13,20 @@ from discord.ext import commands
 from discord_tools.ipc import (
     AlreadyResponded,
     BadData,
+    ClientSession,
+    EncodeError,
     Forbidden,
     Request,
+    RequestTooLarge,
     RouteError,
+    RouteFailed,
+    ServerLimits,
     UnknownEndpoint,
     route,
 )
-from test_server.tools import Failed, RecordedEvents, native_client, until
+from discord_tools.ipc.connectors.memory import MemoryConnector
+from test_server.callers import MakeCaller, Outcome, in_each_dialect
+from test_server.tools import CALLER, Failed, RecordedEvents, memory_server, native_client, until
 
 
 async def echo(request: Request) -> dict[str, Any]:
@@ -241,6 +248,39 @@ async def test_a_call_that_is_cancelled_before_its_route_begins_does_not_begin_i
     assert began == []
 
 
+# -- the endpoint
+
+
+@in_each_dialect
+@pytest.mark.parametrize("name", ["where", "/where"])
+async def test_the_endpoint_is_the_name_of_the_route_with_its_slash(
+    bot: commands.Bot, make: MakeCaller, name: str
+) -> None:
+    async def where(request: Request) -> str:
+        return request.endpoint
+
+    recorded = RecordedEvents(bot)
+    async with memory_server(bot) as server:
+        server.add_route(where)
+        assert await make(server, CALLER).call(name) == Outcome("/where")
+        await until(lambda: len(recorded) == 2)
+    assert [(event, request.endpoint) for event, (request,) in recorded] == [
+        ("raw_ipc_request", "/where"),
+        ("ipc_request_completion", "/where"),
+    ]
+
+
+@in_each_dialect
+@pytest.mark.parametrize("name", ["nothing", "/nothing"])
+async def test_the_endpoint_of_an_unknown_route_has_its_slash_too(
+    bot: commands.Bot, make: MakeCaller, name: str
+) -> None:
+    recorded = RecordedEvents(bot)
+    async with memory_server(bot) as server:
+        assert (await make(server, CALLER).call(name)).error is not None
+    assert [(event, request.endpoint) for event, (request,) in recorded] == [("raw_ipc_request", "/nothing")]
+
+
 # -- answers
 
 
@@ -413,18 +453,60 @@ async def test_a_remote_error_of_the_route_itself_arrives_as_such(
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
-async def test_an_error_that_another_bot_sent_is_not_passed_on(bot: commands.Bot) -> None:
+FROM_ANOTHER_BOT = {
+    "an error of the other bot's route": ("fails", {}, RouteError),
+    "an unknown endpoint of the other bot": ("nothing", {}, UnknownEndpoint),
+    "data that is too large": ("fails", {"data": "x" * 2000}, RequestTooLarge),
+    "data that cannot be encoded": ("fails", {"data": object()}, EncodeError),
+}
+
+
+@in_each_dialect
+@pytest.mark.parametrize(("endpoint", "data", "expected"), FROM_ANOTHER_BOT.values(), ids=FROM_ANOTHER_BOT)
+async def test_an_error_of_a_session_inside_a_route_is_a_failure_of_the_route(
+    bot: commands.Bot,
+    caplog: pytest.LogCaptureFixture,
+    make: MakeCaller,
+    endpoint: str,
+    data: dict[str, Any],
+    expected: type[Exception],
+) -> None:
+    recorded = RecordedEvents(bot)
+
+    async def fails(request: Request) -> None:
+        raise RouteError(404, "from another bot", data="of another bot")
+
+    async with memory_server(bot, ServerLimits(message_bytes=1000)) as other, memory_server(bot) as server:
+        other.add_route(fails)
+        connector = MemoryConnector(lambda transport: other.conversations.serve(transport, CALLER))
+        async with ClientSession(connector=connector) as session:
+
+            async def forward(request: Request) -> Any:
+                return await session.request(endpoint, **data)
+
+            server.add_route(forward)
+            outcome = await make(server, CALLER).call("forward")
+            await until(lambda: recorded.names.count("ipc_error"))
+    assert outcome.error is not None
+    assert "another" not in outcome.error
+    (error,) = [args[1] for name, args in recorded if name == "ipc_error"]
+    assert isinstance(error, expected)
+    (record,) = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert "Route '/forward' failed" in record.getMessage()
+    if outcome.data is not None:
+        assert outcome.data["error_id"] in record.getMessage()
+
+
+async def test_an_error_of_a_session_inside_a_route_arrives_as_route_failed(bot: commands.Bot) -> None:
     async def fail(request: Request) -> None:
-        error = RouteError(404, "from another bot")
-        error.endpoint = "/elsewhere"
-        raise error
+        raise RequestTooLarge("/elsewhere", 2000, 1000)
 
     async with native_client(bot) as native:
         native.add_route(fail)
         with pytest.raises(Failed) as caught:
             await native.call("fail")
-    assert caught.value.code == -32603
-    assert "another" not in caught.value.message
+    assert caught.value.code == RouteFailed.code
+    assert set(caught.value.data) == {"error_id"}
 
 
 async def test_an_error_after_the_answer_is_a_failure_that_the_client_does_not_see(bot: commands.Bot) -> None:
