@@ -1,66 +1,33 @@
-"""The same tests over every transport, then what is special about each."""
+"""What every transport has to do. The tests of one kind of transport are beside this file."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, suppress
 
-import aiohttp
 import pytest
-from aiohttp import web
 
 from discord_tools.ipc.transports.base import Closed, Transport
-from discord_tools.ipc.transports.memory import memory_pair
 from discord_tools.ipc.transports.websocket import WebSocketTransport
-
-Pair = tuple[Transport, Transport]
-
-
-@asynccontextmanager
-async def memory() -> AsyncGenerator[Pair]:
-    yield memory_pair()
-
-
-@asynccontextmanager
-async def sockets(limit: int = 1 << 20) -> AsyncGenerator[Pair]:
-    """Both ends of a real WebSocket: the client's, then the server's."""
-    accepted: asyncio.Future[web.WebSocketResponse] = asyncio.get_running_loop().create_future()
-    over = asyncio.Event()
-
-    async def handle(request: web.Request) -> web.WebSocketResponse:
-        socket = web.WebSocketResponse(max_msg_size=limit, timeout=0.2)
-        await socket.prepare(request)
-        accepted.set_result(socket)
-        await over.wait()
-        return socket
-
-    app = web.Application()
-    app.router.add_get("/", handle)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    async with aiohttp.ClientSession() as http:
-        socket = await http.ws_connect(
-            f"http://127.0.0.1:{runner.addresses[0][1]}",
-            max_msg_size=limit,
-            timeout=aiohttp.ClientWSTimeout(ws_close=0.2),
-        )
-        try:
-            yield WebSocketTransport(socket, close_seconds=0.4), WebSocketTransport(await accepted)
-        finally:
-            await socket.close()
-            over.set()
-            await runner.cleanup()
+from test_client.scripts import until
+from test_client.test_transports.pairs import (
+    LossyPair,
+    Pair,
+    lossy_memory,
+    lossy_sockets,
+    lossy_sockets_reversed,
+    memory,
+    receive,
+    receive_into,
+    send_all,
+    sockets,
+    sockets_reversed,
+    tcp,
+)
 
 
-@asynccontextmanager
-async def sockets_turned() -> AsyncGenerator[Pair]:
-    async with sockets() as (one, two):
-        yield two, one
-
-
-@pytest.fixture(params=[memory, sockets, sockets_turned])
+@pytest.fixture(params=[memory, sockets, sockets_reversed])
 async def pair(request: pytest.FixtureRequest) -> AsyncIterator[Pair]:
     make: Callable[[], AbstractAsyncContextManager[Pair]] = request.param
     async with make() as pair:
@@ -73,6 +40,21 @@ async def test_messages_arrive_whole_and_in_order(pair: Pair) -> None:
     sending = asyncio.create_task(send_all(one, messages))
     assert [await two.receive() for _ in messages] == messages
     await sending
+
+
+async def test_many_messages_arrive_completely_and_in_order_in_both_directions(pair: Pair) -> None:
+    messages = [b"%d" % number + b"x" * (number * 37 % 5000) for number in range(2000)]
+    received: tuple[list[bytes | str], list[bytes | str]] = ([], [])
+
+    async def read(end: Transport, into: list[bytes | str]) -> None:
+        while len(into) < len(messages):
+            into.append(await end.receive())
+
+    async with asyncio.TaskGroup() as tasks:
+        for end, into in zip(pair, received, strict=True):
+            tasks.create_task(send_all(end, messages))
+            tasks.create_task(read(end, into))
+    assert received == (messages, messages)
 
 
 async def test_both_ends_send_at_the_same_time(pair: Pair) -> None:
@@ -97,6 +79,7 @@ async def test_the_other_side_learns_why_it_was_closed(pair: Pair, code: int, cl
     closing = asyncio.create_task(one.close(code, "because"))
     with pytest.raises(Closed) as caught:
         await two.receive()
+    assert caught.value.code == code
     assert caught.value.clean is clean
     assert str(code) in caught.value.reason
     assert "because" in caught.value.reason
@@ -158,13 +141,13 @@ async def test_sending_waits_for_a_slow_reader_and_goes_on_with_it(pair: Pair) -
     await sending
 
 
-async def test_a_sender_that_waits_is_told_when_the_reader_has_gone(pair: Pair) -> None:
+async def test_a_sender_that_waits_gets_closed_when_the_reader_disconnects(pair: Pair) -> None:
     one, two = pair
     sending = asyncio.create_task(send_all(one, [b"x" * 500_000] * 40))
     await asyncio.wait((sending,), timeout=0.1)
     assert not sending.done()
     if isinstance(two, WebSocketTransport):
-        transport(two).abort()
+        tcp(two).abort()
     else:
         await two.close(1006)
     with pytest.raises(Closed):
@@ -179,135 +162,68 @@ async def test_a_sender_that_is_cancelled_while_it_waits_is_cancelled(pair: Pair
         await sending
 
 
-# -- memory
+# -- complete or closed
 
 
-async def test_a_memory_pair_holds_what_its_capacity_says() -> None:
-    one, two = memory_pair(capacity=2)
-    await one.send(b"1")
-    await one.send(b"2")
-    third = asyncio.create_task(one.send(b"3"))
-    await asyncio.sleep(0)
-    assert not third.done()
-    assert await two.receive() == b"1"
-    await third
-    assert [await two.receive(), await two.receive()] == [b"2", b"3"]
+@pytest.fixture(params=[lossy_memory, lossy_sockets, lossy_sockets_reversed])
+async def lossy(request: pytest.FixtureRequest) -> AsyncIterator[LossyPair]:
+    make: Callable[[], AbstractAsyncContextManager[LossyPair]] = request.param
+    async with make() as lossy:
+        yield lossy
 
 
-async def test_the_first_close_of_a_memory_pair_counts() -> None:
-    one, two = memory_pair()
-    await one.close(1002, "first")
-    await two.close(1000, "second")
-    for end in (one, two):
-        closed = await receive(end)
-        assert isinstance(closed, Closed)
-        assert closed.reason == "closed with code 1002 (first)"
-
-
-# -- WebSocket
-
-
-async def test_messages_are_sent_as_binary_frames() -> None:
-    async with sockets() as (one, two):
-        await one.send(b"{}")
-        message = await raw(two).receive()
-        assert (message.type, message.data) == (aiohttp.WSMsgType.BINARY, b"{}")
-
-
-async def test_text_frames_are_received_too() -> None:
-    async with sockets() as (one, two):
-        await raw(two).send_str("{}")
-        assert await one.receive() == "{}"
-
-
-async def test_a_message_over_the_limit_breaks_the_connection_and_says_so() -> None:
-    async with sockets(limit=1000) as (one, two):
-        await two.send(b"x" * 1001)
-        closed, other = await asyncio.gather(receive(one), receive(two))
-        assert isinstance(closed, Closed)
-        assert not closed.clean
-        assert "broken WebSocket" in closed.reason
-        assert "exceeds limit" in closed.reason
-        assert isinstance(other, Closed)
-        assert "1009" in other.reason
-
-
-@pytest.mark.parametrize("client", [True, False], ids=["by the client", "by the server"])
-async def test_a_connection_that_breaks_is_no_clean_end(client: bool) -> None:
-    async with sockets() as (one, two):
-        breaking, left = (one, two) if client else (two, one)
-        transport(breaking).abort()
-        closed = await receive(left)
-        assert isinstance(closed, Closed)
-        assert not closed.clean
-
-
-async def test_a_reason_that_is_too_long_is_cut_between_characters() -> None:
-    async with sockets() as (one, two):
-        closing = asyncio.create_task(one.close(4000, "ж" * 100))
-        closed = await receive(two)
-        assert isinstance(closed, Closed)
-        assert closed.reason == f"closed with code 4000 ({'ж' * 61})"
-        await closing
-
-
-async def test_closing_ends_in_time_although_the_other_side_goes_on_sending() -> None:
-    async with sockets() as (one, two):
-        flood = asyncio.create_task(flooding(two))
-        try:
-            async with asyncio.timeout(5):
-                await one.close()
-            assert raw(one).closed
-        finally:
-            flood.cancel()
-            await asyncio.wait((flood,))
-
-
-async def test_closing_throws_away_what_nobody_reads_and_tells_who_sends_it() -> None:
-    async with sockets() as (_, server):
-        bounded = WebSocketTransport(raw(server), transport(server).abort, close_seconds=0.2)
-        sending = asyncio.create_task(send_all(bounded, [b"x" * 500_000] * 40))
-        await asyncio.wait((sending,), timeout=0.1)
-        async with asyncio.timeout(5):
-            await bounded.close()
-        with pytest.raises(Closed):
-            await sending
-        assert transport(server).is_closing()
-        assert transport(server).get_write_buffer_size() == 0
-
-
-async def test_a_ping_that_cannot_be_answered_any_more_is_the_end() -> None:
-    async with sockets() as (one, two):
-        await raw(two).ping()
-        transport(one).close()
-        closed = await receive(one)
-        assert isinstance(closed, Closed)
-
-
-async def send_all(end: Transport, messages: Sequence[bytes]) -> None:
-    for message in messages:
-        await end.send(message)
-
-
-async def flooding(end: Transport) -> None:
-    while True:
-        await end.send(b"x")
-        await asyncio.sleep(0)
-
-
-async def receive(end: Transport) -> object:
+async def send_until_closed(end: Transport) -> None:
+    """Sends until the connection has ended."""
     try:
-        return await end.receive()
-    except Closed as closed:
-        return closed
+        while True:
+            await end.send(b"after the loss")
+    except Closed:
+        pass
 
 
-def raw(end: Transport) -> aiohttp.ClientWebSocketResponse | web.WebSocketResponse:
-    """The socket of aiohttp below a transport."""
-    assert isinstance(end, WebSocketTransport)
-    return end._socket  # pyright: ignore[reportPrivateUsage]
+@pytest.mark.parametrize("before", [0, 1, 10])
+async def test_what_precedes_a_lost_message_arrives_and_nothing_that_follows_it(
+    lossy: LossyPair, before: int
+) -> None:
+    messages = [b"%d" % number for number in range(before)]
+    received: list[bytes | str] = []
+    reading = asyncio.create_task(receive_into(lossy.two, received))
+    await send_all(lossy.one, messages)
+    await until(lambda: len(received) == before)
+    lossy.lose()
+    await lossy.one.send(b"lost")
+    with suppress(Closed):
+        await send_all(lossy.one, [b"after the loss"] * 10)
+    lossy.cut()
+    async with asyncio.timeout(5):
+        closed = await reading
+        await send_until_closed(lossy.one)
+    assert received == messages
+    assert closed.code is None
+    assert not closed.clean
 
 
-def transport(end: Transport) -> asyncio.Transport:
-    """The transport of asyncio below that."""
-    return raw(end)._writer.transport  # pyright: ignore[reportPrivateUsage, reportOptionalMemberAccess]
+async def test_after_a_loss_both_sides_are_closed_each_time(lossy: LossyPair) -> None:
+    lossy.lose()
+    await lossy.one.send(b"lost")
+    lossy.cut()
+    async with asyncio.timeout(5):
+        for end in (lossy.two, lossy.one):
+            closed = [await receive(end) for _ in range(3)]
+            assert [getattr(one, "code", 0) for one in closed] == [None] * 3
+            with pytest.raises(Closed):
+                await end.send(b"too late")
+
+
+async def test_a_lost_message_also_ends_the_other_direction(lossy: LossyPair) -> None:
+    received: list[bytes | str] = []
+    reading = asyncio.create_task(receive_into(lossy.one, received))
+    await lossy.two.send(b"before")
+    await until(lambda: received)
+    lossy.lose()
+    await lossy.one.send(b"lost")
+    lossy.cut()
+    async with asyncio.timeout(5):
+        assert (await reading).code is None
+        await send_until_closed(lossy.two)
+    assert received == [b"before"]
