@@ -310,3 +310,31 @@ async def test_waiting_for_capacity_ends_with_the_connection() -> None:
         await waiting
         await side.connection.wait_for_capacity()
     await side.ended()
+
+
+# -- streams
+
+
+async def test_what_is_queued_while_items_of_a_stream_are_sent_follows_them() -> None:
+    near, far = memory_pair(1)
+    peer: Peer[object] = Peer(calls=10, message_bytes=1 << 30, retained_bytes=1 << 30)
+    items = [b"%d" % number + b"0" * PACK_BYTES for number in range(1, 6)]
+
+    def stream(event: PeerEvent) -> None:
+        if isinstance(event, CallReceived):
+            for item in items:
+                peer.item(event.id, b'"' + item + b'"')
+
+    connection = Connection(peer, near, stream, "test", backlog_bytes=1 << 30)
+    peer.outbox.wake = connection.wake
+    running = asyncio.create_task(connection.run())
+    side = FarSide(far)
+    await side.send({**call(1), "credit": 10})
+    await until(lambda: peer.outbox.sent)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    peer.bye("last")
+    frames = [await side.read() for _ in range(len(items) + 1)]
+    assert [frame["method"] for frame in frames] == ["rpc.item"] * len(items) + ["rpc.bye"]
+    await far.close()
+    await running
