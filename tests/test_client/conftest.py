@@ -12,4 +12,4 @@ def vacant() -> Iterator[Vacant]:
     """A port on which nobody listens for as long as the test lasts."""
     vacant = Vacant()
     yield vacant
-    vacant.leave()
+    vacant.release()

@@ -19,7 +19,7 @@ from discord_tools.ipc.wire.frames import ACK, HELLO, SUBPROTOCOL
 
 KEY = "a key that only tests know"
 
-#: Times that a test can wait for. What the defaults are is not what most tests are about.
+#: Timeouts that a test can wait for. Few tests are about the defaults.
 QUICK = ClientLimits(backoff_initial=0.01, backoff_max=0.02, handshake_timeout=5.0, close_timeout=0.2)
 
 
@@ -30,8 +30,8 @@ async def until(condition: Callable[[], object], seconds: float = 5.0) -> None:
             await asyncio.sleep(0)
 
 
-class Talk:
-    """The bot's end of one connection, frame by frame. ``ws`` is what carries it, where that is a WebSocket."""
+class FarSide:
+    """The bot's side of one connection, frame by frame. ``ws`` is the socket below, where that is a WebSocket."""
 
     def __init__(self, transport: Transport, ws: Any = None) -> None:
         self.transport = transport
@@ -39,7 +39,7 @@ class Talk:
         self._frames: deque[dict[str, Any]] = deque()
 
     async def read(self) -> dict[str, Any]:
-        """The next frame, whichever message it came in. Acknowledgements come at any time, and a script needs none."""
+        """The next frame of any message. Acknowledgements may come at any time, and no script needs them."""
         async with asyncio.timeout(5):
             while True:
                 while not self._frames:
@@ -56,25 +56,25 @@ class Talk:
         assert "id" in frame
         return frame
 
-    async def say(self, *frames: dict[str, Any]) -> None:
+    async def send(self, *frames: dict[str, Any]) -> None:
         """Sends frames in one message."""
         whole = [{"jsonrpc": "2.0", **frame} for frame in frames]
-        await self.raw(json.dumps(whole if len(whole) > 1 else whole[0]).encode())
+        await self.send_bytes(json.dumps(whole if len(whole) > 1 else whole[0]).encode())
 
-    async def raw(self, message: bytes) -> None:
+    async def send_bytes(self, message: bytes) -> None:
         await self.transport.send(message)
 
     async def answer(self, frame: dict[str, Any], result: Any = None) -> None:
-        await self.say({"id": frame["id"], "result": result})
+        await self.send({"id": frame["id"], "result": result})
 
     async def welcome(self, **grants: Any) -> dict[str, Any]:
-        """Takes the hello and grants what it says."""
+        """Reads the hello and answers it; see :func:`welcome`."""
         hello = await self.call(HELLO)
         await self.answer(hello, welcome(**grants))
         return hello
 
     async def echo(self) -> None:
-        """Answers every call with its parameters, until the other side has gone."""
+        """Answers every call with its parameters, until the other side closes."""
         try:
             while True:
                 frame = await self.read()
@@ -84,7 +84,7 @@ class Talk:
             pass
 
     async def ended(self) -> Closed:
-        """Reads until the other side has gone, and tells how it went."""
+        """Reads until the connection ends, and returns how it did."""
         async with asyncio.timeout(5):
             while True:
                 try:
@@ -94,7 +94,7 @@ class Talk:
 
 
 def welcome(calls: int = 16, message_bytes: int = 1 << 20, **more: Any) -> dict[str, Any]:
-    """What a bot says that has not seen this client before, where ``more`` says nothing else."""
+    """The answer of a bot that does not know this client yet, unless ``more`` changes that."""
     return {
         "server": "script",
         "session": "a token",
@@ -107,17 +107,17 @@ def welcome(calls: int = 16, message_bytes: int = 1 << 20, **more: Any) -> dict[
     }
 
 
-Script = Callable[[Talk], Awaitable[object]]
+Script = Callable[[FarSide], Awaitable[object]]
 
 
-async def echoing(talk: Talk) -> None:
-    """Says hello, then answers every call with its parameters."""
-    await talk.welcome()
-    await talk.echo()
+async def echoing(far: FarSide) -> None:
+    """Answers the hello, then every call with its parameters."""
+    await far.welcome()
+    await far.echo()
 
 
 class Bot:
-    """A real WebSocket server that follows a script on each connection. A port that is given is taken again."""
+    """A real WebSocket server that follows a script on each connection."""
 
     def __init__(
         self,
@@ -136,7 +136,7 @@ class Bot:
         self.port = port
         self.host = host
         self.requests: list[web.Request] = []
-        self.talks: list[Talk] = []
+        self.connections: list[FarSide] = []
         self._protocols = protocols
         self._heartbeat = heartbeat
         self._runner: web.AppRunner | None = None
@@ -149,10 +149,10 @@ class Bot:
             return web.Response(status=401)
         ws = web.WebSocketResponse(protocols=self._protocols, timeout=0.2, heartbeat=self._heartbeat)
         await ws.prepare(request)
-        talk = Talk(WebSocketTransport(ws), ws)
-        self.talks.append(talk)
+        far = FarSide(WebSocketTransport(ws), ws)
+        self.connections.append(far)
         try:
-            await self.script(talk)
+            await self.script(far)
         except Closed:
             pass
         finally:
@@ -171,45 +171,45 @@ class Bot:
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
 
-    def break_off(self) -> None:
-        """Hangs up on everybody, without a leave."""
+    def disconnect_all(self) -> None:
+        """Breaks all connections, without a close frame."""
         for request in self.requests:
             if request.transport is not None:
                 request.transport.abort()
 
     async def stop(self) -> None:
-        """Hangs up on everybody, without a leave, and frees the port."""
-        self.break_off()
+        """Breaks all connections, without a close frame, and frees the port."""
+        self.disconnect_all()
         if self._runner is not None:
             await self._runner.cleanup()
             await asyncio.sleep(0)
 
 
 def multicasting(answer: Any, *more: Any) -> Script:
-    """The script of a multicast port that gives these answers, one after the other, and the last one for ever."""
+    """The script of a multicast port that gives these answers one after another, and the last one from then on."""
     answers = deque((answer, *more))
 
-    async def script(talk: Talk) -> None:
-        question = json.loads(await talk.transport.receive())
+    async def script(far: FarSide) -> None:
+        question = json.loads(await far.transport.receive())
         assert question["connect"] is True
         value = answers.popleft() if len(answers) > 1 else answers[0]
         value = value(question) if callable(value) else value
-        await talk.raw(value if isinstance(value, bytes) else json.dumps(value).encode())
-        await talk.ended()
+        await far.send_bytes(value if isinstance(value, bytes) else json.dumps(value).encode())
+        await far.ended()
 
     return script
 
 
-def told(port: int) -> dict[str, Any]:
-    """What a multicast port says."""
+def port_answer(port: int) -> dict[str, Any]:
+    """The answer of a multicast port."""
     return {"message": "Connection success", "port": port, "code": 200}
 
 
-Conversation = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[object]]
+TcpScript = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[object]]
 
 
 @asynccontextmanager
-async def listening(conversation: Conversation) -> AsyncIterator[int]:
+async def listening(script: TcpScript) -> AsyncIterator[int]:
     """A bare TCP port. Connections end when the test does, if not by themselves."""
     writers: list[asyncio.StreamWriter] = []
     tasks: set[asyncio.Task[object]] = set()
@@ -220,7 +220,7 @@ async def listening(conversation: Conversation) -> AsyncIterator[int]:
         assert task is not None
         tasks.add(task)
         try:
-            await conversation(reader, writer)
+            await script(reader, writer)
         except (ConnectionError, EOFError, asyncio.CancelledError):
             pass
         finally:
@@ -239,21 +239,21 @@ async def listening(conversation: Conversation) -> AsyncIterator[int]:
 
 
 async def silence(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Takes everything and says nothing."""
+    """Reads everything and answers nothing."""
     await reader.read()
 
 
-def saying(data: bytes) -> Conversation:
-    """Answers the first request with these bytes and hangs up."""
+def answering(data: bytes) -> TcpScript:
+    """Answers the first request with these bytes and closes the connection."""
 
-    async def conversation(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(data)
         await writer.drain()
         writer.close()
         await writer.wait_closed()
 
-    return conversation
+    return script
 
 
 class Vacant:
@@ -268,20 +268,20 @@ class Vacant:
         return self.port
 
     def __exit__(self, *_: object) -> None:
-        self.leave()
+        self.release()
 
-    def leave(self) -> None:
-        """Lets a bot of this test have the port."""
+    def release(self) -> None:
+        """Frees the port, for a bot of the same test."""
         self._held.close()
 
 
 def session(port: int, **options: Any) -> ClientSession:
-    """A session with times that a test can wait for."""
+    """A session with timeouts that a test can wait for."""
     return ClientSession("127.0.0.1", port, **{"limits": QUICK, "connect_timeout": 5.0, **options})
 
 
-def asking(multicast_port: int, **options: Any) -> ClientSession:
-    """A session that has to ask for the port."""
+def multicast_session(multicast_port: int, **options: Any) -> ClientSession:
+    """A session that does not know the port of its bot."""
     return ClientSession(
         "127.0.0.1", multicast_port=multicast_port, **{"limits": QUICK, "connect_timeout": 5.0, **options}
     )

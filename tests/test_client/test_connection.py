@@ -8,37 +8,30 @@ from typing import Any
 import pytest
 from msgspec import Raw
 
-from discord_tools.ipc.connection import EVENTS_PER_TURN, PROTOCOL_ERROR, Connection
+from discord_tools.ipc.connection import EVENTS_PER_TURN, NOT_READING, Connection
 from discord_tools.ipc.limits import PACK_BYTES
-from discord_tools.ipc.transports.base import Closed
+from discord_tools.ipc.transports.base import PROTOCOL_ERROR, Closed
 from discord_tools.ipc.transports.memory import MemoryTransport, memory_pair
-from discord_tools.ipc.wire.peer import MAX_VIOLATIONS, CallReceived, Event, Peer, ProtocolViolation
-from test_client.scripts import Talk, until
+from discord_tools.ipc.wire.peer import MAX_VIOLATIONS, Peer
+from discord_tools.ipc.wire.received import CallReceived, PeerEvent, ProtocolViolation
+from test_client.scripts import FarSide, until
 
 EMPTY = Raw(b"{}")
 
 
-class Waiting:
-    """What waits for an answer."""
-
-    number = 0
-    frame = b""
-
-
 class Side:
-    """A link that answers every call with ``size`` bytes, and its other end."""
+    """A connection that answers every call with ``size`` bytes, and the other side of it."""
 
     def __init__(self, *, capacity: int = 16, size: int = 1, backlog: int = 1 << 30, **options: Any) -> None:
         near, far = memory_pair(capacity)
-        self.far: MemoryTransport = far
-        self.talk = Talk(far)
-        self.events: list[Event] = []
+        self.far = FarSide(far)
+        self.events: list[PeerEvent] = []
         self.size = size
-        self.peer = Peer(calls=10_000, message_bytes=1 << 30, retained_bytes=1 << 30)
-        self.link = Connection(self.peer, near, self.handle, backlog_bytes=backlog, **options)
-        self.running = asyncio.create_task(self.link.run())
+        self.peer: Peer[object] = Peer(calls=10_000, message_bytes=1 << 30, retained_bytes=1 << 30)
+        self.connection = Connection(self.peer, near, self.handle, "test", backlog_bytes=backlog, **options)
+        self.running = asyncio.create_task(self.connection.run())
 
-    def handle(self, event: Event) -> None:
+    def handle(self, event: PeerEvent) -> None:
         self.events.append(event)
         if isinstance(event, CallReceived) and self.size:
             self.peer.reply(event.id, b'"' + b"x" * self.size + b'"')
@@ -53,43 +46,43 @@ def call(number: int) -> dict[str, Any]:
 
 
 async def fill(side: Side, calls: int = 100) -> None:
-    """Calls on and on without reading an answer, until the link takes no more."""
+    """Makes calls without reading the answers, until no more are taken."""
     for number in range(calls):
-        await side.talk.say(call(number))
+        await side.far.send(call(number))
 
 
 async def test_what_is_queued_in_one_turn_leaves_as_one_message() -> None:
     side = Side()
     for name in ("one", "two", "three"):
-        side.peer.call(name, EMPTY, Waiting())
-        side.link.wake()
-    message = json.loads(await side.far.receive())
+        side.peer.call(name, EMPTY, "context")
+        side.connection.wake()
+    message = json.loads(await side.far.transport.receive())
     assert [frame["method"] for frame in message] == ["one", "two", "three"]
-    await side.far.close()
+    await side.far.transport.close()
     await side.ended()
 
 
-async def test_answers_that_a_message_makes_leave_without_a_wake() -> None:
+async def test_answers_to_a_message_are_sent_without_a_wake() -> None:
     side = Side()
-    await side.talk.say(call(1), call(2))
-    assert [(await side.talk.read())["id"] for _ in range(2)] == [1, 2]
-    await side.far.close()
+    await side.far.send(call(1), call(2))
+    assert [(await side.far.read())["id"] for _ in range(2)] == [1, 2]
+    await side.far.transport.close()
     await side.ended()
 
 
 async def test_events_come_in_the_order_of_the_frames() -> None:
     side = Side()
-    await side.talk.say(*map(call, range(EVENTS_PER_TURN * 3 + 1)))
-    await side.talk.say(call(1000))
+    await side.far.send(*map(call, range(EVENTS_PER_TURN * 3 + 1)))
+    await side.far.send(call(1000))
     await until(lambda: len(side.events) == EVENTS_PER_TURN * 3 + 2)
     ids = [event.id for event in side.events if isinstance(event, CallReceived)]
     assert ids == [*range(EVENTS_PER_TURN * 3 + 1), 1000]
-    await side.far.close()
+    await side.far.transport.close()
     await side.ended()
 
 
 @pytest.mark.parametrize("packed", [True, False], ids=["in one message", "in many messages"])
-async def test_the_loop_gets_its_turn_while_much_comes_in(packed: bool) -> None:
+async def test_the_loop_gets_its_turn_while_much_is_received(packed: bool) -> None:
     side = Side(size=0, capacity=10_000)
     turns: list[int] = []
 
@@ -99,7 +92,7 @@ async def test_the_loop_gets_its_turn_while_much_comes_in(packed: bool) -> None:
             await asyncio.sleep(0)
 
     if packed:
-        await side.talk.say(*map(call, range(1000)))
+        await side.far.send(*map(call, range(1000)))
     else:
         await fill(side, 1000)
     watching = asyncio.create_task(watch())
@@ -107,13 +100,13 @@ async def test_the_loop_gets_its_turn_while_much_comes_in(packed: bool) -> None:
     watching.cancel()
     steps = [two - one for one, two in pairwise(turns)]
     assert max(steps) <= EVENTS_PER_TURN
-    await side.far.close()
+    await side.far.transport.close()
     await side.ended()
 
 
-async def test_the_end_tells_why() -> None:
+async def test_running_returns_why_the_connection_ended() -> None:
     side = Side()
-    await side.far.close(4000, "enough")
+    await side.far.transport.close(4000, "enough")
     closed = await side.ended()
     assert closed.reason == "closed with code 4000 (enough)"
     assert not closed.clean
@@ -123,9 +116,9 @@ async def test_closing_sends_what_is_queued_first() -> None:
     side = Side()
     await asyncio.sleep(0)
     side.peer.bye("enough")
-    await side.link.close(1000, "enough")
-    assert (await side.talk.read())["method"] == "rpc.bye"
-    assert (await side.talk.ended()).clean
+    await side.connection.close(1000, "enough")
+    assert (await side.far.read())["method"] == "rpc.bye"
+    assert (await side.far.ended()).clean
     assert (await side.ended()).clean
 
 
@@ -133,28 +126,27 @@ async def test_closing_waits_no_longer_than_it_may_for_a_reader_that_does_not_re
     side = Side(capacity=1)
     for _ in range(3):
         side.peer.bye("again")
-        side.link.wake()
+        side.connection.wake()
         await asyncio.sleep(0)
         await asyncio.sleep(0)
     async with asyncio.timeout(5):
-        await side.link.close(1000, "", seconds=0.05)
+        await side.connection.close(1000, "", timeout=0.05)
     await side.ended()
 
 
-async def test_a_link_that_never_ran_can_be_closed() -> None:
+async def test_a_connection_that_never_ran_can_be_closed() -> None:
     near, far = memory_pair()
-    link = Connection(
-        Peer(calls=0, message_bytes=100, retained_bytes=100), near, lambda event: None, backlog_bytes=100
-    )
-    await link.close(4000, "never")
+    peer: Peer[object] = Peer(calls=0, message_bytes=100, retained_bytes=100)
+    connection = Connection(peer, near, lambda event: None, "test", backlog_bytes=100)
+    await connection.close(4000, "never")
     with pytest.raises(Closed, match="4000"):
         await far.receive()
 
 
 async def test_closing_twice_is_no_error() -> None:
     side = Side()
-    await asyncio.gather(side.link.close(1000, ""), side.link.close(1000, ""))
-    await side.link.close(1000, "")
+    await asyncio.gather(side.connection.close(1000, ""), side.connection.close(1000, ""))
+    await side.connection.close(1000, "")
     await side.ended()
 
 
@@ -164,22 +156,22 @@ async def test_cancelling_ends_both_directions_and_leaves_the_transport_open() -
     side.running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await side.running
-    await side.far.send(b"still open")
-    await side.far.close()
+    await side.far.send_bytes(b"still open")
+    await side.far.transport.close()
 
 
 async def test_too_many_violations_end_the_connection_with_a_protocol_error() -> None:
     side = Side()
-    await side.far.send(b"[" + b",".join([b"5"] * 1000) + b"]")
-    complaints = [await side.talk.read() for _ in range(MAX_VIOLATIONS)]
+    await side.far.transport.send(b"[" + b",".join([b"5"] * 1000) + b"]")
+    complaints = [await side.far.read() for _ in range(MAX_VIOLATIONS)]
     assert {complaint["error"]["code"] for complaint in complaints} == {-32600}
-    assert f"code {PROTOCOL_ERROR}" in (await side.talk.ended()).reason
+    assert f"code {PROTOCOL_ERROR}" in (await side.far.ended()).reason
     assert "broke the protocol" in (await side.ended()).reason
     assert [type(event) for event in side.events] == [ProtocolViolation] * MAX_VIOLATIONS
 
 
 class Faulty:
-    """A transport that breaks in its own way when it is to send."""
+    """A transport whose sending fails with an error of its own."""
 
     def __init__(self, transport: MemoryTransport) -> None:
         self.receive = transport.receive
@@ -193,16 +185,16 @@ async def test_a_transport_that_fails_unexpectedly_is_logged_and_closed(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     near, far = memory_pair()
-    peer = Peer(calls=10, message_bytes=1000, retained_bytes=1000)
-    link = Connection(peer, Faulty(near), lambda event: None, backlog_bytes=1000)
-    running = asyncio.create_task(link.run())
-    peer.call("stats", EMPTY, Waiting())
-    link.wake()
+    peer: Peer[object] = Peer(calls=10, message_bytes=1000, retained_bytes=1000)
+    connection = Connection(peer, Faulty(near), lambda event: None, "conn-7", backlog_bytes=1000)
+    running = asyncio.create_task(connection.run())
+    peer.call("stats", EMPTY, "context")
+    connection.wake()
     async with asyncio.timeout(5):
         await running
         with pytest.raises(Closed):
             await far.receive()
-    assert "Sending failed" in caplog.text
+    assert "[conn-7] Sending failed" in caplog.text
     assert "a fault of the transport" in caplog.text
 
 
@@ -216,103 +208,133 @@ async def test_nothing_more_is_read_while_too_much_waits_to_be_sent() -> None:
     assert not done
     # The backlog, what is on its way, and what one message may add to it.
     assert len(side.events) <= 5 + 1 + 2
-    answers = [(await side.talk.read())["id"] for _ in range(100)]
+    answers = [(await side.far.read())["id"] for _ in range(100)]
     assert answers == list(range(100))
     await filling
-    await side.far.close()
+    await side.far.transport.close()
     await side.ended()
 
 
-async def test_a_pack_of_many_calls_waits_for_room_too() -> None:
+async def test_a_pack_of_many_calls_waits_for_capacity_too() -> None:
     side = Side(capacity=1, size=1000, backlog=5000)
-    await side.talk.say(*map(call, range(EVENTS_PER_TURN * 5)))
+    await side.far.send(*map(call, range(EVENTS_PER_TURN * 5)))
     done, _ = await asyncio.wait((side.running,), timeout=0.1)
     assert not done
     assert len(side.events) <= EVENTS_PER_TURN * 2
-    assert [(await side.talk.read())["id"] for _ in range(EVENTS_PER_TURN * 5)] == [
+    assert [(await side.far.read())["id"] for _ in range(EVENTS_PER_TURN * 5)] == [
         *range(EVENTS_PER_TURN * 5)
     ]
-    await side.far.close()
+    await side.far.transport.close()
     await side.ended()
 
 
-async def test_a_link_that_waits_for_room_ends_when_the_other_side_has_gone() -> None:
+async def test_a_connection_that_waits_for_capacity_ends_with_its_transport() -> None:
     side = Side(capacity=1, size=1000, backlog=100)
     filling = asyncio.create_task(fill(side))
     await asyncio.wait((filling,), timeout=0.05)
-    await side.far.close(1006)
+    await side.far.transport.close(1006)
     assert "1006" in (await side.ended()).reason
     await asyncio.wait((filling,))
     assert isinstance(filling.exception(), Closed)
 
 
-async def test_a_link_that_waits_for_room_can_be_closed() -> None:
+async def test_a_connection_that_waits_for_capacity_can_be_closed() -> None:
     side = Side(capacity=1, size=1000, backlog=100)
     filling = asyncio.create_task(fill(side))
     await asyncio.wait((filling,), timeout=0.05)
     async with asyncio.timeout(5):
-        await side.link.close(1000, "", seconds=0.05)
+        await side.connection.close(1000, "", timeout=0.05)
     await side.ended()
     await asyncio.wait((filling,))
     assert isinstance(filling.exception(), Closed)
 
 
 @pytest.mark.parametrize("packed", [True, False], ids=["in one message", "in many messages"])
-async def test_patience_with_a_reader_that_does_not_read_has_an_end(packed: bool) -> None:
-    side = Side(capacity=1, size=1000, backlog=100, patience=0.05)
+async def test_a_connection_ends_where_the_other_side_does_not_read_within_the_backlog_timeout(
+    packed: bool,
+) -> None:
+    side = Side(capacity=1, size=1000, backlog=100, backlog_timeout=0.05)
     if packed:
-        await side.talk.say(*map(call, range(EVENTS_PER_TURN * 5)))
+        await side.far.send(*map(call, range(EVENTS_PER_TURN * 5)))
     filling = asyncio.create_task(fill(side))
-    assert (await side.ended()).reason == "it does not read what it is sent"
-    await side.link.close(1000, "", seconds=0)
+    assert await side.ended() is NOT_READING
+    await side.connection.close(1000, "", timeout=0)
     await asyncio.wait((filling,))
     assert isinstance(filling.exception(), Closed)
 
 
-async def test_who_makes_large_frames_waits_for_room_and_gets_it() -> None:
+async def test_producers_of_large_frames_wait_for_capacity_and_get_it() -> None:
     side = Side(capacity=1, backlog=100)
-    await side.link.room()
+    await side.connection.wait_for_capacity()
     for _ in range(3):
-        side.peer.call("stats", Raw(b'"' + b"x" * 100 + b'"'), Waiting())
-        side.link.wake()
+        side.peer.call("stats", Raw(b'"' + b"x" * 100 + b'"'), "context")
+        side.connection.wake()
         await asyncio.sleep(0)
-    waiting = asyncio.create_task(side.link.room())
+    waiting = asyncio.create_task(side.connection.wait_for_capacity())
     done, _ = await asyncio.wait((waiting,), timeout=0.02)
     assert not done
     for _ in range(3):
-        await side.talk.read()
+        await side.far.read()
     async with asyncio.timeout(5):
         await waiting
-    await side.far.close()
+    await side.far.transport.close()
     await side.ended()
 
 
-async def test_room_comes_with_the_first_messages_that_make_it() -> None:
+async def test_capacity_comes_with_the_first_messages_that_free_it() -> None:
     side = Side(capacity=1, backlog=PACK_BYTES * 4)
     for _ in range(8):
-        side.peer.call("stats", Raw(b'"' + b"x" * PACK_BYTES + b'"'), Waiting())
-    side.link.wake()
-    await until(side.link.is_full)
-    waiting = asyncio.create_task(side.link.room())
+        side.peer.call("stats", Raw(b'"' + b"x" * PACK_BYTES + b'"'), "context")
+    side.connection.wake()
+    await until(side.connection.is_full)
+    waiting = asyncio.create_task(side.connection.wait_for_capacity())
     for _ in range(5):
-        await side.talk.read()
+        await side.far.read()
     async with asyncio.timeout(5):
         await waiting
-    assert not side.link.is_full()
-    await side.far.close()
+    assert not side.connection.is_full()
+    await side.far.transport.close()
     await side.ended()
 
 
-async def test_nobody_waits_for_room_on_a_link_that_has_ended() -> None:
+async def test_waiting_for_capacity_ends_with_the_connection() -> None:
     side = Side(capacity=1, backlog=100)
     for _ in range(3):
-        side.peer.call("stats", Raw(b'"' + b"x" * 100 + b'"'), Waiting())
-        side.link.wake()
+        side.peer.call("stats", Raw(b'"' + b"x" * 100 + b'"'), "context")
+        side.connection.wake()
         await asyncio.sleep(0)
-    waiting = asyncio.create_task(side.link.room())
+    waiting = asyncio.create_task(side.connection.wait_for_capacity())
     await asyncio.wait((waiting,), timeout=0.02)
-    await side.far.close()
+    await side.far.transport.close()
     async with asyncio.timeout(5):
         await waiting
-        await side.link.room()
+        await side.connection.wait_for_capacity()
     await side.ended()
+
+
+# -- streams
+
+
+async def test_what_is_queued_while_items_of_a_stream_are_sent_follows_them() -> None:
+    near, far = memory_pair(1)
+    peer: Peer[object] = Peer(calls=10, message_bytes=1 << 30, retained_bytes=1 << 30)
+    items = [b"%d" % number + b"0" * PACK_BYTES for number in range(1, 6)]
+
+    def stream(event: PeerEvent) -> None:
+        if isinstance(event, CallReceived):
+            for item in items:
+                peer.item(event.id, b'"' + item + b'"')
+
+    connection = Connection(peer, near, stream, "test", backlog_bytes=1 << 30)
+    peer.outbox.wake = connection.wake
+    running = asyncio.create_task(connection.run())
+    side = FarSide(far)
+    await side.send({**call(1), "credit": 10})
+    await until(lambda: peer.outbox.sent)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    peer.bye("last")
+    frames = [await side.read() for _ in range(len(items) + 1)]
+    assert [frame["method"] for frame in frames] == ["rpc.item"] * len(items) + ["rpc.bye"]
+    await far.close()
+    await running

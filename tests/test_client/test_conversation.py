@@ -1,4 +1,4 @@
-"""A conversation over pairs of memory transports, with the bot's end written out frame by frame."""
+"""A conversation over pairs of memory transports. What the bot sends is written out frame by frame."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from discord_tools.ipc import (
     ConnectionLost,
     ProtocolError,
     RequestTimeout,
+    RequestTooLarge,
     RouteError,
     SessionClosed,
-    TooLarge,
 )
 from discord_tools.ipc.connection import EVENTS_PER_TURN
 from discord_tools.ipc.conversation import AGENT, Conversation
 from discord_tools.ipc.transports.base import Closed
 from discord_tools.ipc.transports.memory import MemoryTransport, memory_pair
 from discord_tools.ipc.wire.peer import MAX_VIOLATIONS
-from test_client.scripts import Talk, until
+from test_client.scripts import FarSide, until, welcome
 
 LIMITS = ClientLimits(handshake_timeout=5.0, close_timeout=0.1)
 EMPTY = Raw(b"{}")
@@ -34,7 +34,7 @@ GONE = ConnectError("host", 1, "gone")
 
 
 class Line:
-    """A conversation, and the bot's end of its present connection."""
+    """A conversation, and the bot's side of its present connection."""
 
     def __init__(self, timeout: float | None = None, **headers: Any) -> None:
         self.conversation = Conversation(LIMITS, timeout, headers)
@@ -43,36 +43,39 @@ class Line:
     def _connect(self) -> None:
         self.near: MemoryTransport
         self.near, far = memory_pair()
-        self.talk = Talk(far)
+        self.far = FarSide(far)
 
     def start(self, endpoint: str = "stats", timeout: float | None = 5.0) -> asyncio.Task[Raw]:
         return asyncio.create_task(self.conversation.call(endpoint, EMPTY, timeout))
 
-    async def greet(self, **grants: Any) -> dict[str, Any]:
-        """Says hello and takes the answer."""
+    async def shake_hands(self, **grants: Any) -> dict[str, Any]:
+        """Sends the hello and reads the answer."""
         await self.near.send(self.conversation.hello())
-        hello = await self.talk.welcome(**grants)
+        hello = await self.far.welcome(**grants)
         self.conversation.welcomed(await self.near.receive())
         return hello
 
     async def open(self, **grants: Any) -> dict[str, Any]:
-        """Past the hello."""
-        hello = await self.greet(**grants)
-        link = self.conversation.attach(self.near)
-        self.running = asyncio.create_task(self.conversation.carry(link))
+        """Connects, and runs the connection."""
+        hello = await self.shake_hands(**grants)
+        self._run()
         return hello
 
+    def _run(self) -> None:
+        connection = self.conversation.attach(self.near, "bot")
+        self.running = asyncio.create_task(self.conversation.carry(connection))
+
     async def again(self, **grants: Any) -> dict[str, Any]:
-        """Past the hello on another connection."""
+        """The same with another connection."""
         self._connect()
         return await self.open(**grants)
 
     async def resume(self, received: int) -> dict[str, Any]:
-        """On another connection, with a bot that has received so many messages."""
+        """The same with a bot that resumes the conversation and has received that number of messages."""
         return await self.again(resumed=True, received=received)
 
-    async def hang_up(self, code: int = 1006) -> Closed:
-        await self.talk.transport.close(code)
+    async def disconnect(self, code: int = 1006) -> Closed:
+        await self.far.transport.close(code)
         async with asyncio.timeout(5):
             return await self.running
 
@@ -82,15 +85,15 @@ async def line() -> Any:
     line = Line()
     await line.open()
     yield line
-    await line.hang_up()
+    await line.disconnect()
 
 
 # -- the hello
 
 
-async def test_the_hello_says_who_how_long_how_large_and_with_which_headers() -> None:
+async def test_the_hello_has_the_client_the_timeout_the_largest_message_and_the_headers() -> None:
     line = Line(12.5, user=7)
-    frame = await line.greet(calls=3, message_bytes=1000)
+    frame = await line.shake_hands(calls=3, message_bytes=1000)
     assert frame["params"] == {
         "client": AGENT,
         "timeout": 12.5,
@@ -99,92 +102,45 @@ async def test_the_hello_says_who_how_long_how_large_and_with_which_headers() ->
     }
 
 
-async def test_the_hello_of_a_client_that_waits_for_ever_names_no_time() -> None:
-    assert (await Line(None).greet())["params"].get("timeout") is None
+async def test_the_hello_of_a_client_without_a_timeout_has_none() -> None:
+    assert (await Line(None).shake_hands())["params"].get("timeout") is None
 
 
-async def test_the_hello_after_a_cut_shows_the_token_and_how_much_came_in() -> None:
+async def test_the_hello_after_a_cut_has_the_token_and_the_number_of_messages_received() -> None:
     line = Line()
     await line.open(session="my token")
     call = line.start()
-    await line.talk.answer(await line.talk.call("stats"), 1)
+    await line.far.answer(await line.far.call("stats"), 1)
     await call
-    await line.hang_up()
+    await line.disconnect()
     hello = await line.resume(1)
     assert (hello["params"]["session"], hello["params"]["received"]) == ("my token", 1)
-    await line.hang_up()
+    await line.disconnect()
 
 
-GOOD = {"server": "x", "session": "t", "resumed": False, "received": 0, "heartbeat": 20, "ready": True}
-LIMITED = {**GOOD, "limits": {"calls": 1, "message_bytes": 1}}
-
-#: What a server of version 1.0 does not say.
-NEW = ("session", "resumed", "received")
-
-
-@pytest.mark.parametrize(
-    "result",
-    [
-        b"null",
-        b"{}",
-        b'"welcome"',
-        b"[]",
-        json.dumps({**GOOD, "limits": {"calls": 1}}).encode(),
-        json.dumps({**GOOD, "limits": {"calls": "1", "message_bytes": 1}}).encode(),
-        json.dumps(LIMITED).encode().replace(b'"x"', b'"\xff"'),
-        *(
-            json.dumps({k: v for k, v in LIMITED.items() if k != gone}).encode()
-            for gone in LIMITED
-            if gone not in NEW
-        ),
-    ],
-)
-async def test_a_hello_answered_in_a_wrong_shape_is_a_protocol_error(result: bytes) -> None:
+async def test_an_answer_that_is_not_a_welcome_leaves_the_conversation_unusable() -> None:
     line = Line()
     with pytest.raises(ProtocolError, match=r"rpc\.hello cannot be understood"):
-        line.conversation.welcomed(b'{"jsonrpc":"2.0","id":0,"result":' + result + b"}")
+        line.conversation.welcomed(b'{"jsonrpc":"2.0","id":0,"result":"welcome"}')
     assert not line.conversation.usable
 
 
-async def test_a_server_of_version_1_0_is_understood_and_has_nothing_to_go_on_with() -> None:
+async def test_a_conversation_with_a_server_of_version_1_0_cannot_be_resumed() -> None:
     conversation = Conversation(ClientLimits(), None, {})
-    result = json.dumps({k: v for k, v in LIMITED.items() if k not in NEW})
-    conversation.welcomed(f'{{"jsonrpc":"2.0","id":0,"result":{result}}}')
-    assert b'"session":null' in conversation.hello() or b'"session"' not in conversation.hello()
-
-
-@pytest.mark.parametrize(
-    ("message", "words"),
-    [
-        (b"nonsense", "cannot be understood"),
-        (b"\xff\x00", "cannot be understood"),
-        ("hello, world", "cannot be understood"),
-        (b"[" * 100_000, "is no frame"),
-        (b"[]", "cannot be understood"),
-        (b'{"jsonrpc":"2.0","method":"rpc.later"}', "cannot be understood"),
-        (b"5", "is no frame"),
-    ],
-    ids=range(7),
-)
-async def test_what_is_no_answer_to_a_hello_is_a_protocol_error(message: bytes | str, words: str) -> None:
-    with pytest.raises(ProtocolError, match=words):
-        Line().conversation.welcomed(message)
-
-
-async def test_a_hello_answered_with_an_error_is_a_protocol_error_with_its_words() -> None:
-    with pytest.raises(ProtocolError, match=r"refuses the rpc\.hello: what"):
-        Line().conversation.welcomed(b'{"jsonrpc":"2.0","id":0,"error":{"code":-32601,"message":"what?"}}')
+    result = {k: v for k, v in welcome().items() if k not in ("session", "resumed", "received")}
+    conversation.welcomed(json.dumps({"jsonrpc": "2.0", "id": 0, "result": result}))
+    assert "session" not in json.loads(conversation.hello())["params"]
 
 
 @pytest.mark.parametrize("calls", [2**62, 0, -1])
-async def test_whatever_is_granted_calls_can_be_made(calls: int) -> None:
+async def test_calls_can_be_made_with_any_number_of_places(calls: int) -> None:
     line = Line()
     async with asyncio.timeout(5):
         await line.open(calls=calls)
     call = line.start()
-    await line.talk.answer(await line.talk.call("stats"), 1)
+    await line.far.answer(await line.far.call("stats"), 1)
     assert await call == Raw(b"1")
-    await line.hang_up()
+    await line.disconnect()
 
 
 # -- calls
@@ -192,15 +148,15 @@ async def test_whatever_is_granted_calls_can_be_made(calls: int) -> None:
 
 async def test_each_call_gets_its_own_answer(line: Line) -> None:
     calls = [line.start(str(number)) for number in range(10)]
-    frames = [await line.talk.read() for _ in calls]
-    await line.talk.say(*({"id": frame["id"], "result": frame["method"]} for frame in reversed(frames)))
+    frames = [await line.far.read() for _ in calls]
+    await line.far.send(*({"id": frame["id"], "result": frame["method"]} for frame in reversed(frames)))
     assert [await call for call in calls] == [Raw(b'"%d"' % number) for number in range(10)]
 
 
 async def test_an_error_of_the_bot_is_raised_with_all_that_it_has(line: Line) -> None:
     call = line.start()
     error = {"code": 404, "message": "no such guild", "data": {"id": 7}}
-    await line.talk.say({"id": (await line.talk.read())["id"], "error": error})
+    await line.far.send({"id": (await line.far.read())["id"], "error": error})
     with pytest.raises(RouteError) as caught:
         await call
     assert (caught.value.code, caught.value.data, caught.value.endpoint) == (404, {"id": 7}, "stats")
@@ -210,61 +166,61 @@ async def test_an_error_whose_data_cannot_be_read_is_raised_without(
     line: Line, caplog: pytest.LogCaptureFixture
 ) -> None:
     call = line.start()
-    frame = await line.talk.read()
-    await line.talk.raw(
+    frame = await line.far.read()
+    await line.far.send_bytes(
         b'{"jsonrpc":"2.0","id":%d,"error":{"code":404,"message":"no","data":"\xff"}}' % frame["id"]
     )
     with pytest.raises(RouteError) as caught:
         await call
     assert (caught.value.code, caught.value.data) == (404, None)
-    assert "data of an error of 'stats' cannot be read" in caplog.text
+    assert "data of an error of 'stats' cannot be decoded" in caplog.text
 
 
 async def test_no_answer_in_time_is_a_timeout_and_cancels_the_call_there(line: Line) -> None:
     call = line.start(timeout=0.05)
-    number = (await line.talk.call("stats"))["id"]
+    number = (await line.far.call("stats"))["id"]
     with pytest.raises(RequestTimeout) as caught:
         await call
     assert (caught.value.endpoint, caught.value.seconds) == ("stats", 0.05)
-    assert await line.talk.read() == {"jsonrpc": "2.0", "method": "rpc.cancel", "params": {"id": number}}
+    assert await line.far.read() == {"jsonrpc": "2.0", "method": "rpc.cancel", "params": {"id": number}}
 
 
-async def test_cancelling_cancels_the_call_there_and_passes_over_its_late_answer(
+async def test_cancelling_cancels_the_call_there_and_ignores_its_late_answer(
     line: Line, caplog: pytest.LogCaptureFixture
 ) -> None:
     call = line.start()
-    frame = await line.talk.call("stats")
+    frame = await line.far.call("stats")
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
-    assert (await line.talk.read())["params"] == {"id": frame["id"]}
-    await line.talk.answer(frame, "late")
+    assert (await line.far.read())["params"] == {"id": frame["id"]}
+    await line.far.answer(frame, "late")
     other = line.start("other")
-    await line.talk.answer(await line.talk.call("other"), "own")
+    await line.far.answer(await line.far.call("other"), "own")
     assert await other == Raw(b'"own"')
     assert caplog.text == ""
 
 
-async def test_an_answer_in_the_turn_of_the_cancellation_hurts_nobody(line: Line) -> None:
+async def test_an_answer_in_the_turn_of_the_cancellation_has_no_effect(line: Line) -> None:
     call = line.start()
-    frame = await line.talk.call("stats")
-    await line.talk.answer(frame, 1)
+    frame = await line.far.call("stats")
+    await line.far.answer(frame, 1)
     call.cancel()
     await asyncio.wait((call,))
     assert call.cancelled()
     other = line.start("other")
     # The call was answered before it was forgotten, so there is nothing to cancel there.
-    await line.talk.answer(await line.talk.call("other"), 2)
+    await line.far.answer(await line.far.call("other"), 2)
     assert await other == Raw(b"2")
 
 
 async def test_an_answer_and_a_timeout_in_the_same_turn_end_the_call_once(line: Line) -> None:
     call = line.start(timeout=0.05)
-    frame = await line.talk.call("stats")
+    frame = await line.far.call("stats")
     loop = asyncio.get_running_loop()
     # Both are due when the loop gets its next turn.
     end = loop.time() + 0.1
-    await line.talk.answer(frame, 1)
+    await line.far.answer(frame, 1)
     while loop.time() < end:
         pass
     done, _ = await asyncio.wait((call,), timeout=5)
@@ -275,11 +231,11 @@ async def test_an_answer_and_a_timeout_in_the_same_turn_end_the_call_once(line: 
 async def test_an_answer_to_an_unknown_id_is_a_warning_and_no_more(
     line: Line, caplog: pytest.LogCaptureFixture
 ) -> None:
-    await line.talk.say({"id": 999, "result": 1}, {"id": "x", "result": 2})
+    await line.far.send({"id": 999, "result": 1}, {"id": "x", "result": 2})
     call = line.start()
-    complaints = [await line.talk.read() for _ in range(2)]
+    complaints = [await line.far.read() for _ in range(2)]
     assert [complaint["error"]["code"] for complaint in complaints] == [-32600, -32600]
-    await line.talk.answer(await line.talk.call("stats"), 3)
+    await line.far.answer(await line.far.call("stats"), 3)
     assert await call == Raw(b"3")
     assert caplog.text.count("belongs to no call") == 2
 
@@ -288,8 +244,8 @@ async def test_a_second_answer_to_a_call_is_a_warning_and_changes_nothing(
     line: Line, caplog: pytest.LogCaptureFixture
 ) -> None:
     call = line.start()
-    frame = await line.talk.read()
-    await line.talk.say({"id": frame["id"], "result": 1}, {"id": frame["id"], "result": 2})
+    frame = await line.far.read()
+    await line.far.send({"id": frame["id"], "result": 1}, {"id": frame["id"], "result": 2})
     assert await call == Raw(b"1")
     assert "belongs to no call" in caplog.text
 
@@ -297,105 +253,105 @@ async def test_a_second_answer_to_a_call_is_a_warning_and_changes_nothing(
 async def test_a_call_over_the_bots_limit_is_refused_and_the_connection_goes_on() -> None:
     line = Line()
     await line.open(message_bytes=200)
-    with pytest.raises(TooLarge, match="takes 200"):
+    with pytest.raises(RequestTooLarge, match="takes 200"):
         await line.conversation.call("stats", Raw(b'"' + b"x" * 200 + b'"'), 5.0)
     call = line.start()
-    await line.talk.answer(await line.talk.call("stats"), 1)
+    await line.far.answer(await line.far.call("stats"), 1)
     assert await call == Raw(b"1")
-    await line.hang_up()
+    await line.disconnect()
 
 
-async def test_a_bot_that_calls_is_told_that_there_are_no_routes(line: Line) -> None:
-    await line.talk.say({"id": "x", "method": "stats"})
-    answer = await line.talk.read()
+async def test_a_bot_that_calls_gets_the_error_that_there_are_no_routes(line: Line) -> None:
+    await line.far.send({"id": "x", "method": "stats"})
+    answer = await line.far.read()
     assert answer["id"] == "x"
     assert answer["error"]["code"] < 0
 
 
-# -- slots
+# -- places
 
 
 async def test_no_more_calls_are_open_than_the_bot_grants() -> None:
     line = Line()
     await line.open(calls=3)
     calls = [line.start(str(number)) for number in range(10)]
-    opened = [await line.talk.read() for _ in range(3)]
-    fourth = asyncio.create_task(line.talk.read())
+    opened = [await line.far.read() for _ in range(3)]
+    fourth = asyncio.create_task(line.far.read())
     done, _ = await asyncio.wait((fourth,), timeout=0.05)
     assert not done
     for number in range(10):
         frame = opened.pop(0)
-        await line.talk.answer(frame, frame["method"])
+        await line.far.answer(frame, frame["method"])
         if number < 7:
-            opened.append(await fourth if number == 0 else await line.talk.read())
+            opened.append(await fourth if number == 0 else await line.far.read())
     assert [await call for call in calls] == [Raw(b'"%d"' % number) for number in range(10)]
-    await line.hang_up()
+    await line.disconnect()
 
 
-async def test_a_call_that_is_cancelled_or_timed_out_gives_its_slot_to_the_next() -> None:
+async def test_a_call_that_is_cancelled_or_timed_out_gives_its_place_to_the_next() -> None:
     line = Line()
     await line.open(calls=1)
     cancelled, timed_out, last = line.start("1"), line.start("2", 0.05), line.start("3")
-    await line.talk.call("1")
-    await asyncio.wait((timed_out,))  # while it waits for its slot
+    await line.far.call("1")
+    await asyncio.wait((timed_out,))  # while it waits for its place
     assert isinstance(timed_out.exception(), RequestTimeout)
     cancelled.cancel()
-    assert (await line.talk.read())["method"] == "rpc.cancel"
-    await line.talk.answer(await line.talk.call("3"), 3)
+    assert (await line.far.read())["method"] == "rpc.cancel"
+    await line.far.answer(await line.far.call("3"), 3)
     assert await last == Raw(b"3")
-    await line.hang_up()
+    await line.disconnect()
 
 
-async def test_a_call_that_waits_for_a_slot_passes_what_it_was_given() -> None:
+async def test_a_call_that_waits_for_a_place_passes_what_it_was_given() -> None:
     line = Line()
     await line.open(calls=1)
     first, tags = line.start("1"), ["old"]
     second = asyncio.create_task(line.conversation.call("2", {"tags": tags}, 5.0))
-    frame = await line.talk.call("1")
+    frame = await line.far.call("1")
     tags.append("new")
-    await line.talk.answer(frame)
-    frame = await line.talk.call("2")
+    await line.far.answer(frame)
+    frame = await line.far.call("2")
     assert frame["params"] == {"tags": ["old"]}
-    await line.talk.answer(frame)
+    await line.far.answer(frame)
     await asyncio.gather(first, second)
-    await line.hang_up()
+    await line.disconnect()
 
 
-async def test_waiting_for_a_slot_counts_into_the_timeout() -> None:
+async def test_waiting_for_a_place_counts_into_the_timeout() -> None:
     line = Line()
     await line.open(calls=1)
     first, second = line.start("1", None), line.start("2", 0.05)
-    frame = await line.talk.call("1")
+    frame = await line.far.call("1")
     with pytest.raises(RequestTimeout) as caught:
         async with asyncio.timeout(5):
             await second
     assert (caught.value.endpoint, caught.value.seconds) == ("2", 0.05)
-    await line.talk.answer(frame, 1)
+    await line.far.answer(frame, 1)
     assert await first == Raw(b"1")
-    await line.hang_up()
+    await line.disconnect()
 
 
-async def test_a_slot_that_comes_late_leaves_only_the_rest_of_the_time(
+async def test_a_place_that_comes_late_leaves_only_the_rest_of_the_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     line = Line()
     await line.open(calls=1)
     first = line.start("1", None)
-    frame = await line.talk.call("1")
+    frame = await line.far.call("1")
     second = line.start("2", 100.0)
     await asyncio.sleep(0)
     loop = asyncio.get_running_loop()
     real = loop.time
     monkeypatch.setattr(loop, "time", lambda: real() + 95.0)
-    await line.talk.answer(frame, 1)
-    await line.talk.call("2")
+    await line.far.answer(frame, 1)
+    await line.far.call("2")
     monkeypatch.setattr(loop, "time", lambda: real() + 100.0)
     with pytest.raises(RequestTimeout) as caught:
         async with asyncio.timeout(5):
             await second
     assert caught.value.seconds == 100.0
     assert await first == Raw(b"1")
-    await line.hang_up()
+    await line.disconnect()
 
 
 async def test_calls_that_share_a_timer_end_each_at_its_own_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -404,22 +360,22 @@ async def test_calls_that_share_a_timer_end_each_at_its_own_time(monkeypatch: py
     loop = asyncio.get_running_loop()
     real = loop.time
     answered, first = line.start("answered", 10.0), line.start("first", 10.0)
-    frame = await line.talk.call("answered")
-    await line.talk.call("first")
-    await line.talk.answer(frame, 1)
+    frame = await line.far.call("answered")
+    await line.far.call("first")
+    await line.far.answer(frame, 1)
     assert await answered == Raw(b"1")
     monkeypatch.setattr(loop, "time", lambda: real() + 5.0)
     second = line.start("second", 10.0)
-    await line.talk.call("second")
+    await line.far.call("second")
     for ends, call, clock in (("first", first, 10.0), ("second", second, 15.0)):
         monkeypatch.setattr(loop, "time", lambda clock=clock: real() + clock)
         with pytest.raises(RequestTimeout) as caught:
             async with asyncio.timeout(5):
                 await call
         assert caught.value.endpoint == ends
-        assert (await line.talk.read())["method"] == "rpc.cancel"
+        assert (await line.far.read())["method"] == "rpc.cancel"
         assert second.done() == (ends == "second")
-    await line.hang_up()
+    await line.disconnect()
 
 
 async def test_a_call_whose_time_is_over_is_never_sent() -> None:
@@ -429,35 +385,36 @@ async def test_a_call_whose_time_is_over_is_never_sent() -> None:
         await line.conversation.call("late", EMPTY, 0.0)
     assert (caught.value.endpoint, caught.value.seconds) == ("late", 30.0)
     call = line.start()
-    await line.talk.answer(await line.talk.call("stats"), 1)
+    await line.far.answer(await line.far.call("stats"), 1)
     assert await call == Raw(b"1")
-    await line.hang_up()
+    await line.disconnect()
 
 
-async def test_a_call_with_less_time_than_the_hello_said_tells_how_much() -> None:
+async def test_a_call_with_less_time_than_the_hello_said_carries_its_own_timeout() -> None:
     line = Line(30.0)
     await line.open()
     calls = [line.start("whole", 30.0), line.start("rest", 5.0)]
-    frames = [await line.talk.call("whole"), await line.talk.call("rest")]
+    frames = [await line.far.call("whole"), await line.far.call("rest")]
     assert [frame.get("headers") for frame in frames] == [None, {"timeout": 5.0}]
+    assert [frame.get("meta") for frame in frames] == [None, {"timeout": 5.0}]
     for frame in frames:
-        await line.talk.answer(frame, 1)
+        await line.far.answer(frame, 1)
     await asyncio.gather(*calls)
-    await line.hang_up()
+    await line.disconnect()
 
 
-async def test_a_call_that_is_cancelled_while_it_waits_for_a_slot_is_never_sent() -> None:
+async def test_a_call_that_is_cancelled_while_it_waits_for_a_place_is_never_sent() -> None:
     line = Line()
     await line.open(calls=1)
     first, second = line.start("1"), line.start("2")
-    frame = await line.talk.call("1")
+    frame = await line.far.call("1")
     second.cancel()
     await asyncio.wait((second,))
     third = line.start("3")
-    await line.talk.answer(frame, 1)
-    await line.talk.answer(await line.talk.call("3"), 3)
+    await line.far.answer(frame, 1)
+    await line.far.answer(await line.far.call("3"), 3)
     assert [await first, await third] == [Raw(b"1"), Raw(b"3")]
-    await line.hang_up()
+    await line.disconnect()
 
 
 # -- a connection that breaks
@@ -467,33 +424,33 @@ async def test_calls_outlive_a_cut_and_are_not_sent_twice() -> None:
     line = Line()
     await line.open(calls=2)
     calls = [line.start(str(number)) for number in range(4)]
-    frames = [await line.talk.read() for _ in range(2)]
-    await line.hang_up()
+    frames = [await line.far.read() for _ in range(2)]
+    await line.disconnect()
     await line.again(calls=2, resumed=True, received=1)
     for number in range(4):
-        await line.talk.answer(frames.pop(0), number)
+        await line.far.answer(frames.pop(0), number)
         if number < 2:
-            frames.append(await line.talk.call(str(number + 2)))
+            frames.append(await line.far.call(str(number + 2)))
     assert [await call for call in calls] == [Raw(b"%d" % number) for number in range(4)]
-    await line.hang_up()
+    await line.disconnect()
 
 
 async def test_what_the_bot_has_not_received_is_sent_again_and_as_it_was() -> None:
     line = Line()
     await line.open()
     first = line.start("1")
-    await line.talk.answer(await line.talk.call("1"), 1)
+    await line.far.answer(await line.far.call("1"), 1)
     await first
     second = line.start("2")
-    frame = await line.talk.call("2")
-    await line.hang_up()
+    frame = await line.far.call("2")
+    await line.disconnect()
     third = line.start("3")
     await line.resume(1)
-    assert await line.talk.call("2") == frame
-    await line.talk.answer(frame, 2)
-    await line.talk.answer(await line.talk.call("3"), 3)
+    assert await line.far.call("2") == frame
+    await line.far.answer(frame, 2)
+    await line.far.answer(await line.far.call("3"), 3)
     assert [await second, await third] == [Raw(b"2"), Raw(b"3")]
-    await line.hang_up()
+    await line.disconnect()
 
 
 async def test_calls_that_may_have_run_are_lost_with_the_bot_and_the_others_are_called_there() -> None:
@@ -501,71 +458,71 @@ async def test_calls_that_may_have_run_are_lost_with_the_bot_and_the_others_are_
     await line.open(calls=3)
     calls = [line.start(name) for name in ("a", "/b", "c", "d", "e")]
     for _ in range(3):
-        await line.talk.read()
-    await line.hang_up()
+        await line.far.read()
+    await line.disconnect()
     await line.again(calls=5, session="another", idempotent=["/b", "/c"])
-    frames = {frame["method"]: frame for frame in [await line.talk.read() for _ in range(4)]}
+    frames = {frame["method"]: frame for frame in [await line.far.read() for _ in range(4)]}
     assert set(frames) == {"/b", "c", "d", "e"}
     for name, frame in frames.items():
-        await line.talk.answer(frame, name)
+        await line.far.answer(frame, name)
     with pytest.raises(ConnectionLost) as caught:
         await calls[0]
     assert str(caught.value) == str(ConnectionLost("a"))
     assert [await call for call in calls[1:]] == [Raw(b'"/b"'), Raw(b'"c"'), Raw(b'"d"'), Raw(b'"e"')]
-    await line.hang_up()
+    await line.disconnect()
 
 
-async def test_a_call_cancelled_in_the_turn_of_a_new_beginning_ends_no_other_call() -> None:
+async def test_a_call_cancelled_in_the_turn_of_a_new_conversation_ends_no_other_call() -> None:
     line = Line()
     await line.open(calls=3)
     lost, kept = line.start("lost"), line.start("kept")
     for _ in range(2):
-        await line.talk.read()
-    await line.hang_up()
+        await line.far.read()
+    await line.disconnect()
     line._connect()  # pyright: ignore[reportPrivateUsage]
     await line.near.send(line.conversation.hello())
-    await line.talk.welcome(calls=3, session="another", idempotent=["/kept"])
+    await line.far.welcome(calls=3, session="another", idempotent=["/kept"])
     answer = await line.near.receive()
     lost.cancel()  # it was number 1, as the other one is now
     line.conversation.welcomed(answer)
-    line.running = asyncio.create_task(line.conversation.carry(line.conversation.attach(line.near)))
+    line._run()  # pyright: ignore[reportPrivateUsage]
     with pytest.raises(asyncio.CancelledError):
         await lost
-    await line.talk.answer(await line.talk.call("kept"), 2)
+    await line.far.answer(await line.far.call("kept"), 2)
     assert await asyncio.wait_for(kept, 5) == Raw(b"2")
-    await line.hang_up()
+    await line.disconnect()
 
 
-async def test_what_another_bot_does_not_take_is_too_large() -> None:
+async def test_a_call_that_another_bot_does_not_take_is_too_large() -> None:
     line = Line()
     await line.open(calls=1)
     first = line.start("1")
-    frame = await line.talk.call("1")
-    await line.talk.answer(frame, 1)
+    frame = await line.far.call("1")
+    await line.far.answer(frame, 1)
     await first
-    await line.hang_up()
+    await line.disconnect()
     large = asyncio.create_task(line.conversation.call("large", Raw(b'"' + b"x" * 200 + b'"'), 5.0))
     await asyncio.sleep(0)
     await line.again(message_bytes=200, session="another")
-    with pytest.raises(TooLarge, match="takes 200"):
+    with pytest.raises(RequestTooLarge, match="takes 200"):
         await large
-    await line.hang_up()
+    await line.disconnect()
 
 
-async def test_a_bot_that_asks_for_what_is_not_kept_is_left_and_the_next_one_begins_anew() -> None:
+async def test_a_bot_that_misses_what_is_not_retained_is_disconnected_and_a_new_conversation_begins() -> None:
     line = Line()
     await line.open()
     call = line.start()
-    await line.talk.call("stats")
-    await line.hang_up()
-    with pytest.raises(Closed, match="not kept"):
+    await line.far.call("stats")
+    await line.disconnect()
+    with pytest.raises(Closed, match="no longer retained"):
         await line.resume(99)
     assert not line.conversation.usable
     hello = await line.again()
     assert "session" not in hello["params"]
     with pytest.raises(ConnectionLost):
         await call
-    await line.hang_up()
+    await line.disconnect()
 
 
 async def test_giving_up_ends_what_may_have_run_as_lost_and_what_was_never_sent_as_a_connect_error() -> None:
@@ -573,8 +530,8 @@ async def test_giving_up_ends_what_may_have_run_as_lost_and_what_was_never_sent_
     await line.open(calls=3)
     calls = [line.start(str(number)) for number in range(2)]
     for _ in range(2):
-        await line.talk.read()
-    await line.hang_up()
+        await line.far.read()
+    await line.disconnect()
     calls += [line.start(str(number)) for number in range(2, 5)]
     await asyncio.sleep(0)
     line.conversation.give_up(GONE)
@@ -585,12 +542,12 @@ async def test_giving_up_ends_what_may_have_run_as_lost_and_what_was_never_sent_
         *[str(GONE)] * 3,
     ]
     await line.resume(1)
-    cancels = [await line.talk.read() for _ in range(2)]  # of those that it may have received
+    cancels = [await line.far.read() for _ in range(2)]  # of those that it may have received
     assert [frame["method"] for frame in cancels] == ["rpc.cancel"] * 2
     last = line.start("last")
-    await line.talk.answer(await line.talk.call("last"), 1)
+    await line.far.answer(await line.far.call("last"), 1)
     assert await last == Raw(b"1")
-    await line.hang_up()
+    await line.disconnect()
 
 
 async def test_a_conversation_without_a_connection_is_not_usable() -> None:
@@ -599,59 +556,59 @@ async def test_a_conversation_without_a_connection_is_not_usable() -> None:
     await line.open()
     assert line.conversation.usable
     assert line.conversation.ready.is_set()
-    await line.hang_up()
+    await line.disconnect()
     assert not line.conversation.usable
     assert not line.conversation.ready.is_set()
 
 
-async def test_after_the_bot_takes_its_leave_open_calls_are_answered_and_new_ones_not_sent(
+async def test_while_the_bot_is_closing_open_calls_are_answered_and_new_ones_not_sent(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO, "discord_tools.ipc")
     line = Line()
     await line.open(calls=1)
     call, waiting = line.start(), line.start("waiting")
-    frame = await line.talk.call("stats")
-    await line.talk.say({"method": "rpc.bye", "params": {"reason": "good night"}})
+    frame = await line.far.call("stats")
+    await line.far.send({"method": "rpc.bye", "params": {"reason": "good night"}})
     await until(lambda: not line.conversation.usable)
     new = line.start("new")
-    await line.talk.answer(frame, 1)
+    await line.far.answer(frame, 1)
     assert await call == Raw(b"1")
     assert "good night" in caplog.text
-    reading = asyncio.create_task(line.talk.ended())
+    reading = asyncio.create_task(line.far.ended())
     done, _ = await asyncio.wait((waiting, new, reading), timeout=0.05)
     assert not done
-    await line.hang_up(1001)
+    await line.disconnect(1001)
     await reading
     await line.again(session="another")
     for one in (waiting, new):
-        await line.talk.answer(await line.talk.read(), 2)
+        await line.far.answer(await line.far.read(), 2)
         assert await one == Raw(b"2")
-    await line.hang_up()
+    await line.disconnect()
 
 
-async def test_a_conversation_that_another_client_took_over_begins_anew(
+async def test_after_another_client_took_the_conversation_over_a_new_one_begins(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     line = Line()
     await line.open()
-    assert (await line.hang_up(4001)).code == 4001
+    assert (await line.disconnect(4001)).code == 4001
     assert "took this conversation over" in caplog.text
     assert "session" not in (await line.again())["params"]
-    await line.hang_up()
+    await line.disconnect()
 
 
 # -- the end
 
 
-async def test_closing_takes_leave_and_ending_ends_open_calls() -> None:
+async def test_closing_is_announced_and_ending_ends_open_calls() -> None:
     line = Line()
     await line.open()
     call = line.start()
-    await line.talk.call("stats")
+    await line.far.call("stats")
     await line.conversation.close()
-    assert (await line.talk.read())["params"] == {"reason": "the session is closed"}
-    assert (await line.talk.ended()).clean
+    assert (await line.far.read())["params"] == {"reason": "the session is closed"}
+    assert (await line.far.ended()).clean
     assert (await line.running).clean
     assert not call.done()
     line.conversation.end(SessionClosed())
@@ -664,7 +621,7 @@ async def test_ending_ends_calls_wherever_they_are(caplog: pytest.LogCaptureFixt
     await line.open(calls=2)
     calls = [line.start(str(number)) for number in range(3)]
     for _ in range(2):
-        await line.talk.read()
+        await line.far.read()
     gone = line.start("cancelled")
     await asyncio.sleep(0)
     gone.cancel()
@@ -672,18 +629,18 @@ async def test_ending_ends_calls_wherever_they_are(caplog: pytest.LogCaptureFixt
     line.conversation.end(SessionClosed())
     await asyncio.wait(calls)
     assert [type(call.exception()) for call in calls] == [SessionClosed] * 3
-    await line.hang_up()
+    await line.disconnect()
     gc.collect()
-    assert caplog.text == ""  # no error that nobody looked at
+    assert caplog.text == ""  # no exception that was never retrieved
 
 
-async def test_an_answer_that_has_come_in_is_not_lost_with_the_connection() -> None:
+async def test_an_answer_that_was_received_is_not_lost_with_the_connection() -> None:
     for begin in (False, True):
         line = Line()
         await line.open(calls=1000)
         calls = [line.start() for _ in range(EVENTS_PER_TURN * 3)]
-        frames = [await line.talk.read() for _ in calls]
-        await line.talk.say(*({"id": frame["id"], "result": 1} for frame in frames))
+        frames = [await line.far.read() for _ in calls]
+        await line.far.send(*({"id": frame["id"], "result": 1} for frame in frames))
         await until(lambda: line.conversation.received)  # noqa: B023
         line.running.cancel()
         await asyncio.wait((line.running,))
@@ -694,23 +651,23 @@ async def test_an_answer_that_has_come_in_is_not_lost_with_the_connection() -> N
         async with asyncio.timeout(5):
             assert [await call for call in calls] == [Raw(b"1")] * len(calls)
         if begin:
-            await line.hang_up()
+            await line.disconnect()
 
 
 async def test_cancelling_the_connection_leaves_calls_for_the_next_one() -> None:
     line = Line()
     await line.open()
     call = line.start()
-    frame = await line.talk.call("stats")
+    frame = await line.far.call("stats")
     line.running.cancel()
     await asyncio.wait((line.running,))
     assert line.running.cancelled()
     assert not line.conversation.usable
     assert not call.done()
     await line.resume(1)
-    await line.talk.answer(frame, 1)
+    await line.far.answer(frame, 1)
     assert await call == Raw(b"1")
-    await line.hang_up()
+    await line.disconnect()
 
 
 async def test_a_call_that_is_cancelled_in_any_turn_of_the_end_stays_cancelled() -> None:
@@ -718,8 +675,8 @@ async def test_a_call_that_is_cancelled_in_any_turn_of_the_end_stays_cancelled()
         line = Line()
         await line.open()
         call = line.start()
-        await line.talk.call("stats")
-        await line.talk.transport.close(1006)
+        await line.far.call("stats")
+        await line.far.transport.close(1006)
         line.conversation.end(SessionClosed())
         for _ in range(turns):
             await asyncio.sleep(0)
@@ -730,24 +687,24 @@ async def test_a_call_that_is_cancelled_in_any_turn_of_the_end_stays_cancelled()
         assert cancelled or turns
 
 
-async def test_a_bot_that_cancels_a_call_of_its_own_is_passed_over(
+async def test_a_bot_that_cancels_a_call_of_its_own_is_ignored(
     line: Line, caplog: pytest.LogCaptureFixture
 ) -> None:
-    await line.talk.say({"method": "rpc.cancel", "params": {"id": 1}})
+    await line.far.send({"method": "rpc.cancel", "params": {"id": 1}})
     call = line.start()
-    await line.talk.answer(await line.talk.call("stats"), 1)
+    await line.far.answer(await line.far.call("stats"), 1)
     assert await call == Raw(b"1")
     assert caplog.text == ""
 
 
-async def test_a_bot_that_sends_100_000_violations_is_left_after_few_log_lines(
+async def test_a_bot_that_sends_100_000_violations_is_disconnected_after_few_log_lines(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     line = Line()
     await line.open()
     call = line.start()
-    await line.talk.read()
-    await line.talk.raw(b"[" + b",".join([b"7"] * 100_000) + b"]")
+    await line.far.read()
+    await line.far.send_bytes(b"[" + b",".join([b"7"] * 100_000) + b"]")
     assert not (await line.running).clean
     assert len(caplog.records) == MAX_VIOLATIONS
     assert {record.levelno for record in caplog.records} == {logging.WARNING}
@@ -755,4 +712,4 @@ async def test_a_bot_that_sends_100_000_violations_is_left_after_few_log_lines(
     assert "session" not in (await line.again())["params"]
     with pytest.raises(ConnectionLost):
         await call
-    await line.hang_up()
+    await line.disconnect()

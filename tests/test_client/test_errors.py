@@ -30,6 +30,7 @@ from discord_tools.ipc.errors import (
     ProtocolError,
     RemoteError,
     RequestTimeout,
+    RequestTooLarge,
     ResolutionError,
     RouteError,
     RouteFailed,
@@ -37,8 +38,9 @@ from discord_tools.ipc.errors import (
     TooLarge,
     Unauthorized,
     UnknownEndpoint,
-    remote_error,
+    Unsupported,
 )
+from discord_tools.ipc.wire.codes import remote_error
 
 TREE: dict[type[BaseException], tuple[type[BaseException], ...]] = {
     IPCError: (Exception,),
@@ -50,6 +52,8 @@ TREE: dict[type[BaseException], tuple[type[BaseException], ...]] = {
     RequestTimeout: (IPCError, TimeoutError),
     DecodeError: (IPCError, ValueError),
     EncodeError: (IPCError, TypeError),
+    RequestTooLarge: (IPCError, ValueError),
+    Unsupported: (IPCError, NotImplementedError),
     ProtocolError: (IPCError,),
     ListenError: (IPCError, OSError),
     DuplicateRoute: (IPCError, ValueError),
@@ -67,20 +71,6 @@ TREE: dict[type[BaseException], tuple[type[BaseException], ...]] = {
     TooLarge: (RemoteError,),
     FellBehind: (RemoteError,),
     RouteError: (RemoteError,),
-}
-
-CODES = {
-    -32600: InvalidRequest,
-    -32601: UnknownEndpoint,
-    -32602: BadData,
-    -32603: RouteFailed,
-    -32002: Forbidden,
-    -32003: NotReady,
-    -32004: Overloaded,
-    -32005: DeadlineExceeded,
-    -32006: Cancelled,
-    -32007: TooLarge,
-    -32009: FellBehind,
 }
 
 #: One of each that has fields, its fields, and what it says.
@@ -122,6 +112,16 @@ SAMPLES: list[tuple[IPCError, dict[str, Any], str]] = [
         "two routes are named '/stats': a.py:1 and b.py:2",
     ),
     (AlreadyResponded("stats"), {"endpoint": "stats"}, "the request to 'stats' has been answered already"),
+    (
+        RequestTooLarge("stats", 5000, 4000),
+        {"endpoint": "stats", "size": 5000, "limit": 4000},
+        "the call of 'stats' has 5000 bytes, the bot takes 4000; nothing was sent",
+    ),
+    (
+        Unsupported("stats"),
+        {"endpoint": "stats"},
+        "cannot read 'stats': the bot's library is older and has neither streams nor events",
+    ),
     (EncodeError("no"), {}, "no"),
     (DecodeError("no"), {}, "no"),
     (ProtocolError("no"), {}, "no"),
@@ -174,7 +174,7 @@ def test_an_error_has_its_data_in_fields(error: IPCError, fields: dict[str, Any]
 
 
 @EACH
-def test_an_error_says_what_happened(error: IPCError, fields: dict[str, Any], text: str) -> None:
+def test_the_text_of_an_error_says_what_happened(error: IPCError, fields: dict[str, Any], text: str) -> None:
     assert str(error) == text
 
 
@@ -204,26 +204,11 @@ def test_an_error_that_is_an_oserror_has_no_invented_errno(
         assert not hasattr(error, "errno")
 
 
-@pytest.mark.parametrize(("code", "cls"), CODES.items())
-def test_a_code_of_the_protocol_becomes_its_exception(code: int, cls: type[RemoteError]) -> None:
-    error = remote_error("stats", code, "text", {"a": 1})
-    assert type(error) is cls
-    assert (error.code, error.message, error.data, error.endpoint) == (code, "text", {"a": 1}, "stats")
-
-
-@pytest.mark.parametrize("code", [1, 404, 2**40])
-def test_a_positive_code_is_a_routes_own_error(code: int) -> None:
-    error = remote_error("stats", code, "text", None)
-    assert type(error) is RouteError
-    assert error.code == code
-
-
-@pytest.mark.parametrize("code", [0, -1, -32000, -32001, -32700, -32999])
-def test_a_code_of_a_later_version_is_a_plain_remote_error(code: int) -> None:
-    error = remote_error("stats", code, "text", None)
-    assert type(error) is RemoteError
-    assert error.code == code
-    assert RemoteError.code == -32000
+@pytest.mark.parametrize("cls", [RequestTooLarge, EncodeError, Unsupported], ids=lambda cls: cls.__name__)
+def test_an_error_of_the_client_alone_is_an_ipc_error_but_no_error_of_the_bot(cls: type[IPCError]) -> None:
+    assert issubclass(cls, IPCError)
+    assert not issubclass(cls, RemoteError)
+    assert not hasattr(cls, "code")
 
 
 @pytest.mark.parametrize("code", [0, -1, -32601])

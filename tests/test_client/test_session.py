@@ -26,9 +26,9 @@ from discord_tools.ipc import (
     IPCError,
     ProtocolError,
     RequestTimeout,
+    RequestTooLarge,
     ResolutionError,
     SessionClosed,
-    TooLarge,
     Unauthorized,
     UnknownEndpoint,
 )
@@ -37,16 +37,16 @@ from test_client.scripts import (
     KEY,
     QUICK,
     Bot,
-    Talk,
+    FarSide,
     Vacant,
-    asking,
+    answering,
     echoing,
     listening,
+    multicast_session,
     multicasting,
-    saying,
+    port_answer,
     session,
     silence,
-    told,
     until,
 )
 
@@ -104,7 +104,7 @@ def test_a_session_made_outside_of_any_loop_works_in_the_loop_that_uses_it(vacan
     ipc = session(port)
 
     async def main() -> Any:
-        vacant.leave()
+        vacant.release()
         async with Bot(port=port), ipc:
             return await ipc.request("echo", word="hello")
 
@@ -150,11 +150,11 @@ async def test_a_route_may_be_given_as_anything_that_prints_as_its_name() -> Non
         def __str__(self) -> str:
             return "/stats"
 
-    async def script(talk: Talk) -> None:
-        await talk.welcome()
-        frame = await talk.read()
-        await talk.answer(frame, frame["method"])
-        await talk.ended()
+    async def script(far: FarSide) -> None:
+        await far.welcome()
+        frame = await far.read()
+        await far.answer(frame, frame["method"])
+        await far.ended()
 
     async with Bot(script) as bot, session(bot.port) as ipc:
         assert await ipc.request(Route()) == "/stats"  # pyright: ignore[reportCallIssue, reportArgumentType]
@@ -163,9 +163,9 @@ async def test_a_route_may_be_given_as_anything_that_prints_as_its_name() -> Non
 async def test_the_bot_learns_the_timeout_and_the_headers() -> None:
     hellos: list[dict[str, Any]] = []
 
-    async def script(talk: Talk) -> None:
-        hellos.append(await talk.welcome())
-        await talk.ended()
+    async def script(far: FarSide) -> None:
+        hellos.append(await far.welcome())
+        await far.ended()
 
     async with Bot(script) as bot, session(bot.port, timeout=7.5, headers={"user": "me"}):
         assert hellos[0]["params"]["timeout"] == 7.5
@@ -210,11 +210,11 @@ async def test_an_answer_of_another_type_is_a_decode_error_that_names_the_route(
 
 
 def answering_once(result: bytes) -> Any:
-    async def script(talk: Talk) -> None:
-        await talk.welcome()
-        frame = await talk.read()
-        await talk.raw(b'{"jsonrpc":"2.0","id":%d,"result":%s}' % (frame["id"], result))
-        await talk.echo()
+    async def script(far: FarSide) -> None:
+        await far.welcome()
+        frame = await far.read()
+        await far.send_bytes(b'{"jsonrpc":"2.0","id":%d,"result":%s}' % (frame["id"], result))
+        await far.echo()
 
     return script
 
@@ -245,11 +245,11 @@ async def test_an_answer_nested_as_deep_as_the_stack_is_decoded_or_a_decode_erro
 async def test_a_type_that_nothing_can_be_decoded_into_is_found_out_before_the_call() -> None:
     frames: list[dict[str, Any]] = []
 
-    async def script(talk: Talk) -> None:
-        await talk.welcome()
-        frames.append(await talk.read())
-        await talk.answer(frames[0])
-        await talk.ended()
+    async def script(far: FarSide) -> None:
+        await far.welcome()
+        frames.append(await far.read())
+        await far.answer(frames[0])
+        await far.ended()
 
     async with Bot(script) as bot, session(bot.port) as ipc:
         with pytest.raises(TypeError):
@@ -284,12 +284,12 @@ async def test_a_name_that_cannot_be_written_is_an_encode_error() -> None:
 async def test_a_name_beyond_ascii_reaches_the_bot_as_it_is() -> None:
     methods: list[str] = []
 
-    async def script(talk: Talk) -> None:
-        await talk.welcome()
-        frame = await talk.read()
+    async def script(far: FarSide) -> None:
+        await far.welcome()
+        frame = await far.read()
         methods.append(frame["method"])
-        await talk.answer(frame, 1)
-        await talk.ended()
+        await far.answer(frame, 1)
+        await far.ended()
 
     async with Bot(script) as bot, session(bot.port) as ipc:
         assert await ipc.request("größe") == 1
@@ -297,11 +297,11 @@ async def test_a_name_beyond_ascii_reaches_the_bot_as_it_is() -> None:
 
 
 async def test_an_error_of_the_bot_names_the_endpoint() -> None:
-    async def script(talk: Talk) -> None:
-        await talk.welcome()
-        frame = await talk.read()
-        await talk.say({"id": frame["id"], "error": {"code": -32601, "message": "there is no such endpoint"}})
-        await talk.ended()
+    async def script(far: FarSide) -> None:
+        await far.welcome()
+        frame = await far.read()
+        await far.send({"id": frame["id"], "error": {"code": -32601, "message": "there is no such endpoint"}})
+        await far.ended()
 
     async with Bot(script) as bot, session(bot.port) as ipc:
         with pytest.raises(UnknownEndpoint) as caught:
@@ -310,14 +310,14 @@ async def test_an_error_of_the_bot_names_the_endpoint() -> None:
 
 
 async def test_a_request_over_the_bots_limit_is_too_large_and_the_others_go_on() -> None:
-    async def script(talk: Talk) -> None:
-        await talk.welcome(message_bytes=1000)
-        await talk.echo()
+    async def script(far: FarSide) -> None:
+        await far.welcome(message_bytes=1000)
+        await far.echo()
 
     async with Bot(script) as bot, session(bot.port) as ipc:
         large = ipc.request("echo", x="x" * 1000)
         results = await asyncio.gather(large, ipc.request("echo", x=1), return_exceptions=True)
-        assert isinstance(results[0], TooLarge)
+        assert isinstance(results[0], RequestTooLarge)
         assert results[1] == {"x": 1}
         assert len(bot.requests) == 1
 
@@ -325,10 +325,10 @@ async def test_a_request_over_the_bots_limit_is_too_large_and_the_others_go_on()
 async def test_requests_fit_together_into_what_a_bot_with_a_small_limit_takes() -> None:
     largest = 0
 
-    async def script(talk: Talk) -> None:
+    async def script(far: FarSide) -> None:
         nonlocal largest
-        await talk.welcome(message_bytes=200)
-        receive = talk.transport.receive
+        await far.welcome(message_bytes=200)
+        receive = far.transport.receive
 
         async def measured() -> bytes | str:
             nonlocal largest
@@ -336,8 +336,8 @@ async def test_requests_fit_together_into_what_a_bot_with_a_small_limit_takes() 
             largest = max(largest, len(message))
             return message
 
-        talk.transport.receive = measured
-        await talk.echo()
+        far.transport.receive = measured
+        await far.echo()
 
     async with Bot(script) as bot, session(bot.port) as ipc:
         await asyncio.gather(*(ipc.request("echo", x="x" * number) for number in range(100)))
@@ -345,15 +345,15 @@ async def test_requests_fit_together_into_what_a_bot_with_a_small_limit_takes() 
 
 
 async def test_an_answer_over_the_own_limit_ends_the_connection_and_the_next_one_works() -> None:
-    async def script(talk: Talk) -> None:
-        await talk.welcome()
-        frame = await talk.read()
+    async def script(far: FarSide) -> None:
+        await far.welcome()
+        frame = await far.read()
         if frame["method"] == "large":
-            await talk.answer(frame, "x" * 2000)
-            await talk.ended()
+            await far.answer(frame, "x" * 2000)
+            await far.ended()
         else:
-            await talk.answer(frame, "small")
-            await talk.echo()
+            await far.answer(frame, "small")
+            await far.echo()
 
     limits = ClientLimits(message_bytes=1000, backoff_initial=0.01, backoff_max=0.02, close_timeout=0.2)
     async with Bot(script) as bot, session(bot.port, limits=limits) as ipc:
@@ -366,11 +366,11 @@ async def test_an_answer_over_the_own_limit_ends_the_connection_and_the_next_one
 
 
 async def test_a_request_without_an_answer_times_out_and_the_session_goes_on() -> None:
-    async def script(talk: Talk) -> None:
-        await talk.welcome()
-        assert (await talk.read())["method"] == "slow"
-        assert (await talk.read())["method"] == "rpc.cancel"
-        await talk.echo()
+    async def script(far: FarSide) -> None:
+        await far.welcome()
+        assert (await far.read())["method"] == "slow"
+        assert (await far.read())["method"] == "rpc.cancel"
+        await far.echo()
 
     async with Bot(script) as bot, session(bot.port, timeout=0.2) as ipc:
         with pytest.raises(RequestTimeout) as caught:
@@ -381,7 +381,7 @@ async def test_a_request_without_an_answer_times_out_and_the_session_goes_on() -
 
 
 @pytest.mark.parametrize("timeout", [None, float("inf")])
-async def test_a_session_may_wait_for_ever(timeout: float | None) -> None:
+async def test_a_session_may_wait_without_a_limit(timeout: float | None) -> None:
     async with Bot() as bot, session(bot.port, timeout=timeout) as ipc:
         assert await ipc.request("echo", x=1) == {"x": 1}
 
@@ -389,11 +389,11 @@ async def test_a_session_may_wait_for_ever(timeout: float | None) -> None:
 async def test_a_timeout_around_a_request_cancels_it_there() -> None:
     frames: list[dict[str, Any]] = []
 
-    async def script(talk: Talk) -> None:
-        await talk.welcome()
-        frames.extend([await talk.read(), await talk.read()])
-        await talk.answer(frames[0], "late")
-        await talk.echo()
+    async def script(far: FarSide) -> None:
+        await far.welcome()
+        frames.extend([await far.read(), await far.read()])
+        await far.answer(frames[0], "late")
+        await far.echo()
 
     async with Bot(script) as bot, session(bot.port) as ipc:
         with pytest.raises(TimeoutError):
@@ -417,11 +417,11 @@ async def test_no_connection_within_the_whole_time_is_a_connect_error_in_that_ti
 async def test_time_that_is_over_at_once_is_a_timeout_and_what_was_sent_is_cancelled() -> None:
     frames: list[str] = []
 
-    async def script(talk: Talk) -> None:
-        await talk.welcome()
+    async def script(far: FarSide) -> None:
+        await far.welcome()
         while "rpc.bye" not in frames:
-            frames.append((await talk.read())["method"])
-        await talk.ended()
+            frames.append((await far.read())["method"])
+        await far.ended()
 
     async with Bot(script) as bot, session(bot.port, timeout=1e-9) as ipc:
         with pytest.raises(RequestTimeout):
@@ -443,7 +443,7 @@ async def test_a_connect_timeout_of_0_fails_at_once_without_a_connection() -> No
             await ipc.close()
 
 
-# -- no foreign error
+# -- errors of this library only
 
 
 Place = AbstractAsyncContextManager[int]
@@ -461,23 +461,23 @@ async def bot_with(script: Any = echoing, **options: Any) -> Any:
         yield bot.port
 
 
-async def close_at_once(talk: Talk) -> None:
-    await talk.ws.close()
+async def close_at_once(far: FarSide) -> None:
+    await far.ws.close()
 
 
-async def garbage(talk: Talk) -> None:
-    await talk.raw(b"\x00\xff" * 100)
-    await talk.ended()
+async def garbage(far: FarSide) -> None:
+    await far.send_bytes(b"\x00\xff" * 100)
+    await far.ended()
 
 
-async def words(talk: Talk) -> None:
-    await talk.ws.send_str("hello, world")
-    await talk.ended()
+async def words(far: FarSide) -> None:
+    await far.ws.send_str("hello, world")
+    await far.ended()
 
 
-async def wrong_hello(talk: Talk) -> None:
-    await talk.answer(await talk.read(), {"version": 2})
-    await talk.ended()
+async def wrong_hello(far: FarSide) -> None:
+    await far.answer(await far.read(), {"version": 2})
+    await far.ended()
 
 
 async def wrong_frames(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -504,7 +504,7 @@ PLACES: dict[str, tuple[Callable[[], Place], type[IPCError]]] = {
     "nobody": (nobody, ConnectError),
     "silent": (lambda: listening(silence), ConnectError),
     "reset": (lambda: listening(reset), ConnectError),
-    "not HTTP": (lambda: listening(saying(b"220 mail.example.org ESMTP\r\n")), ConnectError),
+    "not HTTP": (lambda: listening(answering(b"220 mail.example.org ESMTP\r\n")), ConnectError),
     "no frames": (lambda: listening(wrong_frames), ConnectError),
     "200": (lambda: bot_with(status=200), ConnectError),
     "401": (lambda: bot_with(status=401), Unauthorized),
@@ -515,13 +515,13 @@ PLACES: dict[str, tuple[Callable[[], Place], type[IPCError]]] = {
     "closes": (lambda: bot_with(close_at_once), ConnectError),
     "garbage": (lambda: bot_with(garbage), ProtocolError),
     "words": (lambda: bot_with(words), ProtocolError),
-    "no hello": (lambda: bot_with(Talk.ended), ConnectError),
+    "no hello": (lambda: bot_with(FarSide.ended), ConnectError),
     "wrong hello": (lambda: bot_with(wrong_hello), ProtocolError),
 }
 
 
 @pytest.mark.parametrize("place", PLACES)
-async def test_a_request_to_whatever_is_there_raises_an_error_of_ours(place: str) -> None:
+async def test_a_request_to_anything_that_listens_there_raises_an_error_of_this_library(place: str) -> None:
     make, error = PLACES[place]
     limits = ClientLimits(handshake_timeout=0.1, backoff_initial=0.01, backoff_max=0.02, close_timeout=0.1)
     async with make() as port:
@@ -536,7 +536,7 @@ async def test_a_request_to_whatever_is_there_raises_an_error_of_ours(place: str
 
 
 @pytest.mark.parametrize("place", PLACES)
-async def test_starting_at_whatever_is_there_waits_in_the_background_or_raises_an_error_of_ours(
+async def test_starting_with_anything_that_listens_there_goes_on_or_raises_an_error_of_this_library(
     place: str,
 ) -> None:
     make, error = PLACES[place]
@@ -555,7 +555,7 @@ async def test_starting_at_whatever_is_there_waits_in_the_background_or_raises_a
 @pytest.mark.parametrize(
     ("host", "port"), [("nobody.invalid", 8000), ("not a host", 8000), ("127.0.0.1", 65536), ("", 8000)]
 )
-async def test_a_request_to_an_address_that_is_none_raises_an_error_of_ours(host: str, port: int) -> None:
+async def test_a_request_to_an_invalid_address_raises_an_error_of_this_library(host: str, port: int) -> None:
     ipc = ClientSession(host, port, connect_timeout=0.2, limits=QUICK)
     try:
         with pytest.raises(ConnectError):
@@ -581,13 +581,13 @@ async def test_a_request_to_an_address_that_is_none_raises_an_error_of_ours(host
     ],
     ids=range(11),
 )
-async def test_what_a_bot_should_not_send_disturbs_no_request(message: bytes) -> None:
-    async def script(talk: Talk) -> None:
-        await talk.welcome()
-        frame = await talk.read()
-        await talk.raw(message)
-        await talk.answer(frame, "answer")
-        await talk.ended()
+async def test_an_invalid_message_of_the_bot_disturbs_no_request(message: bytes) -> None:
+    async def script(far: FarSide) -> None:
+        await far.welcome()
+        frame = await far.read()
+        await far.send_bytes(message)
+        await far.answer(frame, "answer")
+        await far.ended()
 
     async with Bot(script) as bot, session(bot.port) as ipc:
         assert await ipc.request("stats") == "answer"
@@ -598,10 +598,10 @@ async def test_what_a_bot_should_not_send_disturbs_no_request(message: bytes) ->
 
 
 async def test_a_request_that_was_sent_is_lost_with_the_connection_and_says_that_it_may_have_run() -> None:
-    async def script(talk: Talk) -> None:
-        await talk.welcome()
-        await talk.call("stats")
-        bot.break_off()
+    async def script(far: FarSide) -> None:
+        await far.welcome()
+        await far.call("stats")
+        bot.disconnect_all()
 
     async with Bot(script) as bot, session(bot.port) as ipc:
         with pytest.raises(ConnectionLost, match="may have run") as caught:
@@ -609,24 +609,24 @@ async def test_a_request_that_was_sent_is_lost_with_the_connection_and_says_that
         assert caught.value.endpoint == "stats"
 
 
-async def test_requests_that_wait_for_a_slot_are_not_lost_with_the_connection_nor_run_twice() -> None:
+async def test_requests_that_wait_for_a_place_are_not_lost_with_the_connection_nor_run_twice() -> None:
     ran: list[int] = []
 
-    async def first(talk: Talk) -> None:
-        await talk.welcome(calls=2)
-        ran.extend([(await talk.read())["params"]["x"] for _ in range(2)])
+    async def first(far: FarSide) -> None:
+        await far.welcome(calls=2)
+        ran.extend([(await far.read())["params"]["x"] for _ in range(2)])
         bot.script = second
-        await talk.ws.close()
+        await far.ws.close()
 
-    async def second(talk: Talk) -> None:
-        await talk.welcome(calls=2)
+    async def second(far: FarSide) -> None:
+        await far.welcome(calls=2)
         try:
             while True:
-                frame = await talk.read()
+                frame = await far.read()
                 ran.append(frame["params"]["x"])
-                await talk.answer(frame, frame["params"]["x"])
+                await far.answer(frame, frame["params"]["x"])
         except (KeyError, Closed):
-            pass  # the leave
+            pass  # rpc.bye has no id
 
     async with Bot(first) as bot, session(bot.port) as ipc:
         requests = (ipc.request("echo", x=number) for number in range(10))
@@ -637,16 +637,16 @@ async def test_requests_that_wait_for_a_slot_are_not_lost_with_the_connection_no
 
 
 async def test_a_request_outlives_its_connection() -> None:
-    async def first(talk: Talk) -> None:
-        await talk.welcome()
-        frame = await talk.call("stats")
+    async def first(far: FarSide) -> None:
+        await far.welcome()
+        frame = await far.call("stats")
         bot.script = partial(second, frame)
-        bot.break_off()
+        bot.disconnect_all()
 
-    async def second(frame: dict[str, Any], talk: Talk) -> None:
-        await talk.welcome(resumed=True, received=1)
-        await talk.answer(frame, "answer")
-        await talk.ended()
+    async def second(frame: dict[str, Any], far: FarSide) -> None:
+        await far.welcome(resumed=True, received=1)
+        await far.answer(frame, "answer")
+        await far.ended()
 
     async with Bot(first) as bot, session(bot.port) as ipc:
         assert await ipc.request("stats") == "answer"
@@ -670,7 +670,7 @@ async def test_a_bot_that_is_started_after_its_dashboard_is_found(vacant: Vacant
     async with session(port) as ipc:
         assert not ipc.is_connected()
         request = asyncio.create_task(ipc.request("echo", x=1))
-        vacant.leave()
+        vacant.release()
         async with Bot(port=port):
             assert await request == {"x": 1}
 
@@ -679,8 +679,8 @@ async def test_a_bot_that_moved_is_found_through_the_multicast_port() -> None:
     async with (
         Bot() as new,
         Bot() as old,
-        Bot(multicasting(told(old.port), told(new.port)), protocols=()) as multicast,
-        asking(multicast.port) as ipc,
+        Bot(multicasting(port_answer(old.port), port_answer(new.port)), protocols=()) as multicast,
+        multicast_session(multicast.port) as ipc,
     ):
         assert ipc.url == f"ws://127.0.0.1:{old.port}"
         assert ipc.resolved_port == multicast.port
@@ -691,36 +691,36 @@ async def test_a_bot_that_moved_is_found_through_the_multicast_port() -> None:
         assert ipc.url == f"ws://127.0.0.1:{new.port}"
 
 
-async def test_a_bot_whose_old_port_answers_no_hello_is_found_through_the_multicast_port() -> None:
+async def test_a_bot_whose_old_port_does_not_answer_the_hello_is_found_through_the_multicast_port() -> None:
     async with (
         Bot() as new,
         Bot() as old,
-        Bot(multicasting(told(old.port), told(new.port)), protocols=()) as multicast,
-        asking(multicast.port) as ipc,
+        Bot(multicasting(port_answer(old.port), port_answer(new.port)), protocols=()) as multicast,
+        multicast_session(multicast.port) as ipc,
     ):
         await ipc.request("echo")
         old.script = close_at_once
-        old.break_off()
+        old.disconnect_all()
         await until(lambda: len(multicast.requests) == 2)
         assert await ipc.request("echo", x=1) == {"x": 1}
         assert ipc.url == f"ws://127.0.0.1:{new.port}"
 
 
-async def test_a_request_that_is_given_up_does_not_forget_the_port_that_was_found() -> None:
+async def test_a_connect_timeout_does_not_forget_the_port_that_was_found() -> None:
     patient = asyncio.Event()
 
-    async def slow(talk: Talk) -> None:
+    async def slow(far: FarSide) -> None:
         await patient.wait()
-        await echoing(talk)
+        await echoing(far)
 
     async with (
         Bot(slow) as bot,
-        Bot(multicasting(told(bot.port)), protocols=()) as multicast,
+        Bot(multicasting(port_answer(bot.port)), protocols=()) as multicast,
     ):
-        ipc = asking(multicast.port, connect_timeout=0.05)
+        ipc = multicast_session(multicast.port, connect_timeout=0.05)
         try:
             starting = asyncio.create_task(ipc.start())
-            await until(lambda: bot.talks)
+            await until(lambda: bot.connections)
             with pytest.raises(ConnectError):
                 await ipc.request("echo")
             patient.set()
@@ -734,7 +734,7 @@ async def test_a_changed_key_is_unauthorized_at_each_request_until_it_is_right_a
     async with Bot(key=KEY) as bot, session(bot.port, secret_key=KEY) as ipc:
         await ipc.request("echo")
         bot.key = "a new key"
-        bot.break_off()
+        bot.disconnect_all()
         await until(lambda: not ipc.is_connected())
         for _ in range(2):
             with pytest.raises(Unauthorized):
@@ -747,11 +747,11 @@ async def test_a_wrong_key_at_the_multicast_port_is_unauthorized() -> None:
     refusal = {"error": "Invalid or no token provided.", "code": 403}
     async with Bot(multicasting(refusal), protocols=()) as multicast:
         with pytest.raises(Unauthorized):
-            await asking(multicast.port, secret_key="wrong").__aenter__()
+            await multicast_session(multicast.port, secret_key="wrong").__aenter__()
 
 
 async def test_nobody_at_the_multicast_port_is_a_resolution_error(vacant: Vacant) -> None:
-    ipc = asking(vacant.port, connect_timeout=0.1)
+    ipc = multicast_session(vacant.port, connect_timeout=0.1)
     try:
         with pytest.raises(ResolutionError):
             await ipc.request("echo")
@@ -800,7 +800,7 @@ async def test_entering_that_is_cancelled_leaves_the_session_closed() -> None:
         assert ipc.is_closed()
 
 
-async def test_after_closing_everything_says_so() -> None:
+async def test_requests_and_starts_of_a_closed_session_are_refused() -> None:
     async with Bot() as bot, session(bot.port) as ipc:
         pass
     assert ipc.is_closed()
@@ -812,7 +812,7 @@ async def test_after_closing_everything_says_so() -> None:
     await ipc.close()
 
 
-async def test_streams_and_subscriptions_of_a_closed_session_say_so() -> None:
+async def test_streams_and_subscriptions_of_a_closed_session_are_refused() -> None:
     async with Bot() as bot:
         ipc = session(bot.port)
         await ipc.start()
@@ -851,10 +851,10 @@ async def test_closing_in_the_turn_of_the_start_ends_the_start(vacant: Vacant) -
             await starting
 
 
-async def test_closing_with_requests_in_flight_ends_each_of_them_with_an_error_of_ours() -> None:
-    async def script(talk: Talk) -> None:
-        await talk.welcome(calls=2)
-        await talk.ended()
+async def test_closing_with_requests_in_progress_ends_each_of_them() -> None:
+    async def script(far: FarSide) -> None:
+        await far.welcome(calls=2)
+        await far.ended()
 
     async with Bot(script) as bot, session(bot.port) as ipc:
         tasks = [asyncio.create_task(ipc.request("slow")) for _ in range(5)]
@@ -865,7 +865,7 @@ async def test_closing_with_requests_in_flight_ends_each_of_them_with_an_error_o
         assert [type(task.exception()) for task in tasks] == [SessionClosed] * 5
 
 
-async def test_closing_by_two_tasks_is_over_for_both_when_it_is_over() -> None:
+async def test_closing_by_two_tasks_returns_only_when_it_is_done() -> None:
     async with Bot() as bot:
         ipc = session(bot.port)
         await ipc.start()
@@ -873,16 +873,16 @@ async def test_closing_by_two_tasks_is_over_for_both_when_it_is_over() -> None:
         await asyncio.wait(closings, return_when=asyncio.FIRST_COMPLETED)
         assert [task for task in asyncio.all_tasks() if task.get_name().startswith("ipc")] == []
         await asyncio.gather(*closings)
-        await until(lambda: bot.talks[0].ws.close_code == 1000)
+        await until(lambda: bot.connections[0].ws.close_code == 1000)
 
 
-async def test_closing_that_is_cancelled_still_closes_what_is_ours() -> None:
-    async def deaf(talk: Talk) -> None:
-        await talk.welcome()
+async def test_closing_that_is_cancelled_still_closes_the_connection() -> None:
+    async def not_reading(far: FarSide) -> None:
+        await far.welcome()
         await over.wait()
 
     over = asyncio.Event()
-    async with Bot(deaf) as bot:
+    async with Bot(not_reading) as bot:
         ipc = session(bot.port, limits=ClientLimits(close_timeout=1.0))
         await ipc.start()
         closing = asyncio.create_task(ipc.close())
@@ -896,14 +896,14 @@ async def test_closing_that_is_cancelled_still_closes_what_is_ours() -> None:
         await ipc.close()
 
 
-async def test_closing_ends_in_time_with_a_bot_that_never_stops_talking() -> None:
-    async def talkative(talk: Talk) -> None:
-        await talk.welcome()
+async def test_closing_ends_in_time_with_a_bot_that_never_stops_sending() -> None:
+    async def flooding(far: FarSide) -> None:
+        await far.welcome()
         while True:
-            await talk.say({"method": "rpc.later"})
+            await far.send({"method": "rpc.later"})
             await asyncio.sleep(0)
 
-    async with Bot(talkative) as bot:
+    async with Bot(flooding) as bot:
         ipc = session(bot.port)
         await ipc.start()
         async with asyncio.timeout(5):
@@ -930,7 +930,7 @@ async def test_a_given_session_that_was_closed_is_a_connect_error() -> None:
             await ipc.request("echo")
 
 
-async def test_a_closed_session_is_freed_with_all_that_it_had() -> None:
+async def test_a_closed_session_is_freed_by_the_garbage_collector() -> None:
     async with Bot() as bot:
         ipc = session(bot.port)
         async with ipc:

@@ -1,15 +1,14 @@
-"""Connecting, losing, connecting again: the session's own view of it is in ``test_session``."""
+"""Connecting, losing the connection, connecting again; see ``test_session`` for what a session shows of it."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
-import aiohttp
 import pytest
 from msgspec import Raw
 
@@ -22,30 +21,43 @@ from discord_tools.ipc import (
     SessionClosed,
     Unauthorized,
 )
+from discord_tools.ipc.address import Address
+from discord_tools.ipc.connectors.base import Connector
 from discord_tools.ipc.connectors.websocket import WebSocketConnector
 from discord_tools.ipc.conversation import Conversation
 from discord_tools.ipc.supervisor import Supervisor
-from test_client.scripts import KEY, QUICK, Bot, Talk, Vacant, echoing, listening, silence, until
+from discord_tools.ipc.transports.base import Transport
+from test_client.scripts import KEY, QUICK, Bot, FarSide, Vacant, echoing, listening, silence, until
 
-LOG = "discord_tools.ipc.supervisor"
+LOG = "discord_tools.ipc"
 
 
-def talking(limits: ClientLimits, patience: float = 5.0) -> tuple[Callable[[], Conversation], float]:
-    """What is said over the connections, and how long it waits for the next one."""
-    return lambda: Conversation(limits, 30.0, {}), patience
+def make(
+    connector: Connector,
+    limits: ClientLimits,
+    connect_timeout: float = 5.0,
+    *,
+    cls: type[Supervisor] = Supervisor,
+) -> Supervisor:
+    return cls(connector, limits, lambda: Conversation(limits, 30.0, {}), connect_timeout)
 
 
 @asynccontextmanager
 async def supervising(
-    port: int | None, limits: ClientLimits = QUICK, **more: Any
+    port: int | None,
+    limits: ClientLimits = QUICK,
+    *,
+    multicast_port: int = 20000,
+    key: str | None = None,
+    connect_timeout: float = 5.0,
 ) -> AsyncIterator[Supervisor]:
-    dialer = WebSocketConnector("127.0.0.1", port, more.get("multicast_port", 20000), more.get("key"), limits)
-    async with aiohttp.ClientSession() as http:
-        one = Supervisor(dialer, lambda: http, limits, *talking(limits, more.get("patience", 5.0)))
-        try:
-            yield one
-        finally:
-            await one.close()
+    connector = WebSocketConnector(Address(host="127.0.0.1", port=port or 0), multicast_port, key, limits)
+    one = make(connector, limits, connect_timeout)
+    try:
+        yield one
+    finally:
+        await one.close()
+        await connector.close()
 
 
 async def echoed(one: Supervisor, word: str = "hello") -> None:
@@ -53,7 +65,7 @@ async def echoed(one: Supervisor, word: str = "hello") -> None:
     assert await conversation.call("echo", Raw(f'"{word}"'.encode()), 5.0) == Raw(f'"{word}"'.encode())
 
 
-async def test_a_connection_is_made_once_for_all_who_wait() -> None:
+async def test_all_that_wait_share_one_connection() -> None:
     async with Bot() as bot, supervising(bot.port) as one:
         connections = await asyncio.gather(*(one.connected(5.0) for _ in range(10)), one.first_attempt())
         assert len({id(connection) for connection in connections[:10]}) == 1
@@ -67,7 +79,7 @@ async def test_the_first_attempt_ends_with_the_first_failure(vacant: Vacant) -> 
         assert one.conversation is None
 
 
-async def test_without_a_bot_the_last_reason_and_the_time_are_told(vacant: Vacant) -> None:
+async def test_without_a_bot_the_error_has_the_last_reason_and_the_time(vacant: Vacant) -> None:
     port = vacant.port
     async with supervising(port) as one:
         with pytest.raises(ConnectError, match=r"(?i)connect.*\(tried for 0\.2 s\)") as caught:
@@ -95,7 +107,7 @@ async def test_attempts_go_on_until_the_bot_is_there(vacant: Vacant) -> None:
     async with supervising(port) as one:
         with pytest.raises(ConnectError):
             await one.connected(0.1)
-        vacant.leave()
+        vacant.release()
         async with Bot(port=port):
             await echoed(one)
 
@@ -104,16 +116,16 @@ async def test_a_lost_connection_is_made_again() -> None:
     async with Bot() as bot, supervising(bot.port) as one:
         await echoed(one)
         for lost in range(1, 4):
-            bot.break_off()
+            bot.disconnect_all()
             await until(lambda lost=lost: len(bot.requests) == lost + 1)
             await echoed(one)
 
 
-async def test_a_bot_that_hangs_up_after_the_upgrade_is_tried_again_and_a_connect_error() -> None:
-    async def hang_up(talk: Talk) -> None:
-        await talk.ws.close()
+async def test_a_bot_that_disconnects_after_the_upgrade_is_tried_again_and_a_connect_error() -> None:
+    async def disconnect(far: FarSide) -> None:
+        await far.ws.close()
 
-    async with Bot(hang_up) as bot, supervising(bot.port) as one:
+    async with Bot(disconnect) as bot, supervising(bot.port) as one:
         with pytest.raises(ConnectError, match="before the server said hello"):
             await one.connected(0.2)
         await until(lambda: len(bot.requests) > 2)
@@ -123,17 +135,17 @@ async def test_a_bot_that_hangs_up_after_the_upgrade_is_tried_again_and_a_connec
 
 async def test_a_hello_that_is_not_answered_in_time_is_a_connect_error() -> None:
     limits = ClientLimits(handshake_timeout=0.05, backoff_initial=0.01, backoff_max=0.02, close_timeout=0.1)
-    async with Bot(Talk.ended) as bot, supervising(bot.port, limits) as one:
+    async with Bot(FarSide.ended) as bot, supervising(bot.port, limits) as one:
         with pytest.raises(ConnectError, match="before the server said hello") as caught:
             await one.connected(0.3)
         assert (caught.value.host, caught.value.port) == ("127.0.0.1", bot.port)
 
 
 async def test_a_bot_that_does_not_know_what_a_hello_is_ends_it(caplog: pytest.LogCaptureFixture) -> None:
-    async def plain(talk: Talk) -> None:
+    async def plain(far: FarSide) -> None:
         error = {"code": -32601, "message": "what?"}
-        await talk.say({"id": (await talk.read())["id"], "error": error})
-        await talk.ended()
+        await far.send({"id": (await far.read())["id"], "error": error})
+        await far.ended()
 
     async with Bot(plain) as bot, supervising(bot.port) as one:
         with pytest.raises(ProtocolError, match="what"):
@@ -142,13 +154,13 @@ async def test_a_bot_that_does_not_know_what_a_hello_is_ends_it(caplog: pytest.L
         assert "the next request tries again" in caplog.text
 
 
-async def test_requests_are_given_up_when_the_bot_stays_away_for_longer_than_they_wait() -> None:
-    async def script(talk: Talk) -> None:
-        await talk.welcome(calls=1)
-        await talk.call("sent")
-        bot.break_off()
+async def test_requests_end_when_the_bot_stays_away_for_longer_than_the_connect_timeout() -> None:
+    async def script(far: FarSide) -> None:
+        await far.welcome(calls=1)
+        await far.call("sent")
+        bot.disconnect_all()
 
-    async with Bot(script) as bot, supervising(bot.port, patience=0.1) as one:
+    async with Bot(script) as bot, supervising(bot.port, connect_timeout=0.1) as one:
         conversation = await one.connected(5.0)
         calls = [asyncio.create_task(conversation.call(name, Raw(b"{}"), None)) for name in ("sent", "not")]
         bot.status = 503
@@ -158,25 +170,25 @@ async def test_requests_are_given_up_when_the_bot_stays_away_for_longer_than_the
         assert "tried for 0.1 s" in str(calls[1].exception())
 
 
-async def test_requests_are_not_given_up_when_the_bot_comes_back_in_time(
+async def test_requests_do_not_end_when_the_bot_comes_back_in_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     back, late = asyncio.Event(), asyncio.Event()
 
-    async def first(talk: Talk) -> None:
-        await talk.welcome()
-        frame = await talk.call("slow")
+    async def first(far: FarSide) -> None:
+        await far.welcome()
+        frame = await far.call("slow")
         bot.script = partial(second, frame)
-        bot.break_off()
+        bot.disconnect_all()
 
-    async def second(frame: dict[str, Any], talk: Talk) -> None:
-        await talk.welcome(resumed=True, received=1)
+    async def second(frame: dict[str, Any], far: FarSide) -> None:
+        await far.welcome(resumed=True, received=1)
         back.set()
         await late.wait()
-        await talk.answer(frame, 1)
-        await talk.ended()
+        await far.answer(frame, 1)
+        await far.ended()
 
-    async with Bot(first) as bot, supervising(bot.port, patience=10.0) as one:
+    async with Bot(first) as bot, supervising(bot.port, connect_timeout=10.0) as one:
         conversation = await one.connected(5.0)
         call = asyncio.create_task(conversation.call("slow", Raw(b"{}"), None))
         await back.wait()
@@ -190,7 +202,7 @@ async def test_requests_are_not_given_up_when_the_bot_comes_back_in_time(
 
 
 class Counting(Supervisor):
-    """Keeps how many attempts had failed before each pause, and does not pause."""
+    """Keeps the number of failed attempts before each pause, and does not pause."""
 
     def _pause(self, attempt: int) -> float:
         self.failed: list[int] = [*getattr(self, "failed", ()), attempt]
@@ -198,20 +210,22 @@ class Counting(Supervisor):
 
 
 @pytest.mark.parametrize("words", [0, 5], ids=["at once", "later"])
-async def test_pauses_grow_only_while_the_bot_hangs_up_at_once(words: int) -> None:
-    async def hang_up(talk: Talk) -> None:
-        await talk.welcome()
-        # Less each time: what counts is each connection by itself.
+async def test_pauses_grow_only_while_the_bot_disconnects_at_once(words: int) -> None:
+    async def disconnect(far: FarSide) -> None:
+        await far.welcome()
+        # Fewer each time: each connection counts by itself.
         for _ in range(words - len(bot.requests) + 1):
-            await talk.say({"method": "rpc.later"})
+            await far.send({"method": "rpc.later"})
 
     limits = ClientLimits(backoff_max=60.0)
-    async with Bot(hang_up) as bot, aiohttp.ClientSession() as http:
-        dialer = WebSocketConnector("127.0.0.1", bot.port, 1, None, limits)
-        one = Counting(dialer, lambda: http, limits, *talking(limits))
+    async with Bot(disconnect) as bot:
+        connector = WebSocketConnector(Address(host="127.0.0.1", port=bot.port), 1, None, limits)
+        one = make(connector, limits, cls=Counting)
+        assert isinstance(one, Counting)
         one.start()
         await until(lambda: len(bot.requests) == 5)
         await one.close()
+        await connector.close()
         assert one.failed[:4] == ([0, 0, 0, 0] if words else [1, 2, 3, 4])
 
 
@@ -246,13 +260,13 @@ async def test_a_wrong_key_ends_it_and_the_next_request_tries_again(caplog: pyte
         )
 
 
-async def test_a_key_that_is_changed_while_nobody_asks_is_an_error_in_the_log(
+async def test_a_key_that_is_changed_while_there_are_no_requests_is_an_error_in_the_log(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async with Bot(key=KEY) as bot, supervising(bot.port, key=KEY) as one:
         await echoed(one)
         bot.key = "a new key"
-        bot.break_off()
+        bot.disconnect_all()
         await until(lambda: "the next request tries again" in caplog.text)
         assert one.conversation is None
         with pytest.raises(Unauthorized):
@@ -260,9 +274,9 @@ async def test_a_key_that_is_changed_while_nobody_asks_is_an_error_in_the_log(
 
 
 async def test_a_hello_answered_in_a_wrong_shape_ends_it(caplog: pytest.LogCaptureFixture) -> None:
-    async def wrong(talk: Talk) -> None:
-        await talk.answer(await talk.read(), "welcome")
-        await talk.ended()
+    async def wrong(far: FarSide) -> None:
+        await far.answer(await far.read(), "welcome")
+        await far.ended()
 
     async with Bot(wrong) as bot, supervising(bot.port) as one:
         with pytest.raises(ProtocolError):
@@ -272,20 +286,27 @@ async def test_a_hello_answered_in_a_wrong_shape_ends_it(caplog: pytest.LogCaptu
         await echoed(one)
 
 
-async def test_a_fault_of_ours_is_logged_and_does_not_end_it(caplog: pytest.LogCaptureFixture) -> None:
-    async with Bot() as bot, aiohttp.ClientSession() as http:
-        faults = [KeyError("a fault")]
+class Faulty(WebSocketConnector):
+    """Fails once with an exception that no connector should raise."""
 
-        def make() -> aiohttp.ClientSession:
-            if faults:
-                raise faults.pop()
-            return http
+    failed = False
 
-        dialer = WebSocketConnector("127.0.0.1", bot.port, 1, None, QUICK)
-        one = Supervisor(dialer, make, QUICK, *talking(QUICK))
+    async def connect(self) -> Transport:
+        if not self.failed:
+            self.failed = True
+            raise KeyError("a fault")
+        return await super().connect()
+
+
+async def test_a_bug_in_this_library_is_logged_and_does_not_end_it(caplog: pytest.LogCaptureFixture) -> None:
+    async with Bot() as bot:
+        connector = Faulty(Address(host="127.0.0.1", port=bot.port), 1, None, QUICK)
+        one = make(connector, QUICK)
         await echoed(one)
+        assert f"The connection to the bot at 127.0.0.1:{bot.port} failed" in caplog.text
         assert "KeyError: 'a fault'" in caplog.text
         await one.close()
+        await connector.close()
 
 
 async def test_a_bot_that_is_down_is_one_warning_and_then_silence(
@@ -298,41 +319,41 @@ async def test_a_bot_that_is_down_is_one_warning_and_then_silence(
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
 
 
-async def test_losing_the_bot_is_a_warning_and_its_leave_is_not(caplog: pytest.LogCaptureFixture) -> None:
+async def test_losing_the_bot_is_a_warning_unless_it_closed(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, LOG)
     async with Bot() as bot, supervising(bot.port) as one:
         await echoed(one)
-        await bot.talks[0].ws.close(code=1001)
+        await bot.connections[0].ws.close(code=1001)
         await until(lambda: "Lost the bot" in caplog.text)
         assert {record.levelno for record in caplog.records} == {logging.INFO}
         await until(lambda: len(bot.requests) == 2)
         await echoed(one)
-        bot.break_off()
+        bot.disconnect_all()
         await until(lambda: caplog.text.count("Lost the bot") == 2)
         assert caplog.records[-1].levelno == logging.WARNING
 
 
-async def test_while_the_bot_takes_its_leave_open_calls_are_answered_and_new_ones_wait() -> None:
-    leave, leaving = asyncio.Event(), asyncio.Event()
+async def test_while_the_bot_is_closing_open_calls_are_answered_and_new_ones_wait() -> None:
+    close, closing = asyncio.Event(), asyncio.Event()
 
-    async def script(talk: Talk) -> None:
-        await talk.welcome()
-        frame = await talk.call("slow")
-        await talk.say({"method": "rpc.bye", "params": {"reason": "restart"}})
-        leaving.set()
-        await leave.wait()
-        await talk.answer(frame, "answer")
+    async def script(far: FarSide) -> None:
+        await far.welcome()
+        frame = await far.call("slow")
+        await far.send({"method": "rpc.bye", "params": {"reason": "restart"}})
+        closing.set()
+        await close.wait()
+        await far.answer(frame, "answer")
 
     async with Bot(script) as bot, supervising(bot.port) as one:
         conversation = await one.connected(5.0)
         slow = asyncio.create_task(conversation.call("slow", Raw(b"{}"), 5.0))
-        await leaving.wait()
+        await closing.wait()
         await until(lambda: not conversation.usable)
         bot.script = echoing
         echo = asyncio.create_task(echoed(one))
         done, _ = await asyncio.wait((echo, slow), timeout=0.05)
         assert not done
-        leave.set()
+        close.set()
         assert await slow == Raw(b'"answer"')
         await echo
         assert len(bot.requests) == 2
@@ -341,7 +362,7 @@ async def test_while_the_bot_takes_its_leave_open_calls_are_answered_and_new_one
 # -- closing
 
 
-async def test_closing_tells_whoever_waits(vacant: Vacant) -> None:
+async def test_closing_ends_what_waits(vacant: Vacant) -> None:
     async with supervising(vacant.port) as one:
         waiting = [asyncio.create_task(one.connected(5.0)) for _ in range(3)]
         await one.first_attempt()
@@ -350,7 +371,7 @@ async def test_closing_tells_whoever_waits(vacant: Vacant) -> None:
         assert [type(task.exception()) for task in waiting] == [SessionClosed] * 3
 
 
-async def test_closing_before_the_first_step_tells_whoever_waits(vacant: Vacant) -> None:
+async def test_closing_before_the_first_step_ends_what_waits(vacant: Vacant) -> None:
     async with supervising(vacant.port) as one:
         waiting = asyncio.create_task(one.first_attempt())
         closing = asyncio.create_task(one.close())
@@ -360,7 +381,7 @@ async def test_closing_before_the_first_step_tells_whoever_waits(vacant: Vacant)
                 await waiting
 
 
-@pytest.mark.parametrize("where", ["dialling", "hello", "pause"])
+@pytest.mark.parametrize("where", ["connecting", "hello", "pause"])
 async def test_closing_ends_an_attempt_at_any_point(where: str, vacant: Vacant) -> None:
     limits = ClientLimits(backoff_initial=60.0, backoff_max=60.0, close_timeout=0.1)
     arrived = asyncio.Event()
@@ -369,13 +390,13 @@ async def test_closing_ends_an_attempt_at_any_point(where: str, vacant: Vacant) 
         arrived.set()
         await silence(reader, writer)
 
-    async def stall_hello(talk: Talk) -> None:
-        await talk.read()
+    async def stall_hello(far: FarSide) -> None:
+        await far.read()
         arrived.set()
-        await talk.ended()
+        await far.ended()
 
     async with listening(stall) as silent, Bot(stall_hello) as bot:
-        port = {"dialling": silent, "hello": bot.port, "pause": vacant.port}[where]
+        port = {"connecting": silent, "hello": bot.port, "pause": vacant.port}[where]
         async with supervising(port, limits) as one:
             waiting = asyncio.create_task(one.connected(5.0))
             if where == "pause":
@@ -388,14 +409,14 @@ async def test_closing_ends_an_attempt_at_any_point(where: str, vacant: Vacant) 
                     await waiting
 
 
-async def test_closing_takes_leave_of_the_bot(caplog: pytest.LogCaptureFixture) -> None:
+async def test_closing_is_announced_to_the_bot(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, LOG)
     frames: list[dict[str, Any]] = []
 
-    async def script(talk: Talk) -> None:
-        await talk.welcome()
-        frames.append(await talk.read())
-        await talk.ended()
+    async def script(far: FarSide) -> None:
+        await far.welcome()
+        frames.append(await far.read())
+        await far.ended()
 
     async with Bot(script) as bot, supervising(bot.port) as one:
         await one.connected(5.0)
@@ -405,14 +426,14 @@ async def test_closing_takes_leave_of_the_bot(caplog: pytest.LogCaptureFixture) 
     assert "Lost the bot" not in caplog.text
 
 
-async def test_closing_does_not_dial_again_while_it_takes_leave() -> None:
-    async def deaf(talk: Talk) -> None:
-        await talk.welcome()
+async def test_closing_does_not_connect_again_while_it_waits_for_the_bot() -> None:
+    async def not_reading(far: FarSide) -> None:
+        await far.welcome()
         await over.wait()
 
     over = asyncio.Event()
     limits = ClientLimits(backoff_initial=0, close_timeout=0.2)
-    async with Bot(deaf) as bot, supervising(bot.port, limits) as one:
+    async with Bot(not_reading) as bot, supervising(bot.port, limits) as one:
         await one.connected(5.0)
         await one.close()  # waits for an answer to its close frame, as long as that may take
         over.set()
@@ -420,13 +441,13 @@ async def test_closing_does_not_dial_again_while_it_takes_leave() -> None:
 
 
 async def test_closing_that_is_cancelled_ends_the_attempts_all_the_same() -> None:
-    async def deaf(talk: Talk) -> None:
-        await talk.welcome()
+    async def not_reading(far: FarSide) -> None:
+        await far.welcome()
         await over.wait()
 
     over = asyncio.Event()
     limits = ClientLimits(backoff_initial=0.01, backoff_max=0.01, close_timeout=1.0)
-    async with Bot(deaf) as bot, supervising(bot.port, limits) as one:
+    async with Bot(not_reading) as bot, supervising(bot.port, limits) as one:
         await one.connected(5.0)
         closing = asyncio.create_task(one.close())
         await asyncio.sleep(0)

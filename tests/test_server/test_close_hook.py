@@ -14,7 +14,7 @@ from discord_tools.ipc import ClientSession, Request, Server, route
 from discord_tools.ipc_server.close_hook import CloseHook
 from loopback import TOKEN, LoopbackDiscord
 from loopback.bots import make_bot, running_bot
-from test_server.talk import until
+from test_server.tools import until
 
 CLIENTS: list[type[discord.Client]] = [
     discord.Client,
@@ -119,7 +119,9 @@ async def test_two_servers_of_one_client_both_end_with_it(cls: type[discord.Clie
 
 @every_client
 @pytest.mark.parametrize("first", [0, 1])
-async def test_ending_one_of_two_servers_leaves_the_other_tied(cls: type[discord.Client], first: int) -> None:
+async def test_ending_one_of_two_servers_keeps_the_hook_of_the_other(
+    cls: type[discord.Client], first: int
+) -> None:
     async with make(cls) as client:
         servers = serve(client), serve(client)
         for server in servers:
@@ -131,7 +133,7 @@ async def test_ending_one_of_two_servers_leaves_the_other_tied(cls: type[discord
 
 
 @every_client
-async def test_a_client_has_its_own_close_back_when_the_server_ended(cls: type[discord.Client]) -> None:
+async def test_a_client_has_its_own_close_back_after_the_end_of_the_server(cls: type[discord.Client]) -> None:
     async with make(cls) as client:
         async with serve(client):
             assert "close" in vars(client)
@@ -139,7 +141,7 @@ async def test_a_client_has_its_own_close_back_when_the_server_ended(cls: type[d
 
 
 @every_client
-async def test_a_close_that_somebody_put_on_the_client_stays_and_is_called_once(
+async def test_a_close_of_the_users_own_stays_and_is_called_once(
     cls: type[discord.Client],
 ) -> None:
     called: list[str] = []
@@ -159,21 +161,21 @@ async def test_a_close_that_somebody_put_on_the_client_stays_and_is_called_once(
 
 
 @every_client
-async def test_the_client_is_closed_even_where_the_end_of_the_server_fails(cls: type[discord.Client]) -> None:
+async def test_the_client_is_closed_even_if_the_end_of_the_server_fails(cls: type[discord.Client]) -> None:
     async def end() -> None:
         raise RuntimeError("the end failed")
 
     async with make(cls) as client:
-        line = CloseHook(client, end)
-        line.install()
+        hook = CloseHook(client, end)
+        hook.install()
         with pytest.raises(RuntimeError, match="the end failed"):
             await client.close()
         assert client.is_closed()
-        line.remove()
+        hook.remove()
 
 
 @every_client
-async def test_a_lifeline_that_was_never_tied_can_be_cut(cls: type[discord.Client]) -> None:
+async def test_a_hook_that_was_never_installed_can_be_removed(cls: type[discord.Client]) -> None:
     async def end() -> None:
         raise AssertionError("must not be called")
 
@@ -212,6 +214,6 @@ async def test_a_call_in_progress_keeps_its_cog_until_it_is_answered(bot: comman
     assert not cog.has_it
 
 
-async def test_a_bot_has_no_cog_of_the_servers(bot: commands.Bot) -> None:
+async def test_a_server_adds_no_cog_to_its_bot(bot: commands.Bot) -> None:
     async with serve(bot):
         assert dict(bot.cogs) == {}

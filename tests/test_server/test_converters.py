@@ -132,7 +132,7 @@ async def test_a_member_needs_the_guild_to_be_given(
     assert errors(takes_optional, loopback_bot, member=number) == {"member": "needs 'guild' to be given, too"}
 
 
-async def test_an_unknown_guild_is_told_once(
+async def test_an_unknown_guild_is_one_error_only(
     loopback_discord: LoopbackDiscord, loopback_bot: commands.Bot
 ) -> None:
     assert errors(takes_member, loopback_bot, guild=5, member=6) == {

@@ -1,4 +1,4 @@
-"""Who gets in: keys and origins."""
+"""Who may connect: keys, origins, and the callers that the gate makes."""
 
 from __future__ import annotations
 
@@ -10,45 +10,63 @@ from discord.ext import commands
 from multidict import CIMultiDict
 
 from discord_tools.ipc import Server
-from discord_tools.ipc_server import gate as access
-from discord_tools.ipc_server.gate import Gate
+from discord_tools.ipc_server import gate as gates
+from discord_tools.ipc_server.caller import Caller
+from discord_tools.ipc_server.gate import Gate, Refusal
+
+
+def enter(gate: Gate, **headers: str) -> Caller | Refusal:
+    return gate.enter(CIMultiDict(headers), "192.0.2.7", "native", "conn-7")
 
 
 def refusal(gate: Gate, **headers: str) -> HTTPStatus | None:
-    return gate.refusal(CIMultiDict(headers))
+    """The HTTP status of a refusal; ``None`` for a caller."""
+    entered = enter(gate, **headers)
+    return entered.status if isinstance(entered, Refusal) else None
+
+
+def accepts(gate: Gate, key: Any) -> bool:
+    return gate.identify(key, "192.0.2.7", "better-ipc", "conn-7") is not None
 
 
 @pytest.mark.parametrize("key", ["key", "a key with spaces", "Bearer key", "Schlüssel-鍵-🔑"])
-def test_the_key_lets_in_as_it_is_and_after_bearer(key: str) -> None:
+def test_the_key_is_accepted_alone_and_after_bearer(key: str) -> None:
     gate = Gate(key, ())
     assert refusal(gate, authorization=key) is None
     assert refusal(gate, authorization=f"Bearer {key}") is None
-    assert gate.accepts(key)
+    assert accepts(gate, key)
 
 
 @pytest.mark.parametrize(
     "shown", ["", "kex", "ke", "keyy", "KEY", " key", "key ", "Basic key", "Bearer  key", "\udcff", "ключ"]
 )
 def test_any_other_key_is_refused(shown: str) -> None:
-    assert refusal(Gate("key", ()), authorization=shown) == HTTPStatus.UNAUTHORIZED
+    gate = Gate("key", ())
+    assert refusal(gate, authorization=shown) == HTTPStatus.UNAUTHORIZED
+    assert not accepts(gate, shown)
 
 
-def test_no_key_is_refused_where_one_is_needed() -> None:
+def test_a_missing_key_is_refused_where_one_is_needed() -> None:
     gate = Gate("key", ())
     assert refusal(gate) == HTTPStatus.UNAUTHORIZED
-    assert not gate.accepts(None)
+    assert not accepts(gate, None)
 
 
 @pytest.mark.parametrize("shown", [5, True, ["key"], {"key": 1}, b"key"])
 def test_a_key_that_is_no_text_is_refused(shown: Any) -> None:
-    assert not Gate("key", ()).accepts(shown)
+    assert not accepts(Gate("key", ()), shown)
 
 
-def test_without_a_key_everybody_on_the_machine_gets_in() -> None:
+@pytest.mark.parametrize("shown", ["Bearer key", "key\n"])
+def test_a_key_in_a_message_has_no_other_form(shown: str) -> None:
+    assert not accepts(Gate("key", ()), shown)
+
+
+def test_a_server_without_a_key_accepts_every_key() -> None:
     gate = Gate(None, ())
     assert refusal(gate) is None
     assert refusal(gate, authorization="anything") is None
-    assert gate.accepts(None)
+    assert accepts(gate, None)
 
 
 @pytest.mark.parametrize(
@@ -61,13 +79,45 @@ def test_web_pages_are_refused_whatever_key_they_show(origin: str) -> None:
 
 
 @pytest.mark.parametrize("origin", ["https://good.example", "HTTPS://GOOD.example", "https://good.example/"])
-def test_web_pages_of_an_allowed_origin_get_in_with_the_key(origin: str) -> None:
+def test_web_pages_of_an_allowed_origin_are_accepted_with_the_key(origin: str) -> None:
     gate = Gate("key", ("https://Good.example/",))
     assert refusal(gate, origin=origin, authorization="key") is None
     assert refusal(gate, origin=origin, authorization="wrong") == HTTPStatus.UNAUTHORIZED
 
 
-def test_one_origin_is_not_taken_for_many(bot: commands.Bot) -> None:
+@pytest.mark.parametrize(
+    ("headers", "status", "text"),
+    [
+        ({"authorization": "kex"}, 401, "wrong secret key"),
+        ({"origin": "https://evil.example"}, 403, "this origin may not connect"),
+    ],
+)
+def test_a_refusal_has_a_status_and_a_text_without_the_key(
+    headers: dict[str, str], status: int, text: str
+) -> None:
+    assert enter(Gate("key", ()), **headers) == Refusal(HTTPStatus(status), text)
+
+
+def test_the_caller_has_the_name_of_the_key_and_where_it_comes_from() -> None:
+    gate = Gate("key", ())
+    assert enter(gate, authorization="Bearer key") == Caller("secret_key", "192.0.2.7", "native", "conn-7")
+    assert gate.identify("key", "192.0.2.8", "better-ipc", "conn-8") == Caller(
+        "secret_key", "192.0.2.8", "better-ipc", "conn-8"
+    )
+
+
+def test_the_caller_of_a_server_without_a_key_has_no_key() -> None:
+    gate = Gate(None, ())
+    assert enter(gate, authorization="anything") == Caller(None, "192.0.2.7", "native", "conn-7")
+
+
+def test_a_caller_without_an_address_is_called_unknown() -> None:
+    caller = Gate(None, ()).enter(CIMultiDict(), None, "native", "conn-7")
+    assert isinstance(caller, Caller)
+    assert caller.address == "unknown"
+
+
+def test_a_string_is_no_collection_of_origins(bot: commands.Bot) -> None:
     with pytest.raises(TypeError, match="a collection of strings"):
         Server(bot, origins="https://good.example")
 
@@ -78,16 +128,16 @@ def test_a_key_that_no_header_can_hold_is_refused_by_the_constructor(bot: comman
         Server(bot, secret_key=key)
 
 
-def test_many_refusals_are_told_a_few_times_a_minute(
+def test_a_bounded_number_of_refusals_is_logged_per_minute(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     now = 1000.0
-    monkeypatch.setattr(access.time, "monotonic", lambda: now)
+    monkeypatch.setattr(gates.time, "monotonic", lambda: now)
     gate = Gate("k", ())
     for number in range(1000):
-        gate.tell("refused %d", number)
-    assert caplog.messages == [f"refused {number}" for number in range(access.TOLD_PER_MINUTE)]
+        gate.warn("refused %d", number)
+    assert caplog.messages == [f"refused {number}" for number in range(gates.LOGGED_PER_MINUTE)]
     caplog.clear()
     now += 60
-    gate.tell("refused once more")
-    assert caplog.messages == [f"{1000 - access.TOLD_PER_MINUTE} more were refused", "refused once more"]
+    gate.warn("refused once more")
+    assert caplog.messages == [f"{1000 - gates.LOGGED_PER_MINUTE} more were refused", "refused once more"]

@@ -12,7 +12,9 @@ from aiohttp import WSMsgType, web
 from aiohttp.test_utils import TestClient, TestServer
 
 from discord_tools.ipc import AlreadyResponded, BadData, Request
-from discord_tools.ipc_server.request import Call
+from discord_tools.ipc_server.call import Call
+from discord_tools.ipc_server.caller import Caller
+from test_server.tools import CALLER
 
 
 class Answers:
@@ -32,10 +34,14 @@ class OneCall(Call):
     """A call as the server makes them."""
 
     def __init__(self, params: bytes, deadline: float | None = None) -> None:
-        self.endpoint = "stats"
+        self.endpoint = "/stats"
         self.params = params
         self.headers: Mapping[str, Any] = {"user": "ada"}
         self.deadline = deadline
+
+    @property
+    def caller(self) -> Caller:
+        return CALLER
 
     async def send_json(self, data: Any, /) -> None: ...
 
@@ -81,7 +87,7 @@ async def test_it_cannot_be_written_to() -> None:
         make()["a"] = 1  # pyright: ignore[reportIndexIssue]
 
 
-async def test_it_tells_endpoint_and_headers() -> None:
+async def test_it_has_the_endpoint_and_the_headers() -> None:
     request = make()
     assert request.endpoint == "/stats"
     assert request.headers == {"user": "ada"}
@@ -95,10 +101,10 @@ async def test_requests_with_the_same_data_are_not_the_same() -> None:
     assert len({one, two}) == 2
 
 
-async def test_the_data_of_a_call_is_read_when_somebody_looks() -> None:
+async def test_the_data_of_a_call_is_decoded_at_the_first_use() -> None:
     request = Request.of(OneCall(b'{"a":[1,2]}'), asyncio.get_running_loop())
     assert request["a"] == [1, 2]
-    assert request.endpoint == "stats"
+    assert request.endpoint == "/stats"
     assert request.headers == {"user": "ada"}
 
 
@@ -110,7 +116,7 @@ async def test_the_elements_of_an_array_are_known_by_their_place() -> None:
 @pytest.mark.parametrize(
     "params", [b"17", b"null", b"{", b'"\xff"', b'{"a":' * 50_000 + b"1" + b"}" * 50_000]
 )
-async def test_data_that_is_no_object_is_bad_data_when_somebody_looks(params: bytes) -> None:
+async def test_data_that_is_no_object_is_bad_data_at_the_first_use(params: bytes) -> None:
     request = Request.of(OneCall(params), asyncio.get_running_loop())
     with pytest.raises(BadData, match="must be a JSON object") as caught:
         len(request)
@@ -151,7 +157,7 @@ async def test_a_second_answer_is_an_error_and_is_not_sent() -> None:
     assert answers.sent == [1]
 
 
-async def test_a_request_without_a_socket_takes_its_answer_all_the_same() -> None:
+async def test_a_request_without_a_socket_takes_an_answer_too() -> None:
     request = make(ws=None)
     await request.respond(1)
     assert request.is_done()

@@ -71,7 +71,7 @@ def test_the_name_always_begins_with_a_slash(given: tuple[str, ...], name: str) 
     assert str(made) == name
 
 
-def test_a_route_tells_what_it_is() -> None:
+def test_a_route_describes_itself() -> None:
     made = route()(ping)
     assert made.callback is ping
     assert made.cog is None
@@ -188,7 +188,7 @@ def test_functions_and_routes_can_be_added(bot: commands.Bot) -> None:
     assert dict(server.routes) == {"/ping": one, "/two": two, "/three": three}
 
 
-def test_a_route_that_has_a_name_gets_no_other(bot: commands.Bot) -> None:
+def test_a_route_cannot_be_renamed_when_it_is_added(bot: commands.Bot) -> None:
     for more in ({"name": "other"}, {"idempotent": True}):
         with pytest.raises(TypeError, match="has its name and its properties already"):
             Server(bot).add_route(route()(ping), **more)
@@ -246,7 +246,7 @@ def test_the_view_of_the_routes_cannot_be_written_to(bot: commands.Bot) -> None:
 # -- routes of cogs and of the client's class
 
 
-async def test_the_routes_of_a_cog_are_there_exactly_while_it_is(bot: commands.Bot) -> None:
+async def test_a_cog_has_its_routes_on_the_server_exactly_while_it_is_loaded(bot: commands.Bot) -> None:
     server = Server(bot)
     assert dict(server.routes) == {}
     await bot.add_cog(Stats())
@@ -275,7 +275,7 @@ async def test_a_cog_that_is_replaced_brings_its_own_state(bot: commands.Bot) ->
     assert await ask(server, "/stats") == 2
 
 
-async def test_a_cog_that_equals_the_one_before_it_is_told_apart(bot: commands.Bot) -> None:
+async def test_a_cog_that_equals_its_predecessor_replaces_its_routes(bot: commands.Bot) -> None:
     @dataclass
     class Equal(commands.Cog):
         answer: int
@@ -306,7 +306,7 @@ async def test_an_inherited_route_is_there_and_an_overridden_one_is_the_new_one(
     assert await ask(server, "/Named/Otherwise", top=3) == 3
 
 
-async def test_a_route_that_is_overridden_by_something_else_is_gone(bot: commands.Bot) -> None:
+async def test_a_route_that_is_overridden_by_something_else_does_not_exist(bot: commands.Bot) -> None:
     class Less(Stats):
         something = None  # pyright: ignore[reportAssignmentType]
 
@@ -338,7 +338,7 @@ class OwnRoutesBot(commands.Bot):
         return self.command_prefix
 
 
-async def test_routes_of_the_class_of_the_client_are_there() -> None:
+async def test_routes_of_the_class_of_the_client_are_found() -> None:
     async with OwnRoutes(intents=discord.Intents.none()) as client:
         server = Server(client)
         assert server.routes["/uptime"].cog is client
@@ -381,12 +381,12 @@ async def test_of_two_cogs_with_one_name_the_first_keeps_it_and_the_log_names_bo
     assert await ask(server, "/stats") == "other"
 
 
-def test_an_endpoint_is_found_with_and_without_its_slash(bot: commands.Bot) -> None:
+def test_a_route_is_found_by_its_name_with_the_leading_slash(bot: commands.Bot) -> None:
     table = RouteTable(bot)
     made = route()(ping)
     table.add(made)
-    assert table.find("ping") is table.find("/ping") is made
-    assert table.find("Ping") is table.find("//ping") is table.find("") is None
+    assert table.find("/ping") is made
+    assert table.find("/Ping") is table.find("//ping") is table.find("/") is None
 
 
 # -- extensions
@@ -394,7 +394,7 @@ def test_an_endpoint_is_found_with_and_without_its_slash(bot: commands.Bot) -> N
 
 @pytest.fixture
 def extension(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Writes the code of an extension, anew as often as it is called."""
+    """Writes the code of an extension; each call replaces it."""
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(
         sys, "dont_write_bytecode", True

@@ -26,7 +26,7 @@ from discord_tools.ipc import (
 )
 from loopback import LoopbackDiscord
 from loopback.bots import running_bot
-from test_server.talk import Heard, until
+from test_server.tools import RecordedEvents, until
 
 
 def serve(client: discord.Client, **options: Any) -> Server[Any]:
@@ -89,13 +89,13 @@ def test_the_parameters_are_those_of_the_reference() -> None:
     assert {p.kind for p in parameters[len(positional) :]} == {inspect.Parameter.KEYWORD_ONLY}
 
 
-def test_the_members_of_the_reference_are_there() -> None:
+def test_the_members_of_the_reference_exist() -> None:
     assert isinstance(Server.secret_key, property)
     assert inspect.iscoroutinefunction(Server.terminate_server)
     assert callable(Server.route)
     for name in ("keys", "values", "items", "respond", "is_done", "wait_until_done"):
         assert callable(getattr(Request, name))
-    assert isinstance(Route.__str__, type(test_the_members_of_the_reference_are_there))
+    assert isinstance(Route.__str__, type(test_the_members_of_the_reference_exist))
 
 
 def test_the_constructor_needs_no_loop_and_stores_what_it_gets() -> None:
@@ -161,13 +161,13 @@ async def test_ready_is_dispatched_when_both_ports_listen(bot: commands.Bot) -> 
 
 
 async def test_ready_reaches_listeners_once_for_each_start(bot: commands.Bot) -> None:
-    heard = Heard(bot)
+    recorded = RecordedEvents(bot)
     server = serve(bot)
     for count in (1, 2):
         async with server:
             await server.start()
-            await until(lambda count=count: len(heard) == count)
-    assert heard == [("ipc_ready", ()), ("ipc_ready", ())]
+            await until(lambda count=count: len(recorded) == count)
+    assert recorded == [("ipc_ready", ()), ("ipc_ready", ())]
 
 
 async def test_starting_twice_does_nothing_the_second_time(bot: commands.Bot) -> None:
@@ -286,7 +286,7 @@ async def test_a_start_that_is_cancelled_anywhere_leaves_nothing(bot: commands.B
     await server.terminate_server()
 
 
-async def test_a_client_that_comes_while_the_server_ends_is_sent_away(bot: commands.Bot) -> None:
+async def test_a_client_that_connects_to_a_server_that_does_not_run_is_refused(bot: commands.Bot) -> None:
     from discord_tools.ipc.transports.base import Closed
     from discord_tools.ipc.transports.memory import memory_pair
 
@@ -299,7 +299,7 @@ async def test_a_client_that_comes_while_the_server_ends_is_sent_away(bot: comma
 # -- terminating
 
 
-async def test_terminating_waits_for_calls_in_progress_and_takes_no_more(bot: commands.Bot) -> None:
+async def test_terminating_waits_for_calls_in_progress(bot: commands.Bot) -> None:
     server = serve(bot)
     slow = Slow(server)
     await server.start()
@@ -315,7 +315,9 @@ async def test_terminating_waits_for_calls_in_progress_and_takes_no_more(bot: co
         await ending
 
 
-async def test_calls_that_take_longer_than_the_grace_are_cancelled_and_told_so(bot: commands.Bot) -> None:
+async def test_calls_that_take_longer_than_the_grace_period_are_cancelled_and_answered(
+    bot: commands.Bot,
+) -> None:
     server = serve(bot, limits=ServerLimits(grace_period=0.01))
     slow = Slow(server)
     await server.start()
@@ -328,7 +330,7 @@ async def test_calls_that_take_longer_than_the_grace_are_cancelled_and_told_so(b
     assert slow.ended == "cancelled"
 
 
-async def test_a_handler_that_ignores_its_cancellation_does_not_keep_the_server(
+async def test_a_handler_that_ignores_its_cancellation_does_not_hold_up_the_end(
     bot: commands.Bot, caplog: pytest.LogCaptureFixture
 ) -> None:
     server = serve(bot, limits=ServerLimits(grace_period=0.01))
@@ -352,7 +354,7 @@ async def test_a_handler_that_ignores_its_cancellation_does_not_keep_the_server(
             await server.terminate_server()
         with pytest.raises(Cancelled):
             await answer
-    assert "Still running after 0.01 s: stubborn" in caplog.text
+    assert "Still running after 0.01 s: /stubborn" in caplog.text
     go.set()
     await asyncio.wait_for(ended.wait(), 5)
 
@@ -467,7 +469,7 @@ async def test_two_routes_may_terminate_the_server_at_the_same_time(bot: command
     assert done == [False, False]
 
 
-async def test_an_end_that_is_cancelled_ends_all_the_same(bot: commands.Bot) -> None:
+async def test_cancelling_the_termination_terminates_at_once(bot: commands.Bot) -> None:
     server = serve(bot, limits=ServerLimits(grace_period=60))
     slow = Slow(server)
     await server.start()
@@ -517,7 +519,7 @@ async def test_a_removed_route_is_unknown_and_its_calls_in_progress_go_on(bot: c
         assert await answer == "done"
 
 
-async def test_a_route_is_told_that_the_bot_is_not_ready_where_its_cache_is_needed(bot: commands.Bot) -> None:
+async def test_a_call_that_needs_the_cache_gets_an_error_until_the_bot_is_ready(bot: commands.Bot) -> None:
     server = serve(bot)
 
     @server.route()

@@ -156,7 +156,7 @@ def test_a_method_needs_self_and_the_request(parameters: str) -> None:
         signature(namespace["method"], bound=True)
 
 
-def test_what_the_request_and_the_answer_are_annotated_with_need_not_be_known() -> None:
+def test_the_annotations_of_the_request_and_the_answer_need_not_be_known() -> None:
     async def callback(request: Unknown, top: int) -> Unknown: ...
 
     assert signature(callback).names == ("top",)
@@ -165,7 +165,7 @@ def test_what_the_request_and_the_answer_are_annotated_with_need_not_be_known() 
 # -- annotations
 
 
-def test_names_that_are_local_to_where_the_function_stands_are_found() -> None:
+def test_names_that_are_local_to_the_definition_of_the_function_are_found() -> None:
     class Local(msgspec.Struct):
         x: int
 
@@ -257,7 +257,7 @@ def test_data_becomes_the_types_of_the_parameters() -> None:
     }
 
 
-def test_everything_wrong_is_told_at_once_and_where_it_is() -> None:
+def test_bad_data_names_every_error_and_its_place() -> None:
     data = {**FITTING, "number": "x", "user": {"name": 5}, "point": {}, "small": 10, "unknown": 1}
     del data["text"]
     found = errors(all_kinds, data)
@@ -267,14 +267,14 @@ def test_everything_wrong_is_told_at_once_and_where_it_is() -> None:
     assert "Expected `str`, got `int`" in found["user.name"]
 
 
-def test_the_text_of_bad_data_names_the_first_of_what_is_wrong() -> None:
+def test_the_text_of_bad_data_names_the_first_error() -> None:
     async def callback(request: Request, number: int) -> None: ...
 
     with pytest.raises(BadData, match="bad data: number: Expected `int`, got `array`"):
         bind(callback, {"number": []})
 
 
-def test_no_more_than_a_hundred_errors_are_told() -> None:
+def test_bad_data_names_at_most_a_hundred_errors() -> None:
     async def callback(request: Request, number: int) -> None: ...
 
     assert len(errors(callback, {f"x{n}": n for n in range(500)})) == 100

@@ -45,38 +45,42 @@ class Address:
         ValueError
             It is not such a URL. The text says what is wrong with it.
         """
-        parts = urlsplit(url)
-        if parts.scheme == "unix":
-            if parts.netloc or not parts.path.startswith("/"):
-                raise ValueError(f"{url!r} must have three slashes before the path: unix:///run/bot.sock")
-            return cls(unix=parts.path)
-        if parts.scheme not in _SCHEMES:
+        try:
+            parts = urlsplit(url)
+        except ValueError as error:
+            raise ValueError(f"{url!r} is not a URL: {error}") from None
+        if parts.scheme not in _SCHEMES and parts.scheme != "unix":
             raise ValueError(f"{url!r} must begin with {', '.join(_SCHEMES)} or unix, and with ://")
         if parts.query or parts.fragment or parts.username is not None:
             raise ValueError(f"{url!r} must not have a query, a fragment or a user")
+        if parts.scheme == "unix":
+            if not url.partition(":")[2].startswith("///") or parts.path == "/":
+                raise ValueError(f"{url!r} must have three slashes before the path: unix:///run/bot.sock")
+            return cls(unix=parts.path)
         if not parts.hostname:
             raise ValueError(f"{url!r} names no host")
+        tls = _SCHEMES[parts.scheme]
         try:
             port = parts.port
         except ValueError as error:
             raise ValueError(f"{url!r} has a bad port: {error}") from None
-        tls = _SCHEMES[parts.scheme]
+        if port == 0:
+            raise ValueError(f"{url!r} has a bad port: it must not be 0")
         path = parts.path if parts.path.endswith("/") else f"{parts.path}/"
         return cls(host=parts.hostname, port=port or (443 if tls else 80), path=path, tls=tls)
 
     @property
     def url(self) -> str:
         """:class:`str`: The WebSocket URL; IPv6 addresses get their brackets."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
         port = f":{self.port}" if self.port else ""
-        return f"{'wss' if self.tls else 'ws'}://{host}{port}{self.path}"
+        return f"{'wss' if self.tls else 'ws'}://{self._bracketed_host}{port}{self.path}"
 
     @property
     def label(self) -> str:
         """:class:`str`: The short form for errors and logs."""
         if self.unix is not None:
             return f"unix:{self.unix}"
-        return f"{self.host}:{self.port}" if self.path == "/" and not self.tls else self.url
+        return f"{self._bracketed_host}:{self.port}" if self.path == "/" and not self.tls else self.url
 
     @property
     def is_exposed(self) -> bool:
@@ -89,3 +93,7 @@ class Address:
             return not ipaddress.ip_address(self.host.partition("%")[0]).is_loopback
         except ValueError:
             return True
+
+    @property
+    def _bracketed_host(self) -> str:
+        return f"[{self.host}]" if ":" in self.host else self.host

@@ -88,13 +88,9 @@ class Connections:
 
     def accepted(self, connection: web.RequestHandler) -> None:
         """Counts a new connection, and closes it unless it sends a request in time."""
-        self._new[connection] = None
-        self._check_later(connection, last=False)
-        if len(self._new) > min(NEW, self._limit):
-            self._drop(self._new)
-        elif len(self._new) > NEW_PER_ADDRESS:
-            self._drop_from_busiest_address()
-        self._evict()
+        # It gets its transport in the next turn of the loop, and cannot be closed before that.
+        loop = asyncio.get_running_loop()
+        loop.call_soon(loop.call_soon, self._opened, connection)
 
     def begin(self, connection: web.RequestHandler) -> bool:
         """Counts a connection with a request in progress. Returns ``False`` where there are too many."""
@@ -113,36 +109,46 @@ class Connections:
         if connection in self._busy:
             self._busy.discard(connection)
             if kept:
+                # Its response is still to be sent, so what exceeds the limit is left to the next connection.
                 self._idle[connection] = None
-                self._evict()
 
     def __len__(self) -> int:
         return len(self._new) + len(self._idle) + len(self._busy) + len(self._refused)
 
+    def _opened(self, connection: web.RequestHandler) -> None:
+        if connection.transport is None:  # it is closed already
+            return
+        self._new[connection] = None
+        self._check_later(connection, last=False)
+        if len(self._new) > min(NEW, self._limit + REFUSED):
+            _close(self._new, next(iter(self._new)))
+        elif len(self._new) > NEW_PER_ADDRESS:
+            self._close_from_busiest_address()
+        self._evict()
+
     def _evict(self) -> None:
-        if len(self._idle) >= self._sweep_at:
+        if len(self) > self._limit or len(self._idle) >= self._sweep_at:
             # aiohttp does not report which of them are closed.
-            self._idle = {one: None for one in self._idle if one.transport is not None}
+            self._new = _open(self._new)
+            self._idle = _open(self._idle)
             self._sweep_at = max(SWEEP_AT, 2 * len(self._idle))
-        while self._idle and len(self) > self._limit:
-            self._drop(self._idle)
+        while len(self) > self._limit and (connection := self._longest_idle()) is not None:
+            _close(self._idle, connection)
         while self._new and len(self) > self._limit + REFUSED:
-            self._drop(self._new)
+            _close(self._new, next(iter(self._new)))
 
-    def _drop(self, waiting: dict[web.RequestHandler, None]) -> None:
-        self._close(waiting, next(iter(waiting)))
+    def _longest_idle(self) -> web.RequestHandler | None:
+        for connection in self._idle:
+            # While a response is being sent, its connection is not idle yet.
+            if connection.transport is None or not connection.transport.get_write_buffer_size():
+                return connection
+        return None
 
-    def _drop_from_busiest_address(self) -> None:
-        # The newest ones have no transport yet, and so no address.
-        addresses = {one: _address_of(one) for one in self._new if one.transport is not None}
-        for address, count in Counter(addresses.values()).most_common(1):
-            if count > NEW_PER_ADDRESS:
-                self._close(self._new, next(one for one, other in addresses.items() if other == address))
-
-    def _close(self, waiting: dict[web.RequestHandler, None], connection: web.RequestHandler) -> None:
-        del waiting[connection]
-        if connection.transport is not None:  # otherwise it is closed already
-            connection.transport.abort()
+    def _close_from_busiest_address(self) -> None:
+        addresses = {one: _address_of(one) for one in self._new}
+        address, count = Counter(addresses.values()).most_common(1)[0]
+        if count > NEW_PER_ADDRESS:
+            _close(self._new, next(one for one, other in addresses.items() if other == address))
 
     def _check_later(self, connection: web.RequestHandler, *, last: bool) -> None:
         # Twice, since a loop that was blocked for long has not read what arrived meanwhile.
@@ -154,7 +160,17 @@ class Connections:
         if not last and connection.transport is not None:
             self._check_later(connection, last=True)
             return
-        self._close(self._new, connection)
+        _close(self._new, connection)
+
+
+def _open(connections: dict[web.RequestHandler, None]) -> dict[web.RequestHandler, None]:
+    return {one: None for one in connections if one.transport is not None}
+
+
+def _close(waiting: dict[web.RequestHandler, None], connection: web.RequestHandler) -> None:
+    del waiting[connection]
+    if connection.transport is not None:  # otherwise it is closed already
+        connection.transport.abort()
 
 
 class Unauthenticated:

@@ -91,7 +91,7 @@ class Conversations:
                 self._step_away(conversation)
             await transport.close(GOING_AWAY, "the connection was closed")
         level = logging.DEBUG if closed.clean else logging.INFO
-        connection.log.log(level, "The connection has ended: %.500s", closed.reason)
+        connection.log.log(level, "The connection has ended: %.500r", closed.reason)
 
     def tell_ready(self, ready: bool) -> None:
         """Tells every client whether the bot is ready."""
@@ -126,7 +126,7 @@ class Conversations:
             self.incidents.warning(caller.account_label, "Refused a hello: %.500r", str(error))
             await self._refuse(transport, error)
         except Closed as closed:
-            log.debug("[%s] The client closed before its hello: %.500s", caller.label, closed.reason)
+            log.debug("[%s] The client closed before its hello: %.500r", caller.label, closed.reason)
         return None
 
     def _find(self, hello: Hello, caller: Caller) -> tuple[Conversation, bool]:

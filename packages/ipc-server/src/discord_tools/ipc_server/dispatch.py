@@ -128,7 +128,7 @@ class Dispatcher:
             # One with an endpoint came from another bot that this route has called: it is not this call's answer.
             if error.endpoint is None and not call.settled:
                 log.debug(
-                    "[%s] Route %s answers with an error: %.500r", call.caller.label, call.endpoint, error
+                    "[%s] Route %.200r answers with an error: %.500r", call.caller.label, call.endpoint, error
                 )
                 self._answer(request, call, error)
             else:

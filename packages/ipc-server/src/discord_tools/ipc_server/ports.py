@@ -59,10 +59,15 @@ class Ports:
         native = WebSocketListener(gate, limits, serve, DialectListener(service).handle)
         #: Listens on the main port.
         self._main = HTTPListener(
-            native.handle, HTTPDialect(service, ready).routes(), connections=connections
+            native.handle,
+            HTTPDialect(service, ready).routes(),
+            connections=connections,
+            incidents=gate.incidents,
         )
         #: Listens on the multicast port.
-        self._multicast = HTTPListener(PortResolver(service).handle, connections=connections)
+        self._multicast = HTTPListener(
+            PortResolver(service).handle, connections=connections, incidents=gate.incidents
+        )
         #: The main port, once it is open.
         self.port: int = 0
         #: The multicast port, once it is open.

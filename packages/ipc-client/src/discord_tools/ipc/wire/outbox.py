@@ -104,7 +104,9 @@ class Outbox:
 
     def finish_items(self, number: Id) -> None:
         """Puts the items of a stream that ends into frames: they come before the answer."""
-        self._frame_items(number, self.items.pop(number, []))
+        items = self.items.pop(number, [])
+        self.pending_bytes -= sum(len(memoryview(item)) for item in items)  # the frames count instead
+        self._frame_items(number, items)
 
     def take_messages(self) -> list[bytes]:
         """Returns the messages that are to be sent now, and retains them."""
@@ -162,11 +164,17 @@ class Outbox:
         for end, item in enumerate(items):
             length = len(memoryview(item))
             if size and size + length > limit:
-                self.put(notification(ITEM, Item(number, items[start:end])))
+                self._put_frame_of(number, items[start:end])
                 start, size = end, 0
             size += length + 1
         if items:
-            self.put(notification(ITEM, Item(number, items[start:])))
+            self._put_frame_of(number, items[start:])
+
+    def _put_frame_of(self, number: Id, items: list[Raw]) -> None:
+        # No wake: that was done for the items, and a second sender would overtake the one that takes messages now.
+        frame = notification(ITEM, Item(number, items))
+        self._frames.append(frame)
+        self.pending_bytes += len(frame)
 
 
 def notification(method: str, params: Struct) -> bytes:

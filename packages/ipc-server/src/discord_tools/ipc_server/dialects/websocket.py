@@ -212,8 +212,10 @@ class DialectSocket:
         self.connection: str = connection
         self.address: str | None = address
         self.caller: Caller | None = caller
-        #: Precedes lines with the id of the connection.
-        self.log: LabelledLogger = LabelledLogger(log, f"{connection} {address}")
+        #: Precedes lines with the id of the connection, the address and, once it is known, the name of the key.
+        self.log: LabelledLogger = LabelledLogger(
+            log, f"{connection} {address}" if caller is None else caller.label
+        )
         #: Answers on their way out.
         self.answers: _Answers = _Answers(transport, service.budget, service.limits.backlog_bytes)
         #: What takes the messages, once the first one told the dialect.
@@ -293,6 +295,7 @@ class DialectSocket:
         """Takes note that a message showed the right key, so the client may stay."""
         if self.caller is None:
             self.caller = caller
+            self.log.label = caller.label
             self._unauthenticated.discard(self._make_way)
             self._on_authenticated()
             if self._timeout is not None:
@@ -313,7 +316,7 @@ class DialectSocket:
             try:
                 message = await self._transport.receive()
             except Closed as closed:
-                self.log.debug("The connection has ended: %s", closed.reason)
+                self.log.debug("The connection has ended: %.500r", closed.reason)
                 return
             if self._dialogue is None:
                 self._take_first(message)

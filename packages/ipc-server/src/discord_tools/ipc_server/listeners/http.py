@@ -40,10 +40,17 @@ class HTTPListener:
         Other requests that are answered on this port.
     connections: :class:`Connections`
         Counts and bounds the connections of all ports.
+    incidents: :class:`Incidents`
+        Logs connections that are refused.
     """
 
     def __init__(
-        self, handler: Handler, more: Iterable[web.RouteDef] = (), *, connections: Connections
+        self,
+        handler: Handler,
+        more: Iterable[web.RouteDef] = (),
+        *,
+        connections: Connections,
+        incidents: Incidents | None = None,
     ) -> None:
         app = web.Application(middlewares=[self._count])
         app.router.add_get("/", handler)
@@ -61,6 +68,8 @@ class HTTPListener:
             keepalive_timeout=KEEPALIVE,
         )
         self._connections = connections
+        #: Logs connections that are refused.
+        self._incidents = Incidents(log) if incidents is None else incidents
         #: Listening sockets, while the port is open.
         self._servers: list[asyncio.Server] = []
         #: Tasks that handle requests.
@@ -135,6 +144,8 @@ class HTTPListener:
         try:
             if not self._connections.begin(connection):
                 kept = False
+                text = "Refused with HTTP %d: ServerLimits.connections allows no more connections"
+                self._incidents.warning(str(request.remote), text, HTTPStatus.SERVICE_UNAVAILABLE)
                 response = web.Response(status=HTTPStatus.SERVICE_UNAVAILABLE, text="too many connections")
                 response.force_close()
                 return response

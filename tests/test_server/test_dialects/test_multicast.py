@@ -45,7 +45,7 @@ async def ask(http: aiohttp.ClientSession, server: Server[Any], question: Any) -
     return json.loads(message.data)
 
 
-async def test_the_port_is_told_to_who_has_the_key(bot: commands.Bot, http: aiohttp.ClientSession) -> None:
+async def test_a_client_with_the_key_gets_the_port(bot: commands.Bot, http: aiohttp.ClientSession) -> None:
     async with serving(bot) as server:
         answer = await ask(http, server, ASK)
         assert answer == {"message": "Connection success", "port": server.port, "code": 200}
@@ -55,7 +55,7 @@ async def test_the_port_is_told_to_who_has_the_key(bot: commands.Bot, http: aioh
 @pytest.mark.parametrize(
     "headers", [{}, None, {"Authorization": None}, {"Authorization": "kex"}, {"Authorization": 5}]
 )
-async def test_a_wrong_key_is_told_so_and_logged(
+async def test_a_wrong_key_is_answered_with_an_error_and_logged(
     bot: commands.Bot, http: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture, headers: Any
 ) -> None:
     async with serving(bot) as server:
@@ -64,7 +64,9 @@ async def test_a_wrong_key_is_told_so_and_logged(
     assert "Refused to tell the port: wrong secret key" in caplog.text
 
 
-async def test_without_a_key_everybody_is_told(bot: commands.Bot, http: aiohttp.ClientSession) -> None:
+async def test_a_server_without_a_key_answers_every_client(
+    bot: commands.Bot, http: aiohttp.ClientSession
+) -> None:
     async with serving(bot, secret_key=None) as server:
         for headers in ({"Authorization": None}, {}):
             assert (await ask(http, server, {"connect": True, "headers": headers}))["port"] == server.port
@@ -118,19 +120,21 @@ async def test_a_web_page_is_refused_unless_it_may_connect(
             assert (await ws.receive_json(timeout=5))["port"] == server.port
 
 
-async def test_what_is_no_websocket_is_told_so(bot: commands.Bot, http: aiohttp.ClientSession) -> None:
+async def test_a_request_without_an_upgrade_gets_426(bot: commands.Bot, http: aiohttp.ClientSession) -> None:
     async with serving(bot) as server, http.get(server.multicast_ws_url.replace("ws:", "http:")) as response:
         assert response.status == 426
         assert response.headers["Upgrade"] == "websocket"
 
 
-async def test_who_asks_nothing_is_hung_up_on(bot: commands.Bot, http: aiohttp.ClientSession) -> None:
+async def test_a_client_that_asks_nothing_is_disconnected(
+    bot: commands.Bot, http: aiohttp.ClientSession
+) -> None:
     limits = ServerLimits(handshake_timeout=0.01)
     async with serving(bot, limits=limits) as server, http.ws_connect(server.multicast_ws_url) as ws:
         assert (await ws.receive(timeout=5)).type is WSMsgType.CLOSE
 
 
-async def test_who_hangs_up_in_the_middle_leaves_nothing(bot: commands.Bot) -> None:
+async def test_a_client_that_disconnects_after_the_handshake_leaves_nothing(bot: commands.Bot) -> None:
     async with serving(bot) as server:
         for _ in range(3):
             reader, writer = await asyncio.open_connection("127.0.0.1", server.multicast_port)
@@ -156,7 +160,7 @@ async def test_a_session_without_a_port_finds_the_server(bot: commands.Bot) -> N
             assert session.url == server.ws_url
 
 
-async def test_where_the_multicast_port_is_taken_the_main_port_serves_and_the_log_says_what_to_do(
+async def test_a_taken_multicast_port_is_logged_with_advice_and_the_main_port_serves(
     bot: commands.Bot, caplog: pytest.LogCaptureFixture
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:

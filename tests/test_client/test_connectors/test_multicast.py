@@ -8,15 +8,14 @@ import aiohttp
 import pytest
 
 from discord_tools.ipc import ResolutionError, Unauthorized
+from discord_tools.ipc.address import Address
 from discord_tools.ipc.connectors.multicast import resolve
-from test_client.scripts import KEY, Bot, Script, Talk, multicasting, told
+from test_client.scripts import KEY, Bot, FarSide, Script, multicasting, port_answer
 
 
 async def ask(script: Script, key: str | None = KEY) -> int:
     async with Bot(script, protocols=()) as multicast, aiohttp.ClientSession() as http:
-        return await in_time(
-            resolve(http, f"ws://127.0.0.1:{multicast.port}/", "localhost", multicast.port, key)
-        )
+        return await in_time(resolve(http, Address(host="127.0.0.1", port=multicast.port), key))
 
 
 async def in_time(awaitable: Awaitable[int]) -> int:
@@ -30,7 +29,7 @@ async def test_the_question_is_what_older_servers_understand(key: str | None) ->
 
     def answer(question: Any) -> Any:
         questions.append(question)
-        return told(8000)
+        return port_answer(8000)
 
     assert await ask(multicasting(answer), key) == 8000
     assert questions == [{"connect": True, "headers": {"Authorization": key}}]
@@ -39,7 +38,7 @@ async def test_the_question_is_what_older_servers_understand(key: str | None) ->
 @pytest.mark.parametrize(
     "answer",
     [
-        told(8000),
+        port_answer(8000),
         {"message": "Connection success", "port": "8000", "code": 200},
         {"message": "Successfully connected", "code": 200, "port": 8000},
         {"port": 8000},
@@ -50,36 +49,36 @@ async def test_a_port_is_taken_from_every_dialect(answer: Any) -> None:
 
 
 async def test_the_answer_may_be_text() -> None:
-    async def script(talk: Talk) -> None:
-        await talk.transport.receive()
-        await talk.ws.send_str('{"port":8000}')
-        await talk.ended()
+    async def script(far: FarSide) -> None:
+        await far.transport.receive()
+        await far.ws.send_str('{"port":8000}')
+        await far.ended()
 
     assert await ask(script) == 8000
 
 
 async def test_a_ping_before_the_answer_is_no_answer() -> None:
-    async def script(talk: Talk) -> None:
-        await talk.transport.receive()
-        await talk.ws.ping()
-        await talk.say(told(8000))
-        await talk.ended()
+    async def script(far: FarSide) -> None:
+        await far.transport.receive()
+        await far.ws.ping()
+        await far.send(port_answer(8000))
+        await far.ended()
 
     assert await ask(script) == 8000
 
 
-async def test_an_answer_counts_although_the_server_does_not_take_its_leave() -> None:
+async def test_an_answer_counts_even_if_the_server_does_not_close() -> None:
     ended = asyncio.Event()
 
-    async def script(talk: Talk) -> None:
-        await talk.transport.receive()
-        await talk.say(told(8000))
+    async def script(far: FarSide) -> None:
+        await far.transport.receive()
+        await far.send(port_answer(8000))
         await ended.wait()
 
     async with Bot(script, protocols=()) as multicast, aiohttp.ClientSession() as http:
-        url = f"ws://127.0.0.1:{multicast.port}/"
+        address = Address(host="127.0.0.1", port=multicast.port)
         try:
-            assert await in_time(resolve(http, url, "localhost", multicast.port, KEY)) == 8000
+            assert await in_time(resolve(http, address, KEY)) == 8000
         finally:
             ended.set()
 
@@ -88,7 +87,7 @@ async def test_an_answer_counts_although_the_server_does_not_take_its_leave() ->
 async def test_a_key_that_is_refused_is_unauthorized(code: int) -> None:
     with pytest.raises(Unauthorized) as caught:
         await ask(multicasting({"error": "Invalid or no token provided.", "code": code}))
-    assert caught.value.host == "localhost"
+    assert caught.value.host == "127.0.0.1"
 
 
 @pytest.mark.parametrize(
@@ -113,13 +112,13 @@ async def test_a_key_that_is_refused_is_unauthorized(code: int) -> None:
 async def test_an_answer_without_a_port_is_a_resolution_error(answer: bytes, reason: str) -> None:
     with pytest.raises(ResolutionError, match=reason) as caught:
         await ask(multicasting(answer))
-    assert caught.value.host == "localhost"
+    assert caught.value.host == "127.0.0.1"
     assert caught.value.port > 0
 
 
-async def test_hanging_up_without_an_answer_is_a_resolution_error() -> None:
-    async def script(talk: Talk) -> None:
-        await talk.transport.receive()
+async def test_closing_without_an_answer_is_a_resolution_error() -> None:
+    async def script(far: FarSide) -> None:
+        await far.transport.receive()
 
     with pytest.raises(ResolutionError, match="without an answer"):
         await ask(script)

@@ -1,26 +1,28 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from msgspec import UNSET, Raw
 
-from discord_tools.ipc import EncodeError, Overloaded, TooLarge
-from discord_tools.ipc.wire.frames import ACK, BYE, CANCEL, ITEM, MORE, READY, ErrorObject
+from discord_tools.ipc import EncodeError, Overloaded, RequestTooLarge, TooLarge
+from discord_tools.ipc.wire.frames import ACK, BYE, CANCEL, ITEM, MORE, READY, ErrorObject, Meta
 from discord_tools.ipc.wire.peer import (
     ACK_BYTES,
     ACK_MESSAGES,
     MAX_VIOLATIONS,
     REASON_CHARS,
+    OpenCall,
+    Peer,
+)
+from discord_tools.ipc.wire.received import (
     Answered,
     ByeReceived,
     CallReceived,
     CancelReceived,
     ItemsReceived,
     MoreReceived,
-    Peer,
     ProtocolViolation,
     ReadyReceived,
 )
@@ -28,44 +30,32 @@ from discord_tools.ipc.wire.peer import (
 EMPTY = Raw(b"{}")
 
 
-@dataclass
-class Waiting:
-    """What waits for an answer."""
-
-    name: str = "context"
-    number: int = 0
-    frame: bytes = b""
-
-
-def make(calls: int = 16, message_bytes: int = 1 << 20, retained_bytes: int = 1 << 20) -> Peer:
+def make(calls: int = 16, message_bytes: int = 1 << 20, retained_bytes: int = 1 << 20) -> Peer[str]:
     return Peer(calls=calls, message_bytes=message_bytes, retained_bytes=retained_bytes)
 
 
-def called(peer: Peer, params: Raw = EMPTY, name: str = "context") -> Waiting:
+def called(peer: Peer[str], params: Raw = EMPTY, context: str = "context") -> tuple[int, bytes]:
     """Queues a call."""
-    waiting = Waiting(name)
-    peer.call("stats", params, waiting)
-    return waiting
+    return peer.call("stats", params, context)
 
 
-def events_of(peer: Peer) -> list[Any]:
-    """Everything that has happened."""
+def events_of(peer: Peer[str]) -> list[Any]:
+    """All events of what was fed."""
     return list(iter(peer.next_event, None))
 
 
-def waiting_of(peer: Peer) -> list[str]:
-    """The names of all calls that wait for an answer. The peer gives them up."""
-    unsent, maybe = peer.abandon()
-    return [context.name for context in (*unsent, *maybe)]
+def waiting_of(peer: Peer[str]) -> list[str]:
+    """The contexts of all calls that wait for an answer."""
+    return [call.context for call in peer.open_calls()]
 
 
-def sent(peer: Peer) -> list[dict[str, Any]]:
+def sent(peer: Peer[str]) -> list[dict[str, Any]]:
     """What the peer has to send, frame by frame."""
     messages = [json.loads(message) for message in peer.take_messages()]
     return [frame for m in messages for frame in (m if isinstance(m, list) else [m])]
 
 
-def fed(peer: Peer, *frames: dict[str, Any]) -> list[Any]:
+def fed(peer: Peer[str], *frames: dict[str, Any]) -> list[Any]:
     """Feeds frames in one message and returns what happened."""
     peer.feed(json.dumps([{"jsonrpc": "2.0", **frame} for frame in frames]))
     return events_of(peer)
@@ -77,26 +67,27 @@ def violation(events: list[Any]) -> str:
     return event.reason
 
 
-# -- our calls
+# -- calls of this side
 
 
 def test_a_call_goes_out_as_json_rpc() -> None:
     peer = make()
-    assert called(peer, Raw(b'{"x":1}')).number == 1
-    assert peer.take_messages() == [b'{"jsonrpc":"2.0","id":1,"method":"stats","params":{"x":1}}']
+    frame = b'{"jsonrpc":"2.0","id":1,"method":"stats","params":{"x":1}}'
+    assert called(peer, Raw(b'{"x":1}')) == (1, frame)
+    assert peer.take_messages() == [frame]
 
 
-def test_a_call_may_carry_headers_and_credit() -> None:
+def test_a_call_may_carry_headers_credit_and_a_timeout() -> None:
     peer = make()
-    peer.call("stats", EMPTY, Waiting(), headers={"trace": "1"}, credit=3)
+    peer.call("stats", EMPTY, "context", headers={"trace": "1"}, credit=3, meta=Meta(1.5))
     (frame,) = sent(peer)
-    assert (frame["headers"], frame["credit"]) == ({"trace": "1"}, 3)
+    assert (frame["headers"], frame["credit"], frame["meta"]) == ({"trace": "1"}, 3, {"timeout": 1.5})
 
 
 def test_calls_of_one_turn_share_a_message() -> None:
     peer = make()
-    peer.call("one", EMPTY, Waiting())
-    peer.call("two", EMPTY, Waiting())
+    peer.call("one", EMPTY, "context")
+    peer.call("two", EMPTY, "context")
     (message,) = peer.take_messages()
     assert [frame["method"] for frame in json.loads(message)] == ["one", "two"]
 
@@ -113,67 +104,69 @@ def test_a_pack_stays_within_what_the_other_side_takes() -> None:
 def test_what_was_taken_is_not_sent_again_on_the_same_connection() -> None:
     peer = make()
     called(peer)
-    assert peer.pending_bytes == len(peer.take_messages()[0])
+    assert peer.outbox.pending_bytes == len(peer.take_messages()[0])
     assert peer.take_messages() == []
-    assert peer.pending_bytes == 0
+    assert peer.outbox.pending_bytes == 0
 
 
 def test_each_call_gets_its_own_answer_in_any_order() -> None:
     peer = make()
-    a, b, c = (called(peer, name=name) for name in "abc")
+    for context in "abc":
+        called(peer, context=context)
     events = fed(peer, {"id": 3, "result": "C"}, {"id": 1, "result": "A"})
-    assert [(event.context, event.result) for event in events] == [(c, Raw(b'"C"')), (a, Raw(b'"A"'))]
-    assert events[0].context is c
-    assert waiting_of(peer) == [b.name]
+    assert [(event.context, event.result) for event in events] == [("c", Raw(b'"C"')), ("a", Raw(b'"A"'))]
+    assert waiting_of(peer) == ["b"]
 
 
 def test_a_call_that_is_answered_before_it_was_sent_is_answered() -> None:
     peer = make()
-    context = called(peer)
-    assert fed(peer, {"id": 1, "result": 1}) == [Answered(context, Raw(b"1"), UNSET)]
-    assert peer.abandon() == ([], [])
+    called(peer)
+    assert fed(peer, {"id": 1, "result": 1}) == [Answered("context", Raw(b"1"), UNSET)]
+    assert peer.abandon() == []
 
 
 def test_an_error_is_an_answer() -> None:
     peer = make()
-    context = called(peer)
+    called(peer)
     (event,) = fed(peer, {"id": 1, "error": {"code": 404, "message": "no", "data": [1]}})
-    assert event == Answered(context, Raw(b"null"), ErrorObject(404, "no", Raw(b"[1]")))
+    assert event == Answered("context", Raw(b"null"), ErrorObject(404, "no", Raw(b"[1]")))
 
 
 def test_an_answer_without_a_result_is_null() -> None:
     peer = make()
-    context = called(peer)
-    assert fed(peer, {"id": 1}) == [Answered(context, Raw(b"null"), UNSET)]
+    called(peer)
+    assert fed(peer, {"id": 1}) == [Answered("context", Raw(b"null"), UNSET)]
 
 
 def test_a_call_over_the_limit_is_refused_and_leaves_nothing_behind() -> None:
     peer = make(message_bytes=100)
-    with pytest.raises(TooLarge, match="the other side takes 100"):
+    with pytest.raises(RequestTooLarge) as caught:
         called(peer, Raw(b'"' + b"x" * 100 + b'"'))
-    assert (peer.take_messages(), waiting_of(peer), peer.pending_bytes) == ([], [], 0)
-    assert called(peer).number == 1
+    size = len(b'{"jsonrpc":"2.0","id":1,"method":"stats","params":""}') + 100
+    assert (caught.value.endpoint, caught.value.size, caught.value.limit) == ("stats", size, 100)
+    assert (peer.take_messages(), waiting_of(peer), peer.outbox.pending_bytes) == ([], [], 0)
+    assert called(peer)[0] == 1
 
 
 def test_a_call_as_large_as_the_limit_goes_out() -> None:
     size = len(b'{"jsonrpc":"2.0","id":1,"method":"stats","params":{}}')
     called(make(message_bytes=size))
-    with pytest.raises(TooLarge):
+    with pytest.raises(RequestTooLarge):
         called(make(message_bytes=size - 1))
 
 
 def test_a_call_that_cannot_be_encoded_leaves_nothing_behind() -> None:
     peer = make()
     with pytest.raises(EncodeError):
-        peer.call("\ud800", EMPTY, Waiting())
+        peer.call("\ud800", EMPTY, "context")
     assert (peer.take_messages(), waiting_of(peer)) == ([], [])
 
 
 def test_forgetting_a_call_cancels_it_there() -> None:
     peer = make()
-    number = called(peer).number
+    number, frame = called(peer)
     sent(peer)
-    peer.forget(number)
+    peer.forget(number, frame)
     assert sent(peer) == [{"jsonrpc": "2.0", "method": CANCEL, "params": {"id": number}}]
     assert waiting_of(peer) == []
 
@@ -181,49 +174,48 @@ def test_forgetting_a_call_cancels_it_there() -> None:
 def test_forgetting_a_call_that_was_not_sent_takes_it_back() -> None:
     peer = make()
     first, second, third = (called(peer) for _ in range(3))
-    peer.forget(second.number)
-    assert [frame["id"] for frame in sent(peer)] == [first.number, third.number]
-    assert peer.pending_bytes == 0
-    assert "belongs to no call" in violation(fed(peer, {"id": second.number, "result": 1}))
+    peer.forget(*second)
+    assert peer.outbox.pending_bytes == len(first[1]) + len(third[1])
+    assert [frame["id"] for frame in sent(peer)] == [first[0], third[0]]
+    assert peer.outbox.pending_bytes == 0
+    assert "belongs to no call" in violation(fed(peer, {"id": second[0], "result": 1}))
 
 
 @pytest.mark.parametrize("answer", [{"result": 1}, {"error": {"code": -32006, "message": "cancelled"}}])
-def test_the_late_answer_to_a_forgotten_call_is_passed_over_once(answer: dict[str, Any]) -> None:
+def test_the_late_answer_to_a_forgotten_call_is_ignored_once(answer: dict[str, Any]) -> None:
     peer = make()
-    number = called(peer).number
+    call = called(peer)
     sent(peer)
-    peer.forget(number)
+    peer.forget(*call)
     sent(peer)
     assert fed(peer, {"id": 1, **answer}) == []
     assert "belongs to no call" in violation(fed(peer, {"id": 1, **answer}))
 
 
-def test_forgetting_an_answered_call_says_nothing() -> None:
+def test_forgetting_an_answered_call_sends_nothing() -> None:
     peer = make()
-    number = called(peer).number
+    call = called(peer)
     sent(peer)
-    fed(peer, {"id": number, "result": 1})
-    peer.forget(number)
+    fed(peer, {"id": call[0], "result": 1})
+    peer.forget(*call)
     assert sent(peer) == []
 
 
-def test_abandoning_gives_back_the_calls_that_wait_once_and_tells_which_were_sent() -> None:
+def test_abandoning_returns_the_open_calls_once_with_whether_they_were_sent() -> None:
     peer = make()
-    for name in "abc":
-        called(peer, name=name)
+    calls = {context: called(peer, context=context) for context in "abc"}
     sent(peer)
-    d, _, e = called(peer, name="d"), called(peer), called(peer, name="e")
-    peer.forget(2)
-    peer.forget(d.number + 1)
+    calls |= {context: called(peer, context=context) for context in "def"}
+    peer.forget(*calls["b"])
+    peer.forget(*calls["e"])
     fed(peer, {"id": 1, "result": 1})
-    assert [context.name for context in peer.sent_calls()] == ["c"]
-    unsent, maybe = peer.abandon()
-    assert unsent == [d, e]
-    assert [context.name for context in maybe] == ["c"]
-    assert peer.abandon() == ([], [])
+    open_calls = [OpenCall(3, "c", True), OpenCall(4, "d", False), OpenCall(6, "f", False)]
+    assert peer.open_calls() == open_calls
+    assert peer.abandon() == open_calls
+    assert peer.abandon() == []
 
 
-def test_a_leave_is_announced() -> None:
+def test_closing_is_announced() -> None:
     peer = make()
     peer.bye("enough")
     assert sent(peer) == [{"jsonrpc": "2.0", "method": BYE, "params": {"reason": "enough"}}]
@@ -232,15 +224,15 @@ def test_a_leave_is_announced() -> None:
 # -- calls of the other side
 
 
-def test_a_call_comes_in_with_all_that_it_has() -> None:
-    (event,) = fed(
-        make(), {"id": "x", "method": "stats", "params": {"a": 1}, "headers": {"h": 2}, "credit": 3}
-    )
-    assert event == CallReceived("x", "stats", Raw(b'{"a": 1}'), {"h": 2}, 3)
+def test_a_call_is_received_with_all_members() -> None:
+    members = {"params": {"a": 1}, "headers": {"h": 2}, "credit": 3, "meta": {"timeout": 4}}
+    assert fed(make(), {"id": "x", "method": "stats", **members}) == [
+        CallReceived("x", "stats", Raw(b'{"a": 1}'), {"h": 2}, 3, Meta(4))
+    ]
 
 
-def test_a_call_without_parameters_comes_in_without() -> None:
-    assert fed(make(), {"id": 1, "method": "stats"}) == [CallReceived(1, "stats", UNSET, UNSET, UNSET)]
+def test_a_call_without_parameters_is_received_without() -> None:
+    assert fed(make(), {"id": 1, "method": "stats"}) == [CallReceived(1, "stats", UNSET, UNSET, UNSET, UNSET)]
 
 
 def test_a_reply_goes_out_once() -> None:
@@ -290,7 +282,7 @@ def test_an_answered_call_makes_room_for_another_one() -> None:
     peer = make(calls=1)
     fed(peer, {"id": 1, "method": "stats"})
     peer.reply(1, b"1")
-    assert fed(peer, {"id": 1, "method": "stats"}) == [CallReceived(1, "stats", UNSET, UNSET, UNSET)]
+    assert fed(peer, {"id": 1, "method": "stats"}) == [CallReceived(1, "stats", UNSET, UNSET, UNSET, UNSET)]
 
 
 def test_the_id_of_an_open_call_cannot_be_used_again_and_its_answer_is_not_confused() -> None:
@@ -313,15 +305,15 @@ def test_a_null_id_is_a_call_like_any_other() -> None:
 # -- notifications
 
 
-def test_a_cancel_comes_in() -> None:
+def test_a_cancellation_is_received() -> None:
     assert fed(make(), {"method": CANCEL, "params": {"id": "x"}}) == [CancelReceived("x")]
 
 
-def test_a_leave_comes_in() -> None:
+def test_a_bye_is_received() -> None:
     assert fed(make(), {"method": BYE, "params": {"reason": "enough"}}) == [ByeReceived("enough")]
 
 
-def test_more_credit_and_readiness_come_in() -> None:
+def test_more_credit_and_readiness_are_received() -> None:
     assert fed(make(), {"method": MORE, "params": {"id": "x", "n": 3}}) == [MoreReceived("x", 3)]
     assert fed(make(), {"method": READY, "params": {"ready": True}}) == [ReadyReceived(True)]
 
@@ -339,7 +331,7 @@ def test_a_notification_that_is_not_utf_8_is_a_violation() -> None:
 
 
 @pytest.mark.parametrize("method", ["rpc.later", "stats"])
-def test_an_unknown_notification_is_passed_over_without_an_answer(method: str) -> None:
+def test_an_unknown_notification_is_ignored_without_an_answer(method: str) -> None:
     peer = make()
     assert fed(peer, {"method": method}) == []
     assert sent(peer) == []
@@ -348,11 +340,11 @@ def test_an_unknown_notification_is_passed_over_without_an_answer(method: str) -
 # -- streams
 
 
-def test_items_come_in_for_the_call_that_waits_and_are_passed_over_for_others() -> None:
+def test_items_are_received_for_the_call_that_waits_and_ignored_for_others() -> None:
     peer = make()
-    context = called(peer)
+    called(peer)
     frames = [{"method": ITEM, "params": {"id": number, "items": [1, "2"]}} for number in (1, 2)]
-    assert fed(peer, *frames) == [ItemsReceived(context, [Raw(b"1"), Raw(b'"2"')])]
+    assert fed(peer, *frames) == [ItemsReceived("context", [Raw(b"1"), Raw(b'"2"')])]
 
 
 def test_items_of_one_turn_travel_together_and_before_the_answer() -> None:
@@ -373,22 +365,22 @@ def test_an_item_over_the_limit_is_refused_and_the_largest_one_fits() -> None:
     peer = make(message_bytes=5000)
     fed(peer, {"id": 7, "method": "stats", "credit": 10})
     with pytest.raises(TooLarge, match="the reader takes 5000"):
-        peer.item(7, b"1" * (peer.item_bytes + 1))
+        peer.item(7, b"1" * (peer.outbox.item_bytes + 1))
     for _ in range(2):
-        peer.item(7, b"1" * peer.item_bytes)
+        peer.item(7, b"1" * peer.outbox.item_bytes)
     messages = peer.take_messages()
     assert len(messages) == 2
     assert max(map(len, messages)) <= 5000
 
 
-def test_more_is_only_asked_for_while_the_call_waits() -> None:
+def test_credit_is_only_granted_while_the_call_waits() -> None:
     peer = make()
-    context = called(peer)
+    called(peer)
     sent(peer)
-    peer.more(context.number, 5)
+    peer.take_more(1, 5)
     assert [frame["params"] for frame in sent(peer)] == [{"id": 1, "n": 5}]
     fed(peer, {"id": 1, "result": None})
-    peer.more(context.number, 5)
+    peer.take_more(1, 5)
     assert sent(peer) == []
 
 
@@ -428,7 +420,7 @@ def test_what_was_not_received_is_sent_again_in_order_and_before_what_is_new() -
 
 
 @pytest.mark.parametrize("received", [-1, 0, 3])
-def test_a_peer_does_not_go_on_from_where_it_cannot(received: int) -> None:
+def test_a_peer_is_not_resumed_where_messages_are_missing(received: int) -> None:
     peer = make()
     for _ in range(2):
         called(peer)
@@ -437,14 +429,14 @@ def test_a_peer_does_not_go_on_from_where_it_cannot(received: int) -> None:
     assert not peer.resume(received)
 
 
-def test_no_more_is_kept_than_may_be() -> None:
+def test_no_more_is_retained_than_the_limit() -> None:
     size = len(b'{"jsonrpc":"2.0","id":1,"method":"stats","params":{}}')
     for received, goes_on in ((1, False), (2, True)):
         peer = make(retained_bytes=2 * size)
         for _ in range(4):
             called(peer)
             peer.take_messages()
-        # An acknowledgement that is older than what was dropped is nobody's fault.
+        # An acknowledgement that is older than what was dropped is no violation.
         assert fed(peer, {"method": ACK, "params": {"received": 1}}) == []
         assert peer.resume(received) == goes_on
 
@@ -490,13 +482,13 @@ def test_a_violation_is_reported_and_answered(message: bytes, code: int, about: 
         {"id": None, "result": 1},
     ],
 )
-def test_a_complaint_is_not_answered_since_that_could_go_on_for_ever(frame: dict[str, Any]) -> None:
+def test_a_complaint_is_not_answered_since_that_could_go_on_endlessly(frame: dict[str, Any]) -> None:
     peer = make()
     assert violation(fed(peer, frame))
     assert sent(peer) == []
 
 
-def test_two_peers_that_misunderstand_each_other_come_to_an_end() -> None:
+def test_two_peers_that_misunderstand_each_other_stop_complaining() -> None:
     one, two = make(), make()
     one.feed(b"nonsense")
     happened = events_of(one)
@@ -530,7 +522,7 @@ def test_a_pack_of_100_000_violations_costs_no_more_than_16() -> None:
     assert len(sent(peer)) == MAX_VIOLATIONS
 
 
-def test_nothing_is_taken_after_a_fatal_violation() -> None:
+def test_nothing_is_read_after_a_fatal_violation() -> None:
     peer = make()
     for _ in range(MAX_VIOLATIONS):
         peer.feed(b"nonsense")
@@ -540,7 +532,7 @@ def test_nothing_is_taken_after_a_fatal_violation() -> None:
     assert sent(peer) == []
 
 
-def test_a_violation_is_told_in_few_words_whatever_the_other_side_wrote() -> None:
+def test_the_reason_of_a_violation_is_short_even_if_the_other_side_wrote_much() -> None:
     peer = make()
     long = "x" * 100_000
     reasons = [
@@ -548,4 +540,4 @@ def test_a_violation_is_told_in_few_words_whatever_the_other_side_wrote() -> Non
         violation(fed(peer, {"id": None, "error": {"code": 1, "message": long}})),
     ]
     assert {len(reason) for reason in reasons} == {REASON_CHARS}
-    assert peer.pending_bytes < 2 * REASON_CHARS
+    assert peer.outbox.pending_bytes < 2 * REASON_CHARS

@@ -1,4 +1,4 @@
-"""Our client session at servers of the older libraries: the published ipcx, and discord-ext-ipc from a recording."""
+"""Sessions at servers of older libraries: the published ipcx, and discord-ext-ipc from a recording."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -19,19 +20,28 @@ from discord_tools.ipc import (
     ClientSession,
     ConnectError,
     ConnectionLost,
-    InvalidRequest,
+    Request,
     RequestTimeout,
+    RequestTooLarge,
     RouteError,
     RouteFailed,
     Server,
     SessionClosed,
-    TooLarge,
     Unauthorized,
     UnknownEndpoint,
-    legacy,
+    Unsupported,
 )
-from test_dialects.conftest import KEY, Gate, Serving
-from test_dialects.test_dialects_recorded import RECORDINGS
+from discord_tools.ipc.address import Address
+from discord_tools.ipc.connectors import older as older_module
+from discord_tools.ipc.connectors.older import SOCKETS, OlderBridge
+from discord_tools.ipc.conversation import Conversation
+from test_client.scripts import QUICK, until
+
+#: The key of the recordings.
+KEY = "kE4y-9fX"
+RECORDING: dict[str, Any] = json.loads(
+    (Path(__file__).parents[2] / "test_dialects/recordings/discord-ext-ipc.json").read_text("utf-8")
+)["recordings"]
 
 Bot = commands.Bot
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -52,6 +62,20 @@ async def listening(handler: Handler, port: int = 0) -> AsyncIterator[int]:
         await asyncio.sleep(0)
 
 
+class Gate:
+    """Holds routes up until a test opens it."""
+
+    def __init__(self) -> None:
+        self.entered = asyncio.Event()
+        self.opened = asyncio.Event()
+        self.runs = 0
+
+
+@pytest.fixture
+def gate() -> Gate:
+    return Gate()
+
+
 class Older:
     """A running server of ipcx. Its own start leaves ports open that nothing closes, so they are opened here."""
 
@@ -59,12 +83,11 @@ class Older:
         self.server = server
         self.multicast_port = multicast_port
         self.sockets = 0
-        self.pings = 0
 
 
 @pytest.fixture
-async def older(bot: Bot, gate: Gate) -> AsyncIterator[Older]:
-    server = ipcx.Server(bot, "127.0.0.1", secret_key=KEY)
+async def older(loopback_bot: Bot, gate: Gate) -> AsyncIterator[Older]:
+    server = ipcx.Server(loopback_bot, "127.0.0.1", secret_key=KEY)
 
     @server.route()
     async def echo(data: Any) -> Any:
@@ -110,7 +133,7 @@ def session_of(older: Older, key: str | None = KEY, **options: Any) -> ClientSes
     return ClientSession("127.0.0.1", multicast_port=older.multicast_port, **given, **options)
 
 
-async def test_our_session_finds_an_ipcx_server_and_gets_its_answers(older: Older) -> None:
+async def test_a_session_finds_an_ipcx_server_and_gets_its_answers(older: Older) -> None:
     async with session_of(older) as session:
         assert session.is_connected()
         assert session.url.endswith(f":{older.server.port}")
@@ -144,7 +167,7 @@ async def test_a_session_at_an_ipcx_server_is_ready_until_it_is_closed(older: Ol
     assert session.state == "closed"
 
 
-async def test_a_wrong_key_at_an_ipcx_server_is_told_with_and_without_resolution(
+async def test_a_wrong_key_at_an_ipcx_server_is_unauthorized_with_and_without_resolution(
     older: Older, gate: Gate
 ) -> None:
     session = session_of(older, "wrong")
@@ -168,11 +191,10 @@ async def test_requests_to_an_ipcx_server_have_sockets_of_their_own_so_no_answer
 
 
 async def test_after_a_timeout_at_an_ipcx_server_the_next_answer_is_its_own(older: Older, gate: Gate) -> None:
-    async with session_of(older, timeout=0.1) as session:
+    async with session_of(older, timeout=0.3) as session:
         with pytest.raises(RequestTimeout):
             await session.request("waits")
         gate.opened.set()
-        session.timeout = 5.0
         assert await session.request("echo", n=1) == {"n": 1}
         assert gate.runs == 1
 
@@ -205,12 +227,16 @@ class Recorded:
         self.frames: list[WSMsgType] = []
         self.arrived = asyncio.Semaphore(0)
         self.hold: asyncio.Event | None = None
-        recording = RECORDINGS["discord-ext-ipc"]["recordings"]
         self.answers: dict[str, str] = {}
-        for one in (recording["resolved"], recording["wrong key"]):
+        for one in (RECORDING["resolved"], RECORDING["wrong key"]):
             for socket in one["main"]:
                 texts = [frame["text"] for frame in socket["frames"]]
                 self.answers |= {canonical(q): a for q, a in zip(texts[::2], texts[1::2], strict=True)}
+
+    async def received(self) -> None:
+        """Waits for the next question."""
+        async with asyncio.timeout(5):
+            await self.arrived.acquire()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         socket = web.WebSocketResponse(autoping=False)
@@ -228,7 +254,7 @@ class Recorded:
 
 
 async def until_kept(recorded: Recorded, session: ClientSession) -> None:
-    """Asks until it is known that the server keeps its sockets: then no new one is needed."""
+    """Makes requests until it is known that the server keeps its sockets: then no new one is needed."""
     sockets = 0
     while recorded.sockets != sockets:
         sockets = recorded.sockets
@@ -239,8 +265,8 @@ async def until_kept(recorded: Recorded, session: ClientSession) -> None:
 async def keeping(
     monkeypatch: pytest.MonkeyPatch, probation: float, **options: Any
 ) -> AsyncIterator[tuple[Recorded, ClientSession]]:
-    """A server that keeps its sockets, and a session that knows it, since a socket has to last so long only."""
-    monkeypatch.setattr(legacy, "PROBATION", probation)
+    """A server that keeps its sockets, and a session that knows it, after that time."""
+    monkeypatch.setattr(older_module, "PROBATION", probation)
     recorded = Recorded()
     async with (
         listening(recorded.handle) as port,
@@ -254,7 +280,7 @@ def canonical(text: str) -> str:
     return json.dumps(json.loads(text), sort_keys=True)
 
 
-async def test_our_session_says_to_discord_ext_ipc_what_its_own_client_says() -> None:
+async def test_a_session_sends_to_discord_ext_ipc_what_its_own_client_sends() -> None:
     recorded = Recorded()
     async with (
         listening(recorded.handle) as port,
@@ -276,15 +302,17 @@ async def test_our_session_says_to_discord_ext_ipc_what_its_own_client_says() ->
             await session.request("get_member_count")
 
 
-async def test_a_server_that_keeps_its_sockets_is_asked_on_the_same_one_and_never_pinged(
+async def test_requests_to_a_server_that_keeps_its_sockets_share_one_and_it_is_never_pinged(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async with keeping(monkeypatch, 0.05, limits=ClientLimits(heartbeat=0.05)) as (recorded, session):
+    heartbeat = 0.02
+    async with keeping(monkeypatch, 0.05, limits=ClientLimits(heartbeat=heartbeat)) as (recorded, session):
         before = recorded.sockets
         for _ in range(5):
             assert await session.request("text") == "text"
         assert recorded.sockets == before
-        await asyncio.sleep(0.3)  # six heartbeats
+        await asyncio.sleep(10 * heartbeat)
+        assert await session.request("text") == "text"
         assert set(recorded.frames) == {WSMsgType.TEXT}
 
 
@@ -293,33 +321,35 @@ async def test_a_late_answer_on_a_kept_socket_is_never_that_of_the_next_request(
 ) -> None:
     async with keeping(monkeypatch, 0.01) as (recorded, session):
         recorded.hold = asyncio.Event()
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.05):
-                await session.request("get_member_count")
-        asking = asyncio.create_task(session.request("text"))
-        asyncio.get_running_loop().call_later(0.1, recorded.hold.set)
-        assert await asking == "text"
+        first = asyncio.create_task(session.request("get_member_count"))
+        await recorded.received()
+        first.cancel()
+        await asyncio.wait((first,))
+        second = asyncio.create_task(session.request("text"))
+        await recorded.received()
+        recorded.hold.set()
+        assert await second == "text"
 
 
-async def test_only_one_request_is_in_flight_on_a_socket() -> None:
+async def test_only_one_request_is_in_progress_on_a_socket() -> None:
     recorded = Recorded()
     recorded.hold = asyncio.Event()
     async with (
         listening(recorded.handle) as port,
         ClientSession("127.0.0.1", port, secret_key=KEY) as session,
     ):
-        asking = [
+        requests = [
             asyncio.create_task(session.request(name)) for name in ("text", "get_member_count", "nothing")
         ]
-        for _ in asking:
-            await recorded.arrived.acquire()
+        for _ in requests:
+            await recorded.received()
         assert len(recorded.live) == 3
         recorded.hold.set()
-        assert await asyncio.gather(*asking) == ["text", 42, None]
+        assert await asyncio.gather(*requests) == ["text", 42, None]
 
 
 async def test_a_socket_that_ends_before_the_answer_is_a_lost_connection() -> None:
-    async def hang_up(request: web.Request) -> web.StreamResponse:
+    async def disconnect(request: web.Request) -> web.StreamResponse:
         socket = web.WebSocketResponse()
         await socket.prepare(request)
         async for _ in socket:
@@ -327,12 +357,12 @@ async def test_a_socket_that_ends_before_the_answer_is_a_lost_connection() -> No
         await socket.close()
         return socket
 
-    async with listening(hang_up) as port, ClientSession("127.0.0.1", port, secret_key=KEY) as session:
+    async with listening(disconnect) as port, ClientSession("127.0.0.1", port, secret_key=KEY) as session:
         with pytest.raises(ConnectionLost):
             await session.request("text")
 
 
-async def test_a_port_told_as_a_string_is_a_port() -> None:
+async def test_a_port_that_is_sent_as_a_string_is_a_port() -> None:
     recorded = Recorded()
 
     async def multicast(request: web.Request) -> web.StreamResponse:
@@ -350,43 +380,59 @@ async def test_a_port_told_as_a_string_is_a_port() -> None:
         assert await session.request("text") == "text"
 
 
-async def test_an_older_server_that_goes_is_told_as_not_reachable_and_found_when_it_is_back() -> None:
+async def test_an_older_server_that_stops_is_a_connect_error_and_found_again_when_it_is_back() -> None:
     recorded = Recorded()
     async with listening(recorded.handle) as port:
-        session = ClientSession("127.0.0.1", port, secret_key=KEY, connect_timeout=0.1)
+        session = ClientSession("127.0.0.1", port, secret_key=KEY, connect_timeout=0.5, limits=QUICK)
         await session.start()
         assert await session.request("text") == "text"
     with pytest.raises(ConnectError):
         await session.request("text")
-    session.connect_timeout = 10.0
     async with listening(recorded.handle, port):
         assert await session.request("text") == "text"
         await session.close()
 
 
+def native(bot: Bot, port: int = 0) -> Server[Bot]:
+    """A server of this library with one route."""
+    server = Server(bot, "127.0.0.1", port, secret_key=KEY, multicast=False)
+
+    @server.route()
+    async def echo(request: Request, n: int) -> int:
+        return n
+
+    return server
+
+
 async def test_a_bot_that_moves_to_this_library_gets_the_full_protocol_at_the_next_connection(
-    serving: Serving, server: Server[Bot]
+    loopback_bot: Bot,
 ) -> None:
-    recorded = Recorded()
-    async with listening(recorded.handle) as port:
-        session = ClientSession("127.0.0.1", port, secret_key=KEY)
+    async with listening(Recorded().handle) as port:
+        session = ClientSession("127.0.0.1", port, secret_key=KEY, limits=QUICK)
         assert await session.request("text") == "text"
-    async with serving(port=port, multicast=False):
-        assert await session.request("echo", n=1) == {"data": {"n": 1}}
+        with pytest.raises(Unsupported):
+            await anext(session.subscribe("tick"))
+    request = asyncio.create_task(session.request("echo", n=1))
+    await until(lambda: not session.is_connected())
+    async with native(loopback_bot, port) as server:
+        assert await request == 1
+        async with session.subscribe("tick") as events:
+            await server.publish("tick", 7)
+            assert (await anext(events)).data == 7
         await session.close()
 
 
-async def test_a_bot_that_moves_back_to_an_older_library_ends_what_waits_for_it(
-    serving: Serving,
+async def test_a_bot_that_moves_back_to_an_older_library_ends_what_waits_for_its_events(
+    loopback_bot: Bot,
 ) -> None:
-    async with serving(multicast=False) as ours:
-        port = ours.port
-        session = ClientSession("127.0.0.1", port, secret_key=KEY, timeout=None)
+    async with native(loopback_bot) as server:
+        port = server.port
+        session = ClientSession("127.0.0.1", port, secret_key=KEY, timeout=None, limits=QUICK)
         events = session.subscribe("tick")
         await events.__aenter__()
         waiting = asyncio.create_task(anext(events))
     async with listening(Recorded().handle, port):
-        with pytest.raises(InvalidRequest, match="older library"):
+        with pytest.raises(Unsupported, match="is older"):
             await asyncio.wait_for(waiting, 10)
         assert await session.request("text") == "text"
         await session.close()
@@ -398,7 +444,7 @@ async def test_data_that_is_too_large_for_an_older_server_is_not_sent() -> None:
         listening(recorded.handle) as port,
         ClientSession("127.0.0.1", port, secret_key=KEY) as session,
     ):
-        with pytest.raises(TooLarge):
+        with pytest.raises(RequestTooLarge):
             await session.request("echo", x="x" * 5_000_000)
         assert recorded.frames == []
 
@@ -408,23 +454,23 @@ async def test_closing_the_session_ends_requests_in_progress() -> None:
     recorded.hold = asyncio.Event()
     async with listening(recorded.handle) as port:
         session = ClientSession("127.0.0.1", port, secret_key=KEY)
-        asking = asyncio.create_task(session.request("text"))
-        await recorded.arrived.acquire()
+        request = asyncio.create_task(session.request("text"))
+        await recorded.received()
         await session.close()
         with pytest.raises(SessionClosed):
-            await asking
+            await request
         recorded.hold.set()
 
 
-async def test_an_answer_that_nobody_asked_for_is_never_that_of_the_next_request(
+async def test_an_answer_without_a_request_is_never_that_of_the_next_request(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with keeping(monkeypatch, 0.01) as (recorded, session):
         before, kept = recorded.sockets, tuple(recorded.live)
-        readers = [task for task in asyncio.all_tasks() if task.get_name() == "ipc legacy reader"]
+        readers = [task for task in asyncio.all_tasks() if task.get_name() == "ipc older reader"]
         assert len(readers) == len(kept)
         for socket in kept:
-            await socket.send_str('"nobody asked"')
+            await socket.send_str('"without a request"')
         _, reading = await asyncio.wait(readers, timeout=5)
         assert not reading
         assert await session.request("text") == "text"
@@ -440,11 +486,17 @@ async def test_a_request_on_a_socket_that_ended_as_it_was_opened_is_a_lost_conne
             await socket.close()
             return socket
 
-        connection = legacy.LegacyConnection(dial, "127.0.0.1", port, KEY, ClientLimits())
+        address = Address(host="127.0.0.1", port=port)
+        transport = OlderBridge(dial, address, KEY, ClientLimits(), lambda error: None).open()
+        conversation = Conversation(ClientLimits(), 5.0, {})
+        await transport.send(conversation.hello())
+        conversation.welcomed(await transport.receive())
+        running = asyncio.create_task(conversation.carry(conversation.attach(transport, address.label)))
         with pytest.raises(ConnectionLost) as caught:
-            await connection.call("text", Raw(b"{}"), 5.0)
+            await conversation.call("text", Raw(b"{}"), 5.0)
         assert caught.value.endpoint == "text"
-        await connection.close("the test is over")
+        await transport.close()
+        await running
     assert recorded.frames == []
 
 
@@ -453,13 +505,13 @@ async def test_a_request_that_waits_for_a_socket_when_the_session_is_closed_is_n
     recorded.hold = asyncio.Event()
     async with listening(recorded.handle) as port:
         session = ClientSession("127.0.0.1", port, secret_key=KEY)
-        asking = [asyncio.create_task(session.request("text")) for _ in range(legacy.SOCKETS + 1)]
-        for _ in range(legacy.SOCKETS):
-            await recorded.arrived.acquire()
+        requests = [asyncio.create_task(session.request("text")) for _ in range(SOCKETS + 1)]
+        for _ in range(SOCKETS):
+            await recorded.received()
         before = recorded.sockets
         await session.close()
-        outcomes = await asyncio.gather(*asking, return_exceptions=True)
-        assert [type(outcome) for outcome in outcomes] == [SessionClosed] * (legacy.SOCKETS + 1)
+        outcomes = await asyncio.gather(*requests, return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [SessionClosed] * (SOCKETS + 1)
         assert recorded.sockets == before
         recorded.hold.set()
 
@@ -469,8 +521,8 @@ async def test_streams_and_subscriptions_of_an_older_server_are_refused_and_requ
         listening(Recorded().handle) as port,
         ClientSession("127.0.0.1", port, secret_key=KEY) as session,
     ):
-        with pytest.raises(InvalidRequest, match="older library"):
+        with pytest.raises(Unsupported, match="is older"):
             await anext(session.stream("items"))
-        with pytest.raises(InvalidRequest, match="older library"):
+        with pytest.raises(Unsupported, match="is older"):
             await anext(session.subscribe("tick"))
         assert await session.request("text") == "text"

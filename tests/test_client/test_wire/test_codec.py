@@ -35,7 +35,7 @@ def test_an_error_without_data_is_written_without() -> None:
     assert encode(ErrorObject(1, "no")) == b'{"code":1,"message":"no"}'
 
 
-def test_members_of_later_versions_are_passed_over() -> None:
+def test_members_of_later_versions_are_ignored() -> None:
     (frame,) = decode(b'{"jsonrpc":"2.0","id":1,"result":2,"later":{"x":[]}}')
     assert isinstance(frame, Frame)
     assert frame.id == 1
@@ -99,7 +99,7 @@ def test_json_that_is_no_frame_is_malformed(data: bytes) -> None:
     assert element.reason
 
 
-def test_a_malformed_frame_is_told_with_its_id() -> None:
+def test_a_malformed_frame_has_its_id_and_a_reason() -> None:
     (element,) = decode(b'{"jsonrpc":"2.0","id":7,"method":5}')
     assert isinstance(element, Malformed)
     assert element.id == 7

@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 from discord_tools.ipc import ListenError
-from discord_tools.ipc_server.listeners.sockets import addresses_of, is_loopback, listen
+from discord_tools.ipc.address import Address
+from discord_tools.ipc_server.listeners.sockets import addresses_of, listen
 
 V4, V6 = (socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")
 #: TEST-NET-1 and the documentation prefix: addresses that no interface has.
@@ -103,14 +104,14 @@ def test_a_port_that_is_taken_on_one_address_frees_the_others(closing: Any) -> N
     closing(listen([V4], "h", port))
 
 
-def test_where_no_port_suits_all_addresses_it_is_given_up(closing: Any) -> None:
+def test_it_is_an_error_when_no_port_is_free_on_all_addresses(closing: Any) -> None:
     # The second is the same address, so whatever port the first gets is taken for it.
     with pytest.raises(ListenError, match="no port is free on all addresses"):
         listen([V4, V4], "h", 0)
 
 
 @pytest.mark.parametrize("port", [-1, 65536])
-def test_a_port_that_is_none_is_an_error(port: int) -> None:
+def test_a_number_that_is_no_port_is_an_error(port: int) -> None:
     with pytest.raises(ListenError, match="from 0 to 65535"):
         listen([V4], "h", port)
 
@@ -126,10 +127,10 @@ async def test_an_address_stands_for_itself(host: str, address: Any) -> None:
     assert await addresses_of(host) == [address]
 
 
-async def test_no_host_is_every_address() -> None:
+async def test_an_empty_host_stands_for_every_address() -> None:
     addresses = await addresses_of("")
     assert (socket.AF_INET, "0.0.0.0") in addresses
-    assert not any(map(is_loopback, addresses))
+    assert all(Address(host=address).is_exposed for _, address in addresses)
 
 
 @pytest.mark.parametrize("host", ["name.invalid", "a" * 70 + ".example", "a\0b", "..", "1.2.3.4.5"])
@@ -141,19 +142,18 @@ async def test_a_host_that_cannot_be_resolved_is_an_os_error(host: str) -> None:
 @pytest.mark.parametrize(
     ("address", "expected"),
     [
-        ("127.0.0.1", True),
-        ("127.8.9.10", True),
-        ("::1", True),
-        ("::1%lo", True),
-        ("0.0.0.0", False),
-        ("::", False),
-        ("10.0.0.1", False),
-        ("fe80::1%eth0", False),
+        ("127.0.0.1", False),
+        ("127.8.9.10", False),
+        ("::1", False),
+        ("::1%lo", False),
+        ("0.0.0.0", True),
+        ("::", True),
+        ("10.0.0.1", True),
+        ("fe80::1%eth0", True),
     ],
 )
-def test_loopback_addresses_are_told_from_those_that_others_reach(address: str, expected: bool) -> None:
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    assert is_loopback((family, address)) is expected
+def test_an_address_is_exposed_unless_it_is_a_loopback_address(address: str, expected: bool) -> None:
+    assert Address(host=address).is_exposed is expected
 
 
 # -- whole machines, as network namespaces of Linux

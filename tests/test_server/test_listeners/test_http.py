@@ -1,0 +1,126 @@
+"""One port: opening and freeing it, and connections without a request."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from discord_tools.ipc import ListenError, ServerLimits
+from discord_tools.ipc_server.connections import Connections
+from discord_tools.ipc_server.listeners.http import Handler, HTTPListener
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as http:
+        yield http
+
+
+def listening(handler: Handler, limits: ServerLimits = ServerLimits()) -> HTTPListener:  # noqa: B008
+    return HTTPListener(handler, connections=Connections(limits))
+
+
+async def answer(request: web.Request) -> web.Response:
+    return web.Response(text="here")
+
+
+async def test_a_port_is_free_again_after_the_listener_was_closed(http: aiohttp.ClientSession) -> None:
+    listener = listening(answer)
+    port = await listener.start("127.0.0.1", 0)
+    async with http.get(f"http://127.0.0.1:{port}/") as response:
+        assert await response.text() == "here"
+    await listener.close()
+    with socket.create_server(("127.0.0.1", port)):
+        pass
+    await listener.close()
+
+
+async def test_connections_stay_when_the_port_is_freed() -> None:
+    go = asyncio.Event()
+    asked = asyncio.Event()
+
+    async def slow(request: web.Request) -> web.Response:
+        asked.set()
+        await go.wait()
+        return web.Response(text="late")
+
+    listener = listening(slow)
+    port = await listener.start("127.0.0.1", 0)
+    async with aiohttp.ClientSession() as http:
+        response = asyncio.ensure_future(http.get(f"http://127.0.0.1:{port}/"))
+        await asked.wait()
+        listener.stop_listening()
+        with socket.create_server(("127.0.0.1", port)):
+            pass
+        go.set()
+        assert await (await response).text() == "late"
+    await listener.close()
+
+
+@pytest.mark.parametrize("said", [b"", b"GET / HTTP/1.1\r\nHost: "], ids=["nothing", "half a request"])
+async def test_a_connection_without_a_request_is_closed_in_time(said: bytes) -> None:
+    listener = listening(answer, ServerLimits(handshake_timeout=0.05))
+    reader, writer = await asyncio.open_connection("127.0.0.1", await listener.start("127.0.0.1", 0))
+    writer.write(said)
+    async with asyncio.timeout(5):
+        with suppress(ConnectionResetError):
+            assert await reader.read() == b""
+    writer.close()
+    await listener.close()
+
+
+async def test_a_connection_that_had_a_request_may_wait_for_the_next(http: aiohttp.ClientSession) -> None:
+    listener = listening(answer, ServerLimits(handshake_timeout=0.05))
+    url = f"http://127.0.0.1:{await listener.start('127.0.0.1', 0)}/"
+    async with http.get(url) as response:
+        await response.read()
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(url.split(":")[2].strip("/")))
+    async with asyncio.timeout(5):
+        with suppress(ConnectionResetError):
+            await (
+                reader.read()
+            )  # by now the first one has waited for longer than this one, which said nothing
+    writer.close()
+    assert len(open_connections(http)) == 1
+    async with http.get(url) as response:
+        assert await response.text() == "here"
+    await listener.close()
+
+
+def open_connections(http: aiohttp.ClientSession) -> list[Any]:
+    assert http.connector is not None
+    return [one for kept in http.connector._conns.values() for one in kept if one[0].is_connected()]  # pyright: ignore[reportPrivateUsage]
+
+
+@pytest.mark.parametrize("host", ["name.invalid", "192.0.2.1", "a" * 80])
+async def test_a_host_that_is_not_this_machine_is_a_listen_error(host: str) -> None:
+    with pytest.raises(ListenError) as caught:
+        await listening(answer).start(host, 0)
+    assert caught.value.host == host
+    assert caught.value.__cause__ is not None
+
+
+async def test_a_start_that_is_cancelled_frees_the_port() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    cancelled = 0
+    for turns in range(1, 20):
+        listener = listening(answer)
+        starting = asyncio.ensure_future(listener.start("localhost", port))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        starting.cancel()
+        await asyncio.wait((starting,))
+        cancelled += starting.cancelled()
+        if not starting.cancelled():
+            await listener.close()
+        with socket.create_server(("127.0.0.1", port)):
+            pass
+    assert 0 < cancelled < 19  # it was cut short in some turns, and came to its end in others
