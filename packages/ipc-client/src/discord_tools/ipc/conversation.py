@@ -27,7 +27,7 @@ from discord_tools.ipc.pending import CallWindow, Pending, PendingRequest
 from discord_tools.ipc.transports.base import NORMAL, REPLACED, Closed, Transport
 from discord_tools.ipc.wire.codec import encode_given
 from discord_tools.ipc.wire.codes import did_not_run, error_of
-from discord_tools.ipc.wire.frames import CLOCK, Clock, ErrorObject, Meta
+from discord_tools.ipc.wire.frames import ErrorObject, Meta
 from discord_tools.ipc.wire.handshake import Hello, Welcome, decode_welcome, encode_hello
 from discord_tools.ipc.wire.peer import Peer
 from discord_tools.ipc.wire.received import (
@@ -45,7 +45,7 @@ __all__ = ("Conversation",)
 log = logging.getLogger(__name__)
 
 AGENT: Final = f"ipc-client/{__version__} python/{sys.version_info.major}.{sys.version_info.minor}"
-#: Seconds between two notifications of the clock, while there are calls.
+#: Seconds between two calls that bring the clock.
 CLOCK_INTERVAL: Final = 1.0
 
 _NO_ROUTES: Final = ErrorObject(UnknownEndpoint.code, "this side has no routes")
@@ -87,7 +87,7 @@ class Conversation:
         #: Calls that the bot refused because it was closing. The next connection sends them again.
         self._refused: list[Pending] = []
         #: When the bot last got this side's clock.
-        self._clock_sent = -CLOCK_INTERVAL
+        self._clock_sent = self.loop.time()
         #: Whether either side has announced that it is about to close.
         self._leaving = False
         #: Whether the bot streams. Those of older libraries do not.
@@ -136,13 +136,13 @@ class Conversation:
             now = self.loop.time()
             request.deadline = now + timeout
             self._deadlines.add(request, request.deadline)
-            if now - self._clock_sent > CLOCK_INTERVAL:
-                # So that a bot that was blocked for long can tell which calls have expired meanwhile.
-                self._clock_sent = now
-                self._peer.notify(CLOCK, Clock(now))
             if timeout != self._timeout:
                 # It waited for a connection, so less is left than the hello said.
                 headers, meta = _time_left(timeout)
+            elif now - self._clock_sent > CLOCK_INTERVAL:
+                # So that a bot that was blocked for long can tell which calls have expired meanwhile.
+                self._clock_sent = now
+                meta = Meta(clock=now)
         window = self._window
         try:
             if not window.acquire():

@@ -39,7 +39,6 @@ from discord_tools.ipc.wire.received import (
     ByeReceived,
     CallReceived,
     CancelReceived,
-    ClockReceived,
     MoreReceived,
     PeerEvent,
     ProtocolViolation,
@@ -363,8 +362,6 @@ class Conversation:
             )
             if event.fatal:
                 self.end("the client broke the protocol too often")  # the peer reads nothing any more
-        elif isinstance(event, ClockReceived):
-            self._compare_clocks(event.time)
         elif isinstance(event, ByeReceived):
             self.end("the client closed it")
 
@@ -413,7 +410,9 @@ class Conversation:
         # Clients of 1.0 and 1.1 know no other place for it.
         timeout = headers.pop("timeout", None)
         if event.meta is not UNSET:
-            timeout = event.meta.timeout
+            timeout = event.meta.timeout if event.meta.timeout is not None else timeout
+            if event.meta.clock is not None:
+                self._compare_clocks(event.meta.clock)
         if not isinstance(timeout, int | float) or timeout >= self._timeout:
             timeout = self._timeout
         return {**self._headers, **without_key(headers)} if headers else self._headers, timeout

@@ -10,7 +10,6 @@ __all__ = (
     "ACK",
     "BYE",
     "CANCEL",
-    "CLOCK",
     "DISCOVER",
     "HELLO",
     "ITEM",
@@ -22,7 +21,6 @@ __all__ = (
     "Ack",
     "Bye",
     "Cancel",
-    "Clock",
     "ErrorObject",
     "Frame",
     "Id",
@@ -45,7 +43,6 @@ DISCOVER: Final = "rpc.discover"
 SUBSCRIBE: Final = "rpc.subscribe"
 ACK: Final = "rpc.ack"
 READY: Final = "rpc.ready"
-CLOCK: Final = "rpc.clock"
 BYE: Final = "rpc.bye"
 
 Id: TypeAlias = int | str | float | None
@@ -62,12 +59,14 @@ class ErrorObject(Struct, omit_defaults=True, gc=False):
 class Meta(Struct, omit_defaults=True, gc=False):
     """What the protocol says about a call, apart from the caller's own headers.
 
-    ``timeout`` is how long the caller still waits, in seconds.
+    ``timeout`` is how long the caller still waits, in seconds. ``clock`` is the caller's clock, in seconds from any
+    point: now and then a call brings it, so that a bot that was blocked can tell how old the calls are that it reads.
 
     .. versionadded:: 1.2
     """
 
     timeout: float | None = None
+    clock: float | None = None
 
 
 class NotRun(Struct):
@@ -129,15 +128,6 @@ class Ready(Struct):
     """Parameters of ``rpc.ready``: whether the bot is ready, when that changes."""
 
     ready: bool
-
-
-class Clock(Struct):
-    """Parameters of ``rpc.clock``: the sender's clock, in seconds from any point. Calls that follow are not older.
-
-    .. versionadded:: 1.2
-    """
-
-    time: float
 
 
 class Bye(Struct):

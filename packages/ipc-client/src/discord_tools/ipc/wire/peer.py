@@ -27,14 +27,12 @@ from discord_tools.ipc.wire.frames import (
     ACK,
     BYE,
     CANCEL,
-    CLOCK,
     ITEM,
     MORE,
     READY,
     Ack,
     Bye,
     Cancel,
-    Clock,
     ErrorObject,
     Frame,
     Id,
@@ -49,7 +47,6 @@ from discord_tools.ipc.wire.received import (
     ByeReceived,
     CallReceived,
     CancelReceived,
-    ClockReceived,
     ItemsReceived,
     MoreReceived,
     PeerEvent,
@@ -350,8 +347,6 @@ class Peer(Generic[ContextT]):
                 return CancelReceived(_params(params, Cancel).id)
             elif method == READY:
                 return ReadyReceived(_params(params, Ready).ready)
-            elif method == CLOCK:
-                return ClockReceived(_params(params, Clock).time)
             elif method == BYE:
                 return ByeReceived(_params(params, Bye).reason)
             # Other notifications belong to later versions of the protocol; JSON-RPC 2.0 allows no answer to them.

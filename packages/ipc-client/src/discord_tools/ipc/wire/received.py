@@ -13,7 +13,6 @@ __all__ = (
     "ByeReceived",
     "CallReceived",
     "CancelReceived",
-    "ClockReceived",
     "ItemsReceived",
     "MoreReceived",
     "PeerEvent",
@@ -70,12 +69,6 @@ class ReadyReceived(Struct, gc=False):
     ready: bool
 
 
-class ClockReceived(Struct, gc=False):
-    """The time of the other side's clock when it sent this."""
-
-    time: float
-
-
 class ByeReceived(Struct, gc=False):
     """The other side is about to close and starts no more calls of this side."""
 
@@ -100,6 +93,5 @@ PeerEvent: TypeAlias = (
     | Answered
     | ReadyReceived
     | ByeReceived
-    | ClockReceived
     | ProtocolViolation
 )

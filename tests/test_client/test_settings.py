@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from discord_tools.ipc.missing import MISSING
-from discord_tools.ipc.secret import checked_key
+from discord_tools.ipc.settings import checked_key
 
 
 @pytest.mark.parametrize("value", [MISSING, None])
