@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -25,9 +25,10 @@ from discord_tools.ipc.wire.jsonrpc import read_body
 from discord_tools.ipc.wire.peer import Peer
 from discord_tools.ipc.wire.received import Answered, PeerEvent, ProtocolViolation
 from discord_tools.ipc_server.admission import Admission
+from discord_tools.ipc_server.budget import Holder, MemoryBudget
 from discord_tools.ipc_server.caller import NATIVE, Caller
-from discord_tools.ipc_server.connections import Connections
-from discord_tools.ipc_server.conversation import Conversation
+from discord_tools.ipc_server.connections import Connections, Unauthenticated
+from discord_tools.ipc_server.conversation import Conversation, Shared
 from discord_tools.ipc_server.conversations import Conversations
 from discord_tools.ipc_server.dialects.jsonrpc import Exchange
 from discord_tools.ipc_server.dialects.service import DIALECTS, DialectService
@@ -100,27 +101,44 @@ class MemoryServer:
 
     def __init__(self, client: discord.Client, limits: ServerLimits, ready: bool = True) -> None:
         self.table = RouteTable(client)
-        self.admission = Admission(limits)
+        self.budget = MemoryBudget(limits.total_bytes, self.holders, lambda: 0)
+        self.admission = Admission(limits, self.budget)
         #: All conversations that were made, in their order.
         self.made: list[Conversation] = []
         #: All clients that were connected, in their order.
         self.clients: list[NativeClient | DialectClient] = []
-        dispatcher, hub = Dispatcher(client, self.table), Hub(limits)
+        #: How long the event loop was blocked, as far as the server knows.
+        self.blocked = 0.0
+        dispatcher, gate = Dispatcher(client, self.table), Gate(KEY, ())
+        shared = Shared(
+            dispatcher,
+            Hub(limits),
+            self.admission,
+            self.budget,
+            gate.incidents,
+            lambda seconds: self.blocked >= seconds,
+            limits,
+        )
 
         def make(token: str, hello: Hello, caller: Caller) -> Conversation:
-            self.made.append(Conversation(token, hello, caller, dispatcher, hub, self.admission, limits))
+            self.made.append(Conversation(token, hello, caller, shared))
             return self.made[-1]
 
-        self.conversations = Conversations(make, limits, lambda: ready, lambda: IDEMPOTENT)
+        self.conversations = Conversations(make, gate.incidents, limits, lambda: ready, lambda: IDEMPOTENT)
         self.service = DialectService(
-            Gate(KEY, ()),
+            gate,
             dispatcher,
             self.admission,
+            self.budget,
             Connections(limits),
             limits,
             frozenset(DIALECTS),
             lambda: PORT,
         )
+
+    def holders(self) -> Iterator[Holder]:
+        yield from self.conversations.by_absence()
+        yield from self.service.sockets
 
     def add_route(self, callback: Callable[..., Any], name: str = MISSING) -> Route[Any]:
         route: Route[Any] = Route(callback, name)
@@ -146,6 +164,8 @@ class MemoryServer:
             connection,
             address if caller is None else caller.address,
             caller=caller,
+            unauthenticated=Unauthenticated(),
+            authenticated=lambda: None,
             speaks=frozenset((JSONRPC, FAMILY, BETTER, CONNECT)),
             otherwise=NOT_UNDERSTOOD,
         )

@@ -8,6 +8,7 @@ from discord.ext import commands
 
 from discord_tools.ipc import Cancelled, Request, ServerLimits
 from discord_tools.ipc_server.admission import Admission
+from discord_tools.ipc_server.budget import MemoryBudget
 from discord_tools.ipc_server.dialects.calls import ByteBudget, DialectCall, DialectCalls
 from discord_tools.ipc_server.dispatch import Dispatcher
 from discord_tools.ipc_server.routes import Route, RouteTable
@@ -31,7 +32,8 @@ async def test_a_call_that_is_aborted_before_its_first_step_counts_no_longer(bot
     table = RouteTable(bot)
     table.add(Route(echo))
     limits = ServerLimits(calls=1)
-    calls = DialectCalls(Dispatcher(bot, table), Admission(limits), limits)
+    budget = MemoryBudget(limits.total_bytes, tuple, lambda: 0)
+    calls = DialectCalls(Dispatcher(bot, table), Admission(limits, budget), budget, limits)
     answers: list[bytes | None] = []
 
     def call() -> DialectCall:

@@ -63,8 +63,18 @@ class Incidents:
         #: Number of incidents in this period by kind: the caller and the message.
         self._counts: dict[tuple[str, str], int] = {}
 
-    def warning(self, caller: str, message: str, *args: object, level: int = logging.WARNING) -> None:
-        """Logs an incident, unless one of its kind was logged in this period."""
+    def warning(
+        self,
+        caller: str,
+        message: str,
+        *args: object,
+        label: str | None = None,
+        level: int = logging.WARNING,
+    ) -> None:
+        """Logs an incident, unless one of its kind was logged in this period: one of the same caller and message.
+
+        ``label`` precedes the line in place of the caller. It may name the connection.
+        """
         now = time.monotonic()
         if now - self._began >= INCIDENT_PERIOD:
             self._summarise()
@@ -74,7 +84,7 @@ class Incidents:
             kind = "others", "more kinds of incidents"
         count = self._counts[kind] = self._counts.get(kind, 0) + 1
         if count == 1:
-            self._logger.log(level, f"[%s] {message}", caller, *args)  # noqa: G004 (a constant per line)
+            self._logger.log(level, f"[%s] {message}", label or caller, *args)  # noqa: G004 (a constant per line)
 
     def _summarise(self) -> None:
         for (caller, message), count in self._counts.items():

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from msgspec import UNSET
@@ -51,7 +52,7 @@ from discord_tools.ipc_server.dispatch import Dispatcher
 from discord_tools.ipc_server.events import Hub
 from discord_tools.ipc_server.incoming import NativeCall
 
-__all__ = ("Conversation",)
+__all__ = ("Conversation", "Shared")
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +62,37 @@ ITEMS_PER_TURN: Final = 64
 
 #: Maximum number of names that all subscriptions of one client may have.
 MAX_NAMES: Final = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all conversations of a server share.
+
+    Attributes
+    ----------
+    dispatcher: :class:`Dispatcher`
+        Runs calls.
+    hub: :class:`Hub`
+        Hands events to subscribers.
+    admission: :class:`Admission`
+        Decides whether calls may start.
+    budget: :class:`MemoryBudget`
+        Bounds the memory that is held for all clients.
+    incidents: :class:`~discord_tools.ipc.logs.Incidents`
+        Logs what clients can cause any number of times.
+    was_blocked_for: Callable[[:class:`float`], :class:`bool`]
+        Returns whether the event loop was blocked lately for at least that long.
+    limits: :class:`ServerLimits`
+        Sizes and timeouts.
+    """
+
+    dispatcher: Dispatcher
+    hub: Hub
+    admission: Admission
+    budget: MemoryBudget
+    incidents: Incidents
+    was_blocked_for: Callable[[float], bool]
+    limits: ServerLimits
 
 
 class Conversation:
@@ -74,23 +106,12 @@ class Conversation:
         The client's first message.
     caller: :class:`Caller`
         Who the client is.
-    was_blocked_for: Callable[[:class:`float`], :class:`bool`]
-        Returns whether the event loop was blocked lately for at least that long.
+    shared: :class:`Shared`
+        What all conversations of the server share.
     """
 
-    def __init__(
-        self,
-        token: str,
-        hello: Hello,
-        caller: Caller,
-        dispatcher: Dispatcher,
-        hub: Hub,
-        admission: Admission,
-        budget: MemoryBudget,
-        incidents: Incidents,
-        was_blocked_for: Callable[[float], bool],
-        limits: ServerLimits,
-    ) -> None:
+    def __init__(self, token: str, hello: Hello, caller: Caller, shared: Shared) -> None:
+        limits = shared.limits
         self.token: str = token
         #: Who calls, over the present connection or the last one.
         self.caller: Caller = caller
@@ -111,12 +132,12 @@ class Conversation:
         self.over: bool = False
         #: Headers that all calls of the client carry.
         self._headers: Mapping[str, Any] = without_key(hello.headers)
-        self._dispatcher = dispatcher
-        self._hub = hub
-        self._admission = admission
-        self._budget = budget
-        self._incidents = incidents
-        self._was_blocked_for = was_blocked_for
+        self._dispatcher = shared.dispatcher
+        self._hub = shared.hub
+        self._admission = shared.admission
+        self._budget = shared.budget
+        self._incidents = shared.incidents
+        self._was_blocked_for = shared.was_blocked_for
         self._limits = limits
         #: How long a call may take, in seconds.
         self._timeout = (
@@ -358,7 +379,10 @@ class Conversation:
                 call.grant(event.n)
         elif isinstance(event, ProtocolViolation):
             self._incidents.warning(
-                self.caller.account_label, "A client broke the protocol: %.500r", event.reason
+                self.caller.account_label,
+                "The client broke the protocol: %.500r",
+                event.reason,
+                label=self.log.label,
             )
             if event.fatal:
                 self.end("the client broke the protocol too often")  # the peer reads nothing any more

@@ -39,6 +39,8 @@ class Conversations:
     ----------
     make: Callable[[:class:`str`, :class:`Hello`, :class:`Caller`], :class:`Conversation`]
         Makes a new conversation.
+    incidents: :class:`~discord_tools.ipc.logs.Incidents`
+        Logs what clients can cause any number of times.
     ready: Callable[[], :class:`bool`]
         Returns whether the bot is ready.
     idempotent: Callable[[], List[:class:`str`]]
@@ -48,11 +50,13 @@ class Conversations:
     def __init__(
         self,
         make: Callable[[str, Hello, Caller], Conversation],
+        incidents: Incidents,
         limits: ServerLimits,
         ready: Callable[[], bool],
         idempotent: Callable[[], list[str]],
     ) -> None:
         self._make = make
+        self._incidents = incidents
         self._limits = limits
         self._ready = ready
         self._idempotent = idempotent
@@ -62,8 +66,6 @@ class Conversations:
         self._away: dict[str, asyncio.TimerHandle] = {}
         #: Tasks that wait for the handlers of conversations that have ended.
         self._ending: set[asyncio.Task[None]] = set()
-        #: Logs what clients can cause any number of times.
-        self.incidents: Incidents = Incidents(log)
         #: Whether all conversations are being ended.
         self._draining = False
         #: Number of times that this was done.
@@ -120,10 +122,12 @@ class Conversations:
             async with asyncio.timeout(self._limits.handshake_timeout):
                 return decode_hello(await transport.receive())
         except TimeoutError:
-            self.incidents.warning(caller.account_label, "No hello in time", level=logging.INFO)
+            text = "No hello in time"
+            self._incidents.warning(caller.account_label, text, label=caller.label, level=logging.INFO)
             await transport.close(PROTOCOL_ERROR, "no hello in time")
         except InvalidHello as error:
-            self.incidents.warning(caller.account_label, "Refused a hello: %.500r", str(error))
+            text = "Refused a hello: %.500r"
+            self._incidents.warning(caller.account_label, text, str(error), label=caller.label)
             await self._refuse(transport, error)
         except Closed as closed:
             log.debug("[%s] The client closed before its hello: %.500r", caller.label, closed.reason)

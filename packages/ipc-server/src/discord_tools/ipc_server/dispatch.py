@@ -100,7 +100,10 @@ class Dispatcher:
             route = self._routes.find(call.endpoint)
             if route is None:
                 self._incidents.warning(
-                    call.caller.account_label, "There is no endpoint %.200r", call.endpoint
+                    call.caller.account_label,
+                    "There is no endpoint %.200r",
+                    call.endpoint,
+                    label=call.caller.label,
                 )
                 raise UnknownEndpoint("there is no such endpoint")
             signature = route.signature

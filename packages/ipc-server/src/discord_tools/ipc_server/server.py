@@ -24,7 +24,7 @@ from discord_tools.ipc_server.admission import Admission
 from discord_tools.ipc_server.budget import Holder, MemoryBudget
 from discord_tools.ipc_server.caller import NATIVE, Caller
 from discord_tools.ipc_server.close_hook import CloseHook
-from discord_tools.ipc_server.conversation import Conversation
+from discord_tools.ipc_server.conversation import Conversation, Shared
 from discord_tools.ipc_server.conversations import Conversations
 from discord_tools.ipc_server.dialects.service import DIALECTS, Dialect, checked_dialects
 from discord_tools.ipc_server.dispatch import Dispatcher
@@ -132,6 +132,8 @@ class Server(Generic[ClientT]):
         self._table = RouteTable(client)
         #: Runs calls.
         self._dispatcher = Dispatcher(client, self._table)
+        #: Notices when the event loop is blocked.
+        self._watchdog = Watchdog(self._codes)
         #: Bounds the memory that is held for all clients.
         self._budget = MemoryBudget(limits.total_bytes, self._holders, self._held_by_others)
         #: Decides whether calls may start.
@@ -139,13 +141,23 @@ class Server(Generic[ClientT]):
         #: Hands events to subscribers.
         self._hub = Hub(limits)
         #: All native clients.
-        self._conversations = Conversations(self._converse, limits, self._is_ready, self._idempotent)
+        self._conversations = Conversations(
+            self._converse, self._gate.incidents, limits, self._is_ready, self._idempotent
+        )
+        #: What these share.
+        self._shared = Shared(
+            self._dispatcher,
+            self._hub,
+            self._admission,
+            self._budget,
+            self._gate.incidents,
+            self._watchdog.was_blocked_for,
+            limits,
+        )
         #: Publishes events of discord.py.
         self._forwarder = Forwarder(client, self._hub.publish)
         #: Tells clients when the bot becomes ready.
         self._watching: asyncio.Task[None] | None = None
-        #: Notices when the event loop is blocked.
-        self._watchdog = Watchdog(self._codes)
         #: Passes on when the bot loses its guilds, and when it has them again.
         self._gateway = Forwarder(client, self._gateway_event)
         self._gateway.add("connect")
@@ -490,18 +502,7 @@ class Server(Generic[ClientT]):
         log.warning("There is no secret key: every program on this machine can call the bot")
 
     def _converse(self, token: str, hello: Hello, caller: Caller) -> Conversation:
-        return Conversation(
-            token,
-            hello,
-            caller,
-            self._dispatcher,
-            self._hub,
-            self._admission,
-            self._budget,
-            self._conversations.incidents,
-            self._watchdog.was_blocked_for,
-            self._limits,
-        )
+        return Conversation(token, hello, caller, self._shared)
 
     def _holders(self) -> Iterator[Holder]:
         yield from self._conversations.by_absence()

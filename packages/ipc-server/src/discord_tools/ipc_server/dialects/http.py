@@ -59,10 +59,11 @@ class HTTPDialect:
 
     async def post(self, request: web.Request) -> web.Response:
         """Answers one ``POST /``."""
-        caller = self._service.gate.enter(request.headers, request.remote, HTTP, connection_id())
+        connection = connection_id()
+        caller = self._service.gate.enter(request.headers, request.remote, HTTP, connection)
         if isinstance(caller, Refusal):
             response = _error(caller.status, UNAUTHORIZED, caller.text)
-            return await refuse_request(request, self._service.gate, caller, response)
+            return await refuse_request(request, self._service.gate, caller, connection, response)
         limits = self._service.limits
         try:
             async with asyncio.timeout(limits.handshake_timeout):

@@ -59,7 +59,7 @@ class DialectListener:
         if isinstance(caller, Refusal):
             # Older clients show their key in each message. None of them sends a header with a wrong one.
             if caller.status is not HTTPStatus.UNAUTHORIZED or showed or not self._older:
-                return await refuse_request(request, service.gate, caller)
+                return await refuse_request(request, service.gate, caller, connection)
             caller = None
         if not self._speaks:
             return upgrade_required(f"connect with a WebSocket of the subprotocol {SUBPROTOCOL}")

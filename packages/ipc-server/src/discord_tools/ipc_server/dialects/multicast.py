@@ -45,7 +45,7 @@ class PortResolver:
         if isinstance(caller, Refusal):
             # Older clients show their key in the question only, so that is judged there.
             if caller.status is not HTTPStatus.UNAUTHORIZED or hdrs.AUTHORIZATION in request.headers:
-                return await refuse_request(request, service.gate, caller)
+                return await refuse_request(request, service.gate, caller, connection)
             caller = None
         elif hdrs.AUTHORIZATION not in request.headers:
             caller = None  # without a key, clients have no reason to stay after their question

@@ -272,7 +272,7 @@ class DialectSocket:
         except TimeoutError:
             self._closing = self._closing or "no request with the right key in time"
             text = "No request with the right key in time"
-            service.gate.incidents.warning(str(self.address), text, level=logging.INFO)
+            service.gate.incidents.warning(str(self.address), text, label=self.log.label, level=logging.INFO)
         finally:
             self._unauthenticated.discard(self._make_way)
             service.sockets.discard(self)
@@ -306,7 +306,7 @@ class DialectSocket:
         self._refused += 1
         if message is not None:
             self._guessed = True
-            self._service.gate.incidents.warning(str(self.address), message, *args)
+            self._service.gate.incidents.warning(str(self.address), message, *args, label=self.log.label)
         if self._refused >= MAX_WRONG_KEYS:
             self._closing = "too many requests that were refused"
 

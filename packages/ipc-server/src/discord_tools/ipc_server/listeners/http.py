@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 from aiohttp import hdrs, web
 
 from discord_tools.ipc.errors import ListenError
-from discord_tools.ipc.logs import Incidents
+from discord_tools.ipc.logs import Incidents, connection_id
 from discord_tools.ipc_server.connections import Connections
 from discord_tools.ipc_server.listeners.sockets import BACKLOG, addresses_of, listen
 
@@ -145,7 +145,8 @@ class HTTPListener:
             if not self._connections.begin(connection):
                 kept = False
                 text = "Refused with HTTP %d: ServerLimits.connections allows no more connections"
-                self._incidents.warning(str(request.remote), text, HTTPStatus.SERVICE_UNAVAILABLE)
+                address, status = str(request.remote), HTTPStatus.SERVICE_UNAVAILABLE
+                self._incidents.warning(address, text, status, label=f"{connection_id()} {address}")
                 response = web.Response(status=HTTPStatus.SERVICE_UNAVAILABLE, text="too many connections")
                 response.force_close()
                 return response

@@ -52,7 +52,7 @@ class WebSocketListener:
         connection = connection_id()
         caller = self._gate.enter(request.headers, request.remote, NATIVE, connection)
         if isinstance(caller, Refusal):
-            return await refuse_request(request, self._gate, caller)
+            return await refuse_request(request, self._gate, caller, connection)
         socket = web.WebSocketResponse(
             timeout=1.0,
             protocols=(SUBPROTOCOL,),
@@ -70,10 +70,15 @@ class WebSocketListener:
 
 
 async def refuse_request(
-    request: web.Request, gate: Gate, refusal: Refusal, response: web.Response | None = None
+    request: web.Request,
+    gate: Gate,
+    refusal: Refusal,
+    connection: str,
+    response: web.Response | None = None,
 ) -> web.Response:
     """Refuses a request. A wrong key is answered later, and then no longer, where many came from its address."""
-    gate.incidents.warning(str(request.remote), "Refused with HTTP %d", refusal.status)
+    address = str(request.remote)
+    gate.incidents.warning(address, "Refused with HTTP %d", refusal.status, label=f"{connection} {address}")
     if response is None:
         response = web.Response(status=refusal.status, text=refusal.text)
     if refusal.status is HTTPStatus.UNAUTHORIZED and not await gate.brake.failed(request.remote):
