@@ -12,6 +12,7 @@ import pytest
 from msgspec import Raw
 
 from discord_tools.ipc import (
+    Cancelled,
     ClientLimits,
     ConnectError,
     ConnectionLost,
@@ -614,6 +615,40 @@ async def test_closing_is_announced_and_ending_ends_open_calls() -> None:
     line.conversation.end(SessionClosed())
     with pytest.raises(SessionClosed):
         await call
+
+
+class ClosingLate:
+    """A transport that this side closes when a test says so."""
+
+    def __init__(self, transport: MemoryTransport) -> None:
+        self.send = transport.send
+        self.receive = transport.receive
+        self._close = transport.close
+        self.may_close = asyncio.Event()
+
+    async def close(self, code: int = 1000, reason: str = "") -> None:
+        await self.may_close.wait()
+        await self._close(code, reason)
+
+
+async def test_a_call_that_the_bot_cancels_because_the_session_is_closed_raises_session_closed() -> None:
+    line = Line()
+    await line.shake_hands()
+    transport = ClosingLate(line.near)
+    line.running = asyncio.create_task(line.conversation.carry(line.conversation.attach(transport, "bot")))
+    calls = [line.start(name) for name in ("answered", "cancelled", "failed")]
+    frames = [await line.far.read() for _ in calls]
+    closing = asyncio.create_task(line.conversation.close())
+    assert (await line.far.read())["method"] == "rpc.bye"
+    await line.far.answer(frames[0], 1)
+    for frame, code in zip(frames[1:], (Cancelled.code, 404), strict=True):
+        await line.far.send({"id": frame["id"], "error": {"code": code, "message": "no"}})
+    await asyncio.wait(calls, timeout=5)
+    transport.may_close.set()
+    await closing
+    await line.running
+    assert await calls[0] == Raw(b"1")
+    assert [type(call.exception()) for call in calls[1:]] == [SessionClosed, RouteError]
 
 
 async def test_ending_ends_calls_wherever_they_are(caplog: pytest.LogCaptureFixture) -> None:
