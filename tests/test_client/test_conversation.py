@@ -16,6 +16,7 @@ from discord_tools.ipc import (
     ClientLimits,
     ConnectError,
     ConnectionLost,
+    NotReady,
     ProtocolError,
     RequestTimeout,
     RequestTooLarge,
@@ -599,6 +600,192 @@ async def test_after_another_client_took_the_conversation_over_a_new_one_begins(
     await line.disconnect()
 
 
+# -- calls that the bot refused because it is closing
+
+
+REFUSAL = {"code": NotReady.code, "message": "the bot is shutting down", "data": {"ran": False}}
+
+
+class Clock:
+    """The time of the loop, which goes on when a test says so."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        loop = asyncio.get_running_loop()
+        self.now = loop.time()
+        monkeypatch.setattr(loop, "time", lambda: self.now)
+
+
+async def refuse(line: Line, *names: str) -> None:
+    """Reads calls and refuses them, as a bot does that is closing."""
+    frames = [await line.far.call(name) for name in names]
+    received = line.conversation.received
+    await line.far.send({"method": "rpc.bye", "params": {"reason": "restart"}})
+    await line.far.send(*({"id": frame["id"], "error": REFUSAL} for frame in frames))
+    await until(lambda: line.conversation.received == received + 2)
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+async def test_a_refused_call_is_sent_again_on_the_next_connection_with_the_time_that_is_left(
+    resumed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = Line(10.0)
+    await line.open()
+    clock = Clock(monkeypatch)
+    call = asyncio.create_task(line.conversation.call("stats", {"a": 1}, 10.0))
+    await refuse(line, "stats")
+    clock.now += 4.0
+    assert not call.done()
+    await line.disconnect(1001)
+    await line.again(resumed=resumed, received=1, session="another")
+    frame = await line.far.call("stats")
+    assert (frame["params"], frame["meta"], frame["headers"]) == (
+        {"a": 1},
+        {"timeout": 6.0},
+        {"timeout": 6.0},
+    )
+    await line.far.answer(frame, 7)
+    assert await call == Raw(b"7")
+    await line.disconnect()
+
+
+async def test_a_refused_call_without_a_timeout_is_sent_again_without_one() -> None:
+    line = Line()
+    await line.open()
+    call = line.start("stats", None)
+    await refuse(line, "stats")
+    await line.disconnect(1001)
+    await line.again(session="another")
+    frame = await line.far.call("stats")
+    assert "meta" not in frame
+    assert "headers" not in frame
+    await line.far.answer(frame, 7)
+    assert await call == Raw(b"7")
+    await line.disconnect()
+
+
+async def test_a_call_that_is_refused_again_is_sent_again() -> None:
+    line = Line()
+    await line.open()
+    call = line.start("stats")
+    for _ in range(3):
+        await refuse(line, "stats")
+        await line.disconnect(1001)
+        await line.again(session="another")
+    await line.far.answer(await line.far.call("stats"), 7)
+    assert await call == Raw(b"7")
+    await line.disconnect()
+
+
+async def test_a_refused_call_that_is_cancelled_meanwhile_is_not_sent() -> None:
+    line = Line()
+    await line.open(calls=1)
+    call = line.start("cancelled")
+    await refuse(line, "cancelled")
+    call.cancel()
+    await asyncio.wait((call,))
+    await line.disconnect(1001)
+    await line.again(calls=1, session="another")
+    other = line.start("other")
+    await line.far.answer(await line.far.call("other"), 1)  # it got the place, too
+    assert await other == Raw(b"1")
+    await line.disconnect()
+
+
+async def test_a_refused_call_cancelled_in_the_turn_of_a_new_conversation_ends_no_other_call() -> None:
+    line = Line()
+    await line.open()
+    refused, kept = line.start("refused"), line.start("kept")
+    await line.far.call("refused")
+    await line.far.call("kept")
+    await line.far.send({"id": 1, "error": REFUSAL})
+    await until(lambda: line.conversation.received)
+    await line.disconnect()
+    line._connect()  # pyright: ignore[reportPrivateUsage]
+    await line.near.send(line.conversation.hello())
+    await line.far.welcome(session="another", idempotent=["/kept"])
+    answer = await line.near.receive()
+    refused.cancel()  # it was number 1, as the other one is now
+    line.conversation.welcomed(answer)
+    line._run()  # pyright: ignore[reportPrivateUsage]
+    with pytest.raises(asyncio.CancelledError):
+        await refused
+    await line.far.answer(await line.far.call("kept"), 2)
+    assert await asyncio.wait_for(kept, 5) == Raw(b"2")
+    await line.disconnect()
+
+
+async def test_a_refused_call_whose_time_is_over_meanwhile_is_not_sent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    line = Line(10.0)
+    await line.open(calls=1)
+    call = line.start("late", 10.0)
+    await refuse(line, "late")
+    loop = asyncio.get_running_loop()
+    real = loop.time
+    monkeypatch.setattr(loop, "time", lambda: real() + 10.0)
+    with pytest.raises(RequestTimeout) as caught:
+        await call
+    assert (caught.value.endpoint, caught.value.seconds) == ("late", 10.0)
+    await line.disconnect(1001)
+    await line.again(calls=1, session="another")
+    other = line.start("other")
+    await line.far.answer(await line.far.call("other"), 1)
+    assert await other == Raw(b"1")
+    await line.disconnect()
+
+
+async def test_a_refused_call_that_another_bot_does_not_take_is_too_large() -> None:
+    line = Line()
+    await line.open()
+    call = asyncio.create_task(line.conversation.call("large", Raw(b'"' + b"x" * 200 + b'"'), 5.0))
+    await refuse(line, "large")
+    await line.disconnect(1001)
+    await line.again(message_bytes=200, session="another")
+    with pytest.raises(RequestTooLarge, match="takes 200"):
+        await call
+    await line.disconnect()
+
+
+async def test_giving_up_ends_a_refused_call_with_the_error_of_one_that_never_ran() -> None:
+    line = Line()
+    await line.open()
+    call = line.start("stats")
+    await refuse(line, "stats")
+    await line.disconnect(1001)
+    line.conversation.give_up(GONE)
+    with pytest.raises(ConnectError) as caught:
+        await call
+    assert caught.value is GONE
+    await line.again(session="another")
+    other = line.start("other")
+    await line.far.answer(await line.far.call("other"), 1)
+    assert await other == Raw(b"1")
+    await line.disconnect()
+
+
+async def test_ending_ends_a_refused_call() -> None:
+    line = Line()
+    await line.open()
+    call = line.start("stats")
+    await refuse(line, "stats")
+    line.conversation.end(SessionClosed())
+    with pytest.raises(SessionClosed):
+        await call
+    await line.disconnect()
+
+
+@pytest.mark.parametrize("data", [{}, {"data": {"ran": True}}, {"data": None}])
+async def test_a_call_of_which_the_bot_does_not_say_that_it_did_not_run_is_not_sent_again(
+    line: Line, data: dict[str, Any]
+) -> None:
+    call = line.start()
+    error = {"code": NotReady.code, "message": "starting", **data}
+    await line.far.send({"id": (await line.far.call("stats"))["id"], "error": error})
+    with pytest.raises(NotReady, match="starting"):
+        await call
+
+
 # -- the end
 
 
@@ -649,6 +836,14 @@ async def test_a_call_that_the_bot_cancels_because_the_session_is_closed_raises_
     await line.running
     assert await calls[0] == Raw(b"1")
     assert [type(call.exception()) for call in calls[1:]] == [SessionClosed, RouteError]
+
+
+async def test_a_call_that_the_bot_cancels_while_the_session_is_open_raises_cancelled(line: Line) -> None:
+    call = line.start()
+    error = {"code": Cancelled.code, "message": "the bot is shutting down"}
+    await line.far.send({"id": (await line.far.call("stats"))["id"], "error": error})
+    with pytest.raises(Cancelled, match="shutting down"):
+        await call
 
 
 async def test_ending_ends_calls_wherever_they_are(caplog: pytest.LogCaptureFixture) -> None:
