@@ -40,9 +40,9 @@ class Line:
 
     def __init__(self, timeout: float | None = None, **headers: Any) -> None:
         self.conversation = Conversation(LIMITS, timeout, headers)
-        self._connect()
+        self.connect()
 
-    def _connect(self) -> None:
+    def connect(self) -> None:
         self.near: MemoryTransport
         self.near, far = memory_pair()
         self.far = FarSide(far)
@@ -60,16 +60,16 @@ class Line:
     async def open(self, **grants: Any) -> dict[str, Any]:
         """Connects, and runs the connection."""
         hello = await self.shake_hands(**grants)
-        self._run()
+        self.run()
         return hello
 
-    def _run(self) -> None:
+    def run(self) -> None:
         connection = self.conversation.attach(self.near, "bot")
         self.running = asyncio.create_task(self.conversation.carry(connection))
 
     async def again(self, **grants: Any) -> dict[str, Any]:
         """The same with another connection."""
-        self._connect()
+        self.connect()
         return await self.open(**grants)
 
     async def resume(self, received: int) -> dict[str, Any]:
@@ -481,13 +481,13 @@ async def test_a_call_cancelled_in_the_turn_of_a_new_conversation_ends_no_other_
     for _ in range(2):
         await line.far.read()
     await line.disconnect()
-    line._connect()  # pyright: ignore[reportPrivateUsage]
+    line.connect()
     await line.near.send(line.conversation.hello())
     await line.far.welcome(calls=3, session="another", idempotent=["/kept"])
     answer = await line.near.receive()
     lost.cancel()  # it was number 1, as the other one is now
     line.conversation.welcomed(answer)
-    line._run()  # pyright: ignore[reportPrivateUsage]
+    line.run()
     with pytest.raises(asyncio.CancelledError):
         await lost
     await line.far.answer(await line.far.call("kept"), 2)
@@ -700,13 +700,13 @@ async def test_a_refused_call_cancelled_in_the_turn_of_a_new_conversation_ends_n
     await line.far.send({"id": 1, "error": REFUSAL})
     await until(lambda: line.conversation.received)
     await line.disconnect()
-    line._connect()  # pyright: ignore[reportPrivateUsage]
+    line.connect()
     await line.near.send(line.conversation.hello())
     await line.far.welcome(session="another", idempotent=["/kept"])
     answer = await line.near.receive()
     refused.cancel()  # it was number 1, as the other one is now
     line.conversation.welcomed(answer)
-    line._run()  # pyright: ignore[reportPrivateUsage]
+    line.run()
     with pytest.raises(asyncio.CancelledError):
         await refused
     await line.far.answer(await line.far.call("kept"), 2)
