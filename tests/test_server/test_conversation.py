@@ -10,7 +10,7 @@ from discord.ext import commands
 
 from discord_tools.ipc import Request, RouteError, ServerLimits
 from discord_tools.ipc.transports.base import Closed
-from discord_tools.ipc.wire.frames import CANCEL, Cancel
+from discord_tools.ipc.wire.frames import CANCEL, Cancel, Meta
 from discord_tools.ipc.wire.received import ByeReceived
 from test_server.tools import Failed, native_client, until
 
@@ -66,17 +66,6 @@ async def test_calls_run_at_the_same_time(bot: commands.Bot) -> None:
         await asyncio.gather(*(native.call("meet") for _ in range(50)))
 
 
-async def test_the_headers_of_a_call_are_merged_into_those_of_the_hello(bot: commands.Bot) -> None:
-    async def headers(request: Request) -> Any:
-        return dict(request.headers)
-
-    async with native_client(bot, hello=False) as native:
-        native.add_route(headers)
-        await native.hello(headers={"user": "ada", "page": 1})
-        assert await native.call("headers") == {"user": "ada", "page": 1}
-        assert await native.call("headers", headers={"page": 2}) == {"user": "ada", "page": 2}
-
-
 async def test_more_calls_than_granted_are_refused_and_not_started(bot: commands.Bot) -> None:
     started: list[Any] = []
 
@@ -108,6 +97,82 @@ async def test_handlers_that_go_on_after_their_answer_count_as_calls(bot: comman
             await native.call("answer_early")
         go.set()
     assert caught.value.code == -32004
+
+
+# -- headers and timeouts of one call
+
+
+#: Timeouts in these tests are so long that the time that passes meanwhile does not matter.
+PATIENT = ServerLimits(call_timeout=100_000)
+
+
+async def seen(request: Request) -> Any:
+    """What a route sees of its headers and of its deadline."""
+    return {"headers": dict(request.headers), "deadline": request.deadline}
+
+
+async def test_the_headers_of_a_call_are_merged_into_those_of_the_hello(bot: commands.Bot) -> None:
+    async with native_client(bot, hello=False) as native:
+        native.add_route(seen)
+        await native.hello(headers={"user": "ada", "page": 1})
+        assert (await native.call("seen"))["headers"] == {"user": "ada", "page": 1}
+        merged = await native.call("seen", headers={"page": 2, "more": [3]})
+        assert merged["headers"] == {"user": "ada", "page": 2, "more": [3]}
+        assert (await native.call("seen"))["headers"] == {"user": "ada", "page": 1}
+
+
+@pytest.mark.parametrize("timeout", [7000, 7000.5])
+async def test_a_timeout_in_the_headers_of_a_call_is_its_timeout_and_no_header(
+    bot: commands.Bot, timeout: float
+) -> None:
+    # As clients of 1.1 send it.
+    async with native_client(bot, PATIENT) as native:
+        native.add_route(seen)
+        what = await native.call("seen", headers={"timeout": timeout, "page": 2})
+        assert what["headers"] == {"page": 2}
+        assert timeout - 1000 < what["deadline"] <= timeout
+
+
+async def test_a_timeout_in_meta_wins_over_the_one_in_the_headers(bot: commands.Bot) -> None:
+    async with native_client(bot, PATIENT) as native:
+        native.add_route(seen)
+        what = await native.call("seen", headers={"timeout": 7000}, meta=Meta(20_000))
+        assert what["headers"] == {}
+        assert 10_000 < what["deadline"] <= 20_000
+        what = await native.call("seen", headers={"timeout": 20_000}, meta=Meta(7000))
+        assert what["headers"] == {}
+        assert what["deadline"] <= 7000
+        assert (await native.call("seen", meta=Meta(7000)))["deadline"] <= 7000
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        {},
+        {"headers": {"timeout": 7}},
+        {"headers": {"timeout": 7}, "meta": Meta(7)},
+        {"meta": Meta(7)},
+        {"headers": {"timeout": "of the call"}},
+    ],
+    ids=["no timeout", "headers", "both", "meta", "no number"],
+)
+async def test_a_header_of_the_hello_that_is_named_timeout_always_stays(
+    bot: commands.Bot, frame: dict[str, Any]
+) -> None:
+    async with native_client(bot, hello=False) as native:
+        native.add_route(seen)
+        await native.hello(headers={"timeout": "mine"})
+        assert (await native.call("seen", **frame))["headers"] == {"timeout": "mine"}
+
+
+@pytest.mark.parametrize("timeout", ["soon", None, [7], {}])
+async def test_a_timeout_that_is_no_number_does_not_change_the_timeout(
+    bot: commands.Bot, timeout: Any
+) -> None:
+    async with native_client(bot, PATIENT) as native:
+        native.add_route(seen)
+        deadline = (await native.call("seen", headers={"timeout": timeout}))["deadline"]
+        assert PATIENT.call_timeout - 1000 < deadline <= PATIENT.call_timeout
 
 
 # -- cancellation and deadlines
@@ -205,21 +270,25 @@ async def test_a_call_ends_with_the_timeout_of_the_client(bot: commands.Bot, tim
     assert caught.value.code == -32005
 
 
-@pytest.mark.parametrize(("timeout", "seconds"), [(1000, 9), (4, 4), (None, 9)])
+@pytest.mark.parametrize(("timeout", "seconds"), [(1e6, 9000), (4000, 4000), (None, 9000)])
 async def test_a_client_cannot_ask_for_more_time_than_the_server_gives(
     bot: commands.Bot, timeout: float | None, seconds: float
 ) -> None:
     async def left(request: Request) -> float | None:
         return request.deadline
 
-    async with native_client(bot, ServerLimits(call_timeout=9), hello=False) as native:
+    async with native_client(bot, ServerLimits(call_timeout=9000), hello=False) as native:
         native.add_route(left)
         await native.hello(timeout=timeout)
-        assert seconds - 1 < await native.call("left") <= seconds
-        assert seconds - 1 < await native.call("left", headers={"timeout": 1000}) <= seconds
+        assert seconds - 1000 < await native.call("left") <= seconds
+        assert seconds - 1000 < await native.call("left", headers={"timeout": 1e6}) <= seconds
+        assert seconds - 1000 < await native.call("left", meta=Meta(1e6)) <= seconds
 
 
-async def test_a_timeout_of_one_call_ends_that_call_only(bot: commands.Bot) -> None:
+@pytest.mark.parametrize(
+    "frame", [{"headers": {"timeout": 0.01}}, {"meta": Meta(0.01)}], ids=["headers", "meta"]
+)
+async def test_a_timeout_of_one_call_ends_that_call_only(bot: commands.Bot, frame: dict[str, Any]) -> None:
     started: list[asyncio.Event] = []
 
     async def wait(request: Request) -> None:
@@ -232,7 +301,7 @@ async def test_a_timeout_of_one_call_ends_that_call_only(bot: commands.Bot) -> N
         other = native.start_call("wait")
         await until(lambda: started)
         with pytest.raises(Failed) as caught:
-            await native.call("wait", headers={"timeout": 0.01})
+            await native.call("wait", **frame)
         assert caught.value.code == -32005
         await asyncio.wait_for(started[1].wait(), 5)
         assert not other.done()
@@ -246,9 +315,10 @@ async def test_a_call_whose_time_is_over_does_not_start(bot: commands.Bot, timeo
 
     async with native_client(bot) as native:
         native.add_route(never)
-        with pytest.raises(Failed) as caught:
-            await native.call("never", headers={"timeout": timeout})
-    assert caught.value.code == -32005
+        for frame in ({"headers": {"timeout": timeout}}, {"meta": Meta(timeout)}):
+            with pytest.raises(Failed) as caught:
+                await native.call("never", **frame)
+            assert caught.value.code == -32005
 
 
 async def test_one_timer_ends_each_of_many_calls_in_its_time(bot: commands.Bot) -> None:
