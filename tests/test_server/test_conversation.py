@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -12,7 +14,7 @@ from discord_tools.ipc import Request, RouteError, ServerLimits
 from discord_tools.ipc.transports.base import Closed
 from discord_tools.ipc.wire.frames import CANCEL, Cancel, Meta
 from discord_tools.ipc.wire.received import ByeReceived
-from test_server.tools import Failed, native_client, until
+from test_server.tools import FORGED, Failed, assert_bounded_lines, native_client, records_with, until
 
 
 async def forever(started: asyncio.Event, cancelled: asyncio.Event) -> None:
@@ -96,6 +98,51 @@ async def test_handlers_that_go_on_after_their_answer_count_as_calls(bot: comman
         with pytest.raises(Failed) as caught:
             await native.call("answer_early")
         go.set()
+    assert caught.value.code == -32004
+
+
+async def test_calls_in_small_messages_do_not_count_in_bytes(bot: commands.Bot) -> None:
+    # Their number bounds them, and counting them would cost as much as decoding them.
+    async def answer_early(request: Request) -> None:
+        await request.respond(1)
+        await asyncio.Event().wait()
+
+    async with native_client(bot, ServerLimits(call_bytes=1)) as native:
+        native.add_route(answer_early)
+        for _ in range(3):
+            assert await native.call("answer_early", {"data": "x" * 10_000}) == 1
+
+
+async def test_handlers_that_ignore_their_cancellation_count_as_calls(bot: commands.Bot) -> None:
+    started, go = asyncio.Event(), asyncio.Event()
+
+    async def stubborn(request: Request) -> None:
+        started.set()
+        while not go.is_set():
+            with suppress(asyncio.CancelledError):
+                await go.wait()
+
+    async with native_client(bot, ServerLimits(calls=1)) as native:
+        native.add_route(stubborn)
+        first = native.start_call("stubborn")
+        await started.wait()
+        native.peer.notify(CANCEL, Cancel(first.number))
+        with pytest.raises(Failed):
+            await first
+        second = native.start_call("stubborn")
+        await asyncio.wait((second,), timeout=5)
+        go.set()
+        with pytest.raises(Failed) as caught:
+            await second
+    assert caught.value.code == -32004
+    assert caught.value.message == "1 of your calls are in progress"
+
+
+async def test_a_subscription_counts_as_a_call(bot: commands.Bot) -> None:
+    async with native_client(bot, ServerLimits(calls=1)) as native:
+        native.start_call("rpc.subscribe", {"events": ["x"]}, credit=1)
+        with pytest.raises(Failed) as caught:
+            await native.call("anything")
     assert caught.value.code == -32004
 
 
@@ -539,7 +586,34 @@ async def test_a_violation_is_reported_and_the_conversation_goes_on(
         await native.transport.send(message)
         await until(lambda: native.violations)
         assert await native.is_served()
-    assert "The client broke the protocol" in caplog.text
+    (record,) = records_with(caplog, "The client broke the protocol: ")
+    assert (record.levelno, record.exc_info) == (logging.WARNING, None)
+    assert record.getMessage().startswith(
+        f"[{native.conversation.id} conn-1001 192.0.2.1 key secret_key 'test'] "
+    )
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        {"id": None, "error": {"code": 1, "message": FORGED}},
+        {"id": None, "error": {"code": 1, "message": "x" * 100_000}},
+        {"id": FORGED, "result": 1},
+        {"id": "x" * 100_000, "result": 1},
+        {"method": "rpc.cancel", "params": {FORGED: 1}},
+    ],
+    ids=["text of an error", "long text of an error", "id", "long id", "name of a parameter"],
+)
+async def test_the_words_of_a_violation_are_quoted_and_bounded_in_the_log(
+    bot: commands.Bot, caplog: pytest.LogCaptureFixture, frame: dict[str, Any]
+) -> None:
+    async with native_client(bot, hello=False) as native:
+        await native.shake_hands()
+        await native.send({"jsonrpc": "2.0", **frame}, b"garbage")  # the answer to which comes last
+        while (await native.receive())[-1]["error"]["code"] != -32700:
+            pass
+    assert len(records_with(caplog, "The client broke the protocol: ")) == 2
+    assert_bounded_lines(caplog)
 
 
 async def test_after_sixteen_violations_the_connection_is_closed(bot: commands.Bot) -> None:
