@@ -26,6 +26,8 @@ extensions = [
 ]
 exclude_patterns = ["_build", "inventories"]
 nitpicky = True
+#: Parameters may have types that are not part of the public interface.
+nitpick_ignore = [("py:class", "Connector")]
 default_role = None
 
 # The reference shows bare signatures; types stand in the parameter lists, where they link.

@@ -127,9 +127,9 @@ async def test_the_handling_of_errors_covers_an_answer_a_refusal_and_a_bot_that_
     assert await member_count(page.names["guild_id"]) == "3 members"
     assert (await member_count(1)).startswith("The bot says: ")
     await page.names["bot"].ipc.terminate_server()
-    page.names["ipc"].connect_timeout = 0.0
-    assert await member_count(page.names["guild_id"]) == "The bot is not running."
-    await page.names["ipc"].close()
+    async with ipc.ClientSession(secret_key=page.names["key"], connect_timeout=0) as session:
+        page.names["ipc"] = session
+        assert await member_count(page.names["guild_id"]) == "The bot is not running."
     assert await member_count(page.names["guild_id"]) == "The bot could not answer. Try again."
 
 
@@ -161,7 +161,7 @@ async def test_the_event_for_errors_hears_of_a_route_that_fails(
     await heard.wait()
     assert caught.value.error_id
     assert "secret" not in str(caught.value)
-    assert capsys.readouterr().out == "fails failed: LookupError('secret')\n"
+    assert capsys.readouterr().out == "/fails failed: LookupError('secret')\n"
 
 
 @checks("errors-timeout")
