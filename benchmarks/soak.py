@@ -99,7 +99,7 @@ async def bot_part(discord_port: int) -> None:
 
 
 class Dashboards:
-    """Conversations that call, read streams and listen, and check everything they get."""
+    """Sessions that call, read streams and listen, and check everything they get."""
 
     def __init__(self, port: int) -> None:
         self.calls: Counter[str] = Counter()

@@ -111,8 +111,8 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--multicast-port", type=int)
     parser.add_argument("--heartbeat", type=float, default=20.0)
-    parser.add_argument("--grace_period", type=float, default=5.0)
-    parser.add_argument("--resume-seconds", type=float, default=10.0)
+    parser.add_argument("--grace-period", type=float, default=5.0)
+    parser.add_argument("--resume-timeout", type=float, default=10.0)
     parser.add_argument("--uvloop", action="store_true")
     options = parser.parse_args()
     if options.uvloop:

@@ -121,7 +121,7 @@ def main() -> None:
     parser.add_argument("--port", type=int)
     parser.add_argument("--multicast-port", type=int)
     parser.add_argument("--heartbeat", type=float, default=20.0)
-    parser.add_argument("--handshake_timeout", type=float, default=5.0)
+    parser.add_argument("--handshake-timeout", type=float, default=5.0)
     parser.add_argument("--connect-timeout", type=float, default=5.0)
     parser.add_argument("--uvloop", action="store_true")
     options = parser.parse_args()

@@ -89,7 +89,7 @@ async def test_invalid_utf8_in_a_text_frame_closes_the_connection(
     await raw.text(b'{"jsonrpc":"2.0","id":1,"method":"\xff\xfe"}')
     # RFC 6455, 8.1: the frame, not only what is in it, is broken.
     assert await raw.closed() == 1007
-    await until(lambda: "raw has gone" in caplog.text)
+    await until(lambda: "'raw'] The connection has ended" in caplog.text)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ async def test_a_message_over_the_limit_closes_the_connection_with_1009(
         # RFC 6455, 5.5.1: a close frame begins with its code.
         async with asyncio.timeout(5):
             assert (1009).to_bytes(2, "big") in (await reader.read())[-120:]
-    await until(lambda: "raw has gone" in caplog.text)
+    await until(lambda: "'raw'] The connection has ended" in caplog.text)
 
 
 async def test_a_message_over_the_limit_that_does_come_is_not_kept(
@@ -279,7 +279,7 @@ async def test_a_client_that_hangs_up_in_the_middle_of_a_frame_does_no_harm(
     async with plain_client(server.port, server.secret_key) as (_, writer):
         writer.write(header(1000) + b"abc")
         await writer.drain()
-    await until(lambda: "raw has gone" in caplog.text)
+    await until(lambda: "'raw'] The connection has ended" in caplog.text)
     assert await bystander.request("echo", number=1) == 1
 
 

@@ -126,7 +126,9 @@ async def test_a_client_that_does_not_read_for_long_is_given_up(
         plain_client(server.port, SECRET_KEY, calls(1, "hold"), calls(100, "big", size=MEGABYTE)[1:]),
     ):
         await until(lambda: ended == ["hold"])
-        await until(lambda: any("has gone" in record.getMessage() for record in caplog.records))
+        await until(
+            lambda: any("The connection has ended" in record.getMessage() for record in caplog.records)
+        )
 
 
 async def test_a_client_of_plain_json_rpc_that_does_not_read_for_long_is_given_up(

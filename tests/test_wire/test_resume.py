@@ -21,7 +21,8 @@ from discord_tools.ipc import (
     TooLarge,
     Unauthorized,
 )
-from discord_tools.ipc.transports.base import REPLACED
+from discord_tools.ipc.connectors.memory import MemoryConnector
+from discord_tools.ipc.transports.base import REPLACED, Transport
 from discord_tools.ipc.transports.memory import MemoryTransport, memory_pair
 from test_wire.parts import KEY, QUICK, Routes, Wire, connecting, serving, until, wired
 from test_wire.proxy import Proxy
@@ -156,7 +157,7 @@ async def test_two_sessions_with_one_token_do_not_take_it_from_each_other_for_ev
     async with Proxy(server.port) as proxy, connecting(proxy.port) as session, wired(server) as thief:
         waiting = asyncio.create_task(session.request("wait", value=1))
         await asyncio.wait_for(routes.entered.wait(), 5)
-        (token,) = server._sessions._all  # pyright: ignore[reportPrivateUsage]
+        (token,) = server._conversations._all  # pyright: ignore[reportPrivateUsage]
         await thief.hello(session=token, received=0)
         with pytest.raises(ConnectionLost):
             await waiting
@@ -238,8 +239,9 @@ async def test_a_connection_that_is_replaced_before_its_welcome_takes_nothing_of
 # ---------------------------------------------------------------- what is kept
 
 
+@pytest.mark.parametrize(("missing", "resumed"), [(100, False), (25, False), (15, True)])
 async def test_a_client_that_never_acknowledges_costs_a_bounded_amount_and_runs_nothing_twice(
-    loopback_bot: commands.Bot,
+    loopback_bot: commands.Bot, missing: int, resumed: bool
 ) -> None:
     async with serving(loopback_bot, retained_bytes=20_000) as server:
         routes = Routes(server)
@@ -248,10 +250,11 @@ async def test_a_client_that_never_acknowledges_costs_a_bounded_amount_and_runs_
             for n in range(100):
                 await wire.call(n, "/echo", {"value": "x" * 1000})
                 await wire.answer_to(n)
-            peer = server._sessions._all[token].peer  # pyright: ignore[reportPrivateUsage]
-            assert peer._retained_bytes <= 20_000  # pyright: ignore[reportPrivateUsage]
+            received = len(wire.messages) - 1  # the welcome does not count
         async with wired(server) as again:
-            assert not (await again.hello(session=token, received=0))["resumed"]
+            # Twenty answers have more than 20,000 bytes, so fewer are retained.
+            welcome = await again.hello(session=token, received=received - missing)
+            assert welcome["resumed"] is resumed
         assert len(routes.ran) == 100
 
 
@@ -319,7 +322,7 @@ async def test_what_waits_for_a_client_that_is_away_is_bounded(loopback_bot: com
                 await wire.call(n, "/wait", {"value": "x" * 1000})
             await until(lambda: len(routes.ran) == 100)
         routes.gate.set()
-        await until(lambda: routes.cancelled.is_set() or server._sessions._all[token].over)  # pyright: ignore[reportPrivateUsage]
+        await asyncio.wait_for(routes.cancelled.wait(), 5)
         async with wired(server) as again:
             assert not (await again.hello(session=token))["resumed"]
 
@@ -359,23 +362,44 @@ async def test_after_a_restart_what_may_have_run_raises_and_what_is_idempotent_r
             routes.gate.set()
 
 
+class Switching(MemoryConnector):
+    """Connects to the server that it is set to. The client's ends of the connections can be held."""
+
+    def __init__(self, server: Server[Any]) -> None:
+        super().__init__(lambda transport: self.server.serve(transport))
+        self.server = server
+        self.transports: list[Sticky] = []
+
+    async def connect(self) -> Transport:
+        far, near = sticky_pair()
+        near.closes.set()
+        self.transports.append(near)
+        task = asyncio.create_task(self.server.serve(far))
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
+        return near
+
+
 async def test_after_a_restart_what_was_never_sent_is_sent(loopback_bot: commands.Bot) -> None:
     async with serving(loopback_bot) as first, serving(loopback_bot, calls=5) as second:
         routes, after = Routes(first), Routes(second)
-        async with Proxy(first.port) as proxy, connecting(proxy.port) as session:
-            assert await session.request("echo", value=0) == 0
-            proxy.closed = True
-            proxy.upstream = second.port
-            # The connection is gone, and nobody knows yet: what is called now is not taken by it any more.
-            conversation: Any = session._supervisor.conversation  # pyright: ignore[reportPrivateUsage]
-            conversation._link.stop()
+        connector = Switching(first)
+        async with ClientSession(connector=connector, limits=QUICK) as session:
+            (transport,) = connector.transports
+            transport.sends.clear()
+            sent = asyncio.create_task(session.request("wait", value=0))
+            await asyncio.wait_for(routes.entered.wait(), 5)
+            # The connection is busy with the first call, so the second one cannot leave.
             unsent = asyncio.create_task(session.request("echo", value=1))
             await asyncio.sleep(0)
-            proxy.cut()
-            await until(lambda: session.state == "lost")
-            proxy.closed = False
+            connector.server = second
+            await transport.close()
+            transport.sends.set()
             assert await unsent == 1
+            with pytest.raises(ConnectionLost):
+                await sent
             assert (routes.ran, after.ran) == ([0], [1])
+            routes.gate.set()
 
 
 async def test_a_call_given_up_by_a_dead_bot_ends_within_the_time_to_connect(
@@ -416,8 +440,7 @@ async def test_a_hello_that_comes_after_the_end_began_is_turned_away(
             await server.terminate_server()
             await wire.call(1, "rpc.hello", {"client": "late"})
             await wire.ended()
-        assert not server._sessions._all  # pyright: ignore[reportPrivateUsage]
-        assert not server._sessions._away  # pyright: ignore[reportPrivateUsage]
+        assert not server._conversations._all  # pyright: ignore[reportPrivateUsage]
 
 
 async def test_a_key_that_was_changed_ends_the_calls_and_the_session_works_with_the_next_bot(
