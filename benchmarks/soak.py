@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from discord_tools.ipc import ClientSession, Gap, IPCError, Request, Server
+from equipment.proxy import Proxy
 from loopback import LoopbackDiscord
 from loopback.bots import running_bot
-from test_wire.proxy import Proxy
 
 __all__ = ("main", "verdict")
 

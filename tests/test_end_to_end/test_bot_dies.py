@@ -7,7 +7,7 @@ import signal
 import time
 
 from discord_tools.ipc import ClientSession
-from processes import SECRET_KEY, Program
+from equipment.processes import SECRET_KEY, Program
 from test_end_to_end.tools import posix, until
 
 CALLERS = 50

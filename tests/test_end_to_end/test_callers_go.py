@@ -10,7 +10,7 @@ import pytest
 from discord.ext import commands
 
 from discord_tools.ipc import ClientSession, Request, RequestTimeout, Server, ServerLimits, SessionClosed
-from processes import SECRET_KEY, Program
+from equipment.processes import SECRET_KEY, Program
 from test_end_to_end.conftest import Held
 from test_end_to_end.tools import PATIENCE, header, plain_client, posix, until
 

@@ -17,7 +17,7 @@ from discord_tools.ipc import (
     IPCError,
     Server,
 )
-from processes import SECRET_KEY, Program
+from equipment.processes import SECRET_KEY, Program
 from test_end_to_end.conftest import Held
 from test_end_to_end.tools import posix, until
 

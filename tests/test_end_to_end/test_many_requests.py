@@ -8,7 +8,7 @@ import random
 from discord.ext import commands
 
 from discord_tools.ipc import ClientSession, Server
-from processes import Program
+from equipment.processes import Program
 from test_end_to_end.conftest import Held
 
 

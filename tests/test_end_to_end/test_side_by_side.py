@@ -8,9 +8,9 @@ import pytest
 from discord.ext import commands
 
 from discord_tools.ipc import ClientSession, Request, Server, UnknownEndpoint
+from equipment.processes import SECRET_KEY
 from loopback import LoopbackDiscord
 from loopback.bots import running_bot
-from processes import SECRET_KEY
 from test_end_to_end.tools import until
 
 

@@ -9,7 +9,7 @@ import pytest
 from discord.ext import commands
 
 from discord_tools.ipc import ClientSession, Request, Server, ServerLimits
-from processes import SECRET_KEY, Program
+from equipment.processes import SECRET_KEY, Program
 from test_end_to_end.tools import plain_client, until
 
 MEGABYTE = 1_000_000

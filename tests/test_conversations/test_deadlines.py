@@ -9,8 +9,8 @@ import pytest
 from discord.ext import commands
 
 from discord_tools.ipc import Cancelled, ClientSession, DeadlineExceeded, Request, RequestTimeout, Server
-from test_wire.parts import KEY, Routes, connecting, serving, until, wired
-from test_wire.proxy import Proxy
+from equipment.proxy import Proxy
+from test_conversations.parts import KEY, Routes, connecting, serving, until, wired
 
 
 @pytest.fixture

@@ -50,7 +50,7 @@ class Program:
         self._process: asyncio.subprocess.Process | None = None
 
     async def __aenter__(self) -> Self:
-        paths = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+        paths = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
         self._process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-W", "default::ResourceWarning", "-m", f"{__name__}.{self._name}"),
             *self._arguments,

@@ -16,7 +16,7 @@ from discord_tools.ipc_server.encoding import encode_answer
 from discord_tools.ipc_server.forward import Forwarder, event_data
 from loopback import LoopbackDiscord
 from loopback.bots import running_bot
-from test_wire.parts import KEY, connecting, until
+from test_conversations.parts import KEY, connecting, until
 
 
 async def test_an_event_of_discord_comes_through_with_its_object(

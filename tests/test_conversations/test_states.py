@@ -22,11 +22,11 @@ from discord_tools.ipc import (
     SessionClosed,
 )
 from discord_tools.ipc.transports.base import Closed
+from equipment.proxy import Proxy
 from loopback import LoopbackDiscord
 from loopback.bots import make_bot
 from loopback.server import TOKEN
-from test_wire.parts import KEY, Routes, Wire, connecting, serving, until, wired
-from test_wire.proxy import Proxy
+from test_conversations.parts import KEY, Routes, Wire, connecting, serving, until, wired
 
 
 class BotProcess:
@@ -45,7 +45,7 @@ class BotProcess:
 @asynccontextmanager
 async def bot_process(port: int = 0) -> AsyncIterator[BotProcess]:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "test_wire.bot", str(port)),
+        *(sys.executable, "-m", "test_conversations.bot", str(port)),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},

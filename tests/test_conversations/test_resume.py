@@ -24,8 +24,8 @@ from discord_tools.ipc import (
 from discord_tools.ipc.connectors.memory import MemoryConnector
 from discord_tools.ipc.transports.base import REPLACED, Transport
 from discord_tools.ipc.transports.memory import MemoryTransport, memory_pair
-from test_wire.parts import KEY, QUICK, Routes, Wire, connecting, serving, until, wired
-from test_wire.proxy import Proxy
+from equipment.proxy import Proxy
+from test_conversations.parts import KEY, QUICK, Routes, Wire, connecting, serving, until, wired
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The other end of a :class:`~processes.Program`: commands from stdin, answers to stdout."""
+"""The other end of a :class:`~equipment.processes.Program`: commands from stdin, answers to stdout."""
 
 from __future__ import annotations
 

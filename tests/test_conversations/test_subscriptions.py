@@ -30,8 +30,8 @@ from discord_tools.ipc import (
 from discord_tools.ipc.subscriptions import _EventFeed  # pyright: ignore[reportPrivateUsage]
 from discord_tools.ipc.wire.events import Subscribe
 from discord_tools.ipc_server.events import Hub
-from test_wire.parts import KEY, Routes, Wire, connecting, serving, until, wired
-from test_wire.proxy import Proxy
+from equipment.proxy import Proxy
+from test_conversations.parts import KEY, Routes, Wire, connecting, serving, until, wired
 
 
 async def take(subscription: Subscription, n: int) -> list[Event]:

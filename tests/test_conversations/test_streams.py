@@ -25,8 +25,8 @@ from discord_tools.ipc import (
     Stream,
     TooLarge,
 )
-from test_wire.parts import Routes, connecting, serving, until, wired
-from test_wire.proxy import Proxy
+from equipment.proxy import Proxy
+from test_conversations.parts import Routes, connecting, serving, until, wired
 
 
 @pytest.fixture

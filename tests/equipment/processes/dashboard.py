@@ -1,4 +1,4 @@
-"""``python -m processes.dashboard``: a client process without discord.py, that makes requests as it is told."""
+"""``python -m equipment.processes.dashboard``: a client process without discord.py that obeys commands."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ sys.modules["discord"] = None  # type: ignore[assignment]  # Python's own way to
 
 from discord_tools.ipc import ClientLimits, ClientSession, IPCError  # noqa: E402
 from discord_tools.ipc.missing import MISSING  # noqa: E402
-from processes import SECRET_KEY  # noqa: E402
-from processes.lines import commands, say  # noqa: E402
+from equipment.processes import SECRET_KEY  # noqa: E402
+from equipment.processes.lines import commands, say  # noqa: E402
 
 
 class Load:

@@ -1,4 +1,4 @@
-"""``python -m processes.bot``: a bot as users run theirs, with routes that tests can look into."""
+"""``python -m equipment.processes.bot``: a bot as users run theirs, with routes that tests can look into."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import discord
 from discord.ext import commands
 
 from discord_tools.ipc import Request, Server, ServerLimits, route
+from equipment.processes import SECRET_KEY
+from equipment.processes.lines import say, watch
 from loopback import TOKEN, LoopbackConnector
-from processes import SECRET_KEY
-from processes.lines import say, watch
 
 #: An answer that costs nothing until it is written.
 CACHED = "x" * 1_000_000
