@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 import sys
 
+from test_conversations.parts import KEY
+
 from discord_tools.ipc import Request, Server, ServerLimits
 from loopback import LoopbackDiscord
 from loopback.bots import running_bot
-from test_conversations.parts import KEY
 
 
 async def main(port: int) -> None:

@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from equipment.processes import Program
-from test_end_to_end.tools import until
+from equipment.until import until
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("uvloop") is None, reason="uvloop is not installed")
 
