@@ -185,6 +185,27 @@ async def test_the_session_of_the_page_is_what_goes_over_the_wire(
     await last.close()
 
 
+@checks("protocol-handshake", "protocol-hello", "protocol-not-run")
+async def test_a_server_that_shuts_down_refuses_calls_as_on_the_page(
+    reader: Reader, bot: Any, kettle: Kettle, key: str
+) -> None:
+    client = Client(reader, bot.ipc.ws_url, key)
+    wire = await client.connect()
+    await client.talk("protocol-hello")
+    wire.send(b'{"jsonrpc":"2.0","id":8,"method":"brew"}')
+    await asyncio.wait_for(kettle.begun.get(), PATIENCE)
+    ending = asyncio.create_task(bot.ipc.terminate_server())
+    await client.talk("protocol-not-run")
+    kettle.boiled.set()
+    assert await wire.receive() == (BINARY, b'{"jsonrpc":"2.0","id":8,"result":"tea"}')
+    code = struct.pack("!H", base.GOING_AWAY)
+    opcode, came = await wire.receive()
+    assert (opcode, came[:2]) == (CLOSE, code)
+    wire.send(code, CLOSE)
+    await ending
+    wire.cut()
+
+
 async def nobody_is_connected(caplog: pytest.LogCaptureFixture) -> None:
     """Waits until the bot has noticed that the connection is gone, and stopped writing to it."""
     await until(lambda: "The connection has ended: the connection broke" in caplog.text)
@@ -244,7 +265,7 @@ def test_every_method_and_code_of_the_protocol_is_on_the_page() -> None:
         if cls not in (ipc.RemoteError, ipc.RouteError)
     }
     others = {
-        codes.PARSE_ERROR: "",
+        codes.PARSE_ERROR: ipc.DecodeError.__name__,
         codes.UNAUTHORIZED: "",
         codes.CONNECTION_LOST: ipc.ConnectionLost.__name__,
     }
