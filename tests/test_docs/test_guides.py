@@ -13,7 +13,7 @@ from discord_tools import ipc
 from loopback import TOKEN, LoopbackDiscord
 from loopback.bots import make_bot, running_bot
 from test_docs.blocks import checks
-from test_docs.programs import port_of
+from test_docs.programs import point_at, port_of
 from test_docs.reader import Reader
 
 
@@ -214,6 +214,13 @@ async def test_a_session_starts_and_closes_by_hand(page: Reader) -> None:
     await page.run("lifecycle-start-close")
     page.sees("lifecycle-start-close-output")
     assert page.names["session"].is_closed()
+
+
+@checks("lifecycle-memory", "lifecycle-memory-output")
+async def test_a_session_and_a_server_meet_in_memory(page: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    point_at(monkeypatch, 20000)  # a connector replaces the multicast port, which must not be given beside it
+    await page.run("lifecycle-memory")
+    page.sees("lifecycle-memory-output")
 
 
 @checks("lifecycle-two-bots")
