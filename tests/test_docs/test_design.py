@@ -89,7 +89,7 @@ async def test_bot_and_dashboard_log_the_lines_of_the_page(
         hello = {"jsonrpc": "2.0", "id": 0, "method": "rpc.hello", "params": {"client": "my-client/1"}}
         await socket.send_json(hello)
         await socket.receive()
-        await socket.send_json({})
+        await socket.send_json({"jsonrpc": "2.0"})
         await socket.receive()
         await socket.close()
     with pytest.raises(ipc.Unauthorized):

@@ -208,7 +208,7 @@ async def test_a_server_that_shuts_down_refuses_calls_as_on_the_page(
 
 async def nobody_is_connected(caplog: pytest.LogCaptureFixture) -> None:
     """Waits until the bot has noticed that the connection is gone, and stopped writing to it."""
-    await until(lambda: "The connection has ended: the connection broke" in caplog.text)
+    await until(lambda: "The connection has ended: 'the connection broke'" in caplog.text)
 
 
 @checks("protocol-multicast")
