@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from discord_tools.ipc import ClientSession, Gap, IPCError, Request, Server
+from equipment.proxy import Proxy
 from loopback import LoopbackDiscord
 from loopback.bots import running_bot
-from test_wire.proxy import Proxy
 
 __all__ = ("main", "verdict")
 
@@ -99,7 +99,7 @@ async def bot_part(discord_port: int) -> None:
 
 
 class Dashboards:
-    """Conversations that call, read streams and listen, and check everything they get."""
+    """Sessions that call, read streams and listen, and check everything they get."""
 
     def __init__(self, port: int) -> None:
         self.calls: Counter[str] = Counter()

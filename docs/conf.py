@@ -23,9 +23,12 @@ extensions = [
     "sphinx_copybutton",
     "myst_parser",
     "attributetable",
+    "modulelayers",
 ]
 exclude_patterns = ["_build", "inventories"]
 nitpicky = True
+# Interfaces that are not public; the glossary explains them.
+nitpick_ignore = [("py:class", "Connector"), ("py:class", "Transport")]
 default_role = None
 
 # The reference shows bare signatures; types stand in the parameter lists, where they link.

@@ -108,9 +108,9 @@ class Unbatched(Ours):
     note: ClassVar[str] = "the same with each frame in a message of its own, to show what packing them brings"
 
     def __init__(self) -> None:
-        from discord_tools.ipc.wire import peer
+        from discord_tools.ipc.wire import outbox
 
-        setattr(peer, "PACK_BYTES", 1)  # noqa: B010 (it is Final)
+        setattr(outbox, "PACK_BYTES", 1)  # noqa: B010 (it is Final)
         _check_that_frames_travel_alone()
 
 

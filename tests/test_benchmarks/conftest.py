@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from discord_tools.ipc.wire import peer
+from discord_tools.ipc.wire import outbox
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
@@ -56,6 +56,6 @@ def results() -> Results:
 @pytest.fixture(autouse=True)
 def packing() -> Iterator[None]:
     """Puts back what the side without packing changes for its whole process."""
-    before = peer.PACK_BYTES
+    before = outbox.PACK_BYTES
     yield
-    setattr(peer, "PACK_BYTES", before)  # noqa: B010 (it is Final)
+    setattr(outbox, "PACK_BYTES", before)  # noqa: B010 (it is Final)

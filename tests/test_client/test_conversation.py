@@ -12,9 +12,11 @@ import pytest
 from msgspec import Raw
 
 from discord_tools.ipc import (
+    Cancelled,
     ClientLimits,
     ConnectError,
     ConnectionLost,
+    NotReady,
     ProtocolError,
     RequestTimeout,
     RequestTooLarge,
@@ -38,9 +40,9 @@ class Line:
 
     def __init__(self, timeout: float | None = None, **headers: Any) -> None:
         self.conversation = Conversation(LIMITS, timeout, headers)
-        self._connect()
+        self.connect()
 
-    def _connect(self) -> None:
+    def connect(self) -> None:
         self.near: MemoryTransport
         self.near, far = memory_pair()
         self.far = FarSide(far)
@@ -58,16 +60,16 @@ class Line:
     async def open(self, **grants: Any) -> dict[str, Any]:
         """Connects, and runs the connection."""
         hello = await self.shake_hands(**grants)
-        self._run()
+        self.run()
         return hello
 
-    def _run(self) -> None:
+    def run(self) -> None:
         connection = self.conversation.attach(self.near, "bot")
         self.running = asyncio.create_task(self.conversation.carry(connection))
 
     async def again(self, **grants: Any) -> dict[str, Any]:
         """The same with another connection."""
-        self._connect()
+        self.connect()
         return await self.open(**grants)
 
     async def resume(self, received: int) -> dict[str, Any]:
@@ -479,13 +481,13 @@ async def test_a_call_cancelled_in_the_turn_of_a_new_conversation_ends_no_other_
     for _ in range(2):
         await line.far.read()
     await line.disconnect()
-    line._connect()  # pyright: ignore[reportPrivateUsage]
+    line.connect()
     await line.near.send(line.conversation.hello())
     await line.far.welcome(calls=3, session="another", idempotent=["/kept"])
     answer = await line.near.receive()
     lost.cancel()  # it was number 1, as the other one is now
     line.conversation.welcomed(answer)
-    line._run()  # pyright: ignore[reportPrivateUsage]
+    line.run()
     with pytest.raises(asyncio.CancelledError):
         await lost
     await line.far.answer(await line.far.call("kept"), 2)
@@ -598,6 +600,192 @@ async def test_after_another_client_took_the_conversation_over_a_new_one_begins(
     await line.disconnect()
 
 
+# -- calls that the bot refused because it is closing
+
+
+REFUSAL = {"code": NotReady.code, "message": "the bot is shutting down", "data": {"ran": False}}
+
+
+class Clock:
+    """The time of the loop, which goes on when a test says so."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        loop = asyncio.get_running_loop()
+        self.now = loop.time()
+        monkeypatch.setattr(loop, "time", lambda: self.now)
+
+
+async def refuse(line: Line, *names: str) -> None:
+    """Reads calls and refuses them, as a bot does that is closing."""
+    frames = [await line.far.call(name) for name in names]
+    received = line.conversation.received
+    await line.far.send({"method": "rpc.bye", "params": {"reason": "restart"}})
+    await line.far.send(*({"id": frame["id"], "error": REFUSAL} for frame in frames))
+    await until(lambda: line.conversation.received == received + 2)
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+async def test_a_refused_call_is_sent_again_on_the_next_connection_with_the_time_that_is_left(
+    resumed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = Line(10.0)
+    await line.open()
+    clock = Clock(monkeypatch)
+    call = asyncio.create_task(line.conversation.call("stats", {"a": 1}, 10.0))
+    await refuse(line, "stats")
+    clock.now += 4.0
+    assert not call.done()
+    await line.disconnect(1001)
+    await line.again(resumed=resumed, received=1, session="another")
+    frame = await line.far.call("stats")
+    assert (frame["params"], frame["meta"], frame["headers"]) == (
+        {"a": 1},
+        {"timeout": 6.0},
+        {"timeout": 6.0},
+    )
+    await line.far.answer(frame, 7)
+    assert await call == Raw(b"7")
+    await line.disconnect()
+
+
+async def test_a_refused_call_without_a_timeout_is_sent_again_without_one() -> None:
+    line = Line()
+    await line.open()
+    call = line.start("stats", None)
+    await refuse(line, "stats")
+    await line.disconnect(1001)
+    await line.again(session="another")
+    frame = await line.far.call("stats")
+    assert "meta" not in frame
+    assert "headers" not in frame
+    await line.far.answer(frame, 7)
+    assert await call == Raw(b"7")
+    await line.disconnect()
+
+
+async def test_a_call_that_is_refused_again_is_sent_again() -> None:
+    line = Line()
+    await line.open()
+    call = line.start("stats")
+    for _ in range(3):
+        await refuse(line, "stats")
+        await line.disconnect(1001)
+        await line.again(session="another")
+    await line.far.answer(await line.far.call("stats"), 7)
+    assert await call == Raw(b"7")
+    await line.disconnect()
+
+
+async def test_a_refused_call_that_is_cancelled_meanwhile_is_not_sent() -> None:
+    line = Line()
+    await line.open(calls=1)
+    call = line.start("cancelled")
+    await refuse(line, "cancelled")
+    call.cancel()
+    await asyncio.wait((call,))
+    await line.disconnect(1001)
+    await line.again(calls=1, session="another")
+    other = line.start("other")
+    await line.far.answer(await line.far.call("other"), 1)  # it got the place, too
+    assert await other == Raw(b"1")
+    await line.disconnect()
+
+
+async def test_a_refused_call_cancelled_in_the_turn_of_a_new_conversation_ends_no_other_call() -> None:
+    line = Line()
+    await line.open()
+    refused, kept = line.start("refused"), line.start("kept")
+    await line.far.call("refused")
+    await line.far.call("kept")
+    await line.far.send({"id": 1, "error": REFUSAL})
+    await until(lambda: line.conversation.received)
+    await line.disconnect()
+    line.connect()
+    await line.near.send(line.conversation.hello())
+    await line.far.welcome(session="another", idempotent=["/kept"])
+    answer = await line.near.receive()
+    refused.cancel()  # it was number 1, as the other one is now
+    line.conversation.welcomed(answer)
+    line.run()
+    with pytest.raises(asyncio.CancelledError):
+        await refused
+    await line.far.answer(await line.far.call("kept"), 2)
+    assert await asyncio.wait_for(kept, 5) == Raw(b"2")
+    await line.disconnect()
+
+
+async def test_a_refused_call_whose_time_is_over_meanwhile_is_not_sent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    line = Line(10.0)
+    await line.open(calls=1)
+    call = line.start("late", 10.0)
+    await refuse(line, "late")
+    loop = asyncio.get_running_loop()
+    real = loop.time
+    monkeypatch.setattr(loop, "time", lambda: real() + 10.0)
+    with pytest.raises(RequestTimeout) as caught:
+        await call
+    assert (caught.value.endpoint, caught.value.seconds) == ("late", 10.0)
+    await line.disconnect(1001)
+    await line.again(calls=1, session="another")
+    other = line.start("other")
+    await line.far.answer(await line.far.call("other"), 1)
+    assert await other == Raw(b"1")
+    await line.disconnect()
+
+
+async def test_a_refused_call_that_another_bot_does_not_take_is_too_large() -> None:
+    line = Line()
+    await line.open()
+    call = asyncio.create_task(line.conversation.call("large", Raw(b'"' + b"x" * 200 + b'"'), 5.0))
+    await refuse(line, "large")
+    await line.disconnect(1001)
+    await line.again(message_bytes=200, session="another")
+    with pytest.raises(RequestTooLarge, match="takes 200"):
+        await call
+    await line.disconnect()
+
+
+async def test_giving_up_ends_a_refused_call_with_the_error_of_one_that_never_ran() -> None:
+    line = Line()
+    await line.open()
+    call = line.start("stats")
+    await refuse(line, "stats")
+    await line.disconnect(1001)
+    line.conversation.give_up(GONE)
+    with pytest.raises(ConnectError) as caught:
+        await call
+    assert caught.value is GONE
+    await line.again(session="another")
+    other = line.start("other")
+    await line.far.answer(await line.far.call("other"), 1)
+    assert await other == Raw(b"1")
+    await line.disconnect()
+
+
+async def test_ending_ends_a_refused_call() -> None:
+    line = Line()
+    await line.open()
+    call = line.start("stats")
+    await refuse(line, "stats")
+    line.conversation.end(SessionClosed())
+    with pytest.raises(SessionClosed):
+        await call
+    await line.disconnect()
+
+
+@pytest.mark.parametrize("data", [{}, {"data": {"ran": True}}, {"data": None}])
+async def test_a_call_of_which_the_bot_does_not_say_that_it_did_not_run_is_not_sent_again(
+    line: Line, data: dict[str, Any]
+) -> None:
+    call = line.start()
+    error = {"code": NotReady.code, "message": "starting", **data}
+    await line.far.send({"id": (await line.far.call("stats"))["id"], "error": error})
+    with pytest.raises(NotReady, match="starting"):
+        await call
+
+
 # -- the end
 
 
@@ -613,6 +801,48 @@ async def test_closing_is_announced_and_ending_ends_open_calls() -> None:
     assert not call.done()
     line.conversation.end(SessionClosed())
     with pytest.raises(SessionClosed):
+        await call
+
+
+class ClosingLate:
+    """A transport that this side closes when a test says so."""
+
+    def __init__(self, transport: MemoryTransport) -> None:
+        self.send = transport.send
+        self.receive = transport.receive
+        self._close = transport.close
+        self.may_close = asyncio.Event()
+
+    async def close(self, code: int = 1000, reason: str = "") -> None:
+        await self.may_close.wait()
+        await self._close(code, reason)
+
+
+async def test_a_call_that_the_bot_cancels_because_the_session_is_closed_raises_session_closed() -> None:
+    line = Line()
+    await line.shake_hands()
+    transport = ClosingLate(line.near)
+    line.running = asyncio.create_task(line.conversation.carry(line.conversation.attach(transport, "bot")))
+    calls = [line.start(name) for name in ("answered", "cancelled", "failed")]
+    frames = [await line.far.read() for _ in calls]
+    closing = asyncio.create_task(line.conversation.close())
+    assert (await line.far.read())["method"] == "rpc.bye"
+    await line.far.answer(frames[0], 1)
+    for frame, code in zip(frames[1:], (Cancelled.code, 404), strict=True):
+        await line.far.send({"id": frame["id"], "error": {"code": code, "message": "no"}})
+    await asyncio.wait(calls, timeout=5)
+    transport.may_close.set()
+    await closing
+    await line.running
+    assert await calls[0] == Raw(b"1")
+    assert [type(call.exception()) for call in calls[1:]] == [SessionClosed, RouteError]
+
+
+async def test_a_call_that_the_bot_cancels_while_the_session_is_open_raises_cancelled(line: Line) -> None:
+    call = line.start()
+    error = {"code": Cancelled.code, "message": "the bot is shutting down"}
+    await line.far.send({"id": (await line.far.call("stats"))["id"], "error": error})
+    with pytest.raises(Cancelled, match="shutting down"):
         await call
 
 

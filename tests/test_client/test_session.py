@@ -15,6 +15,7 @@ from typing import Any, TypedDict
 import aiohttp
 import msgspec
 import pytest
+from discord.ext import commands
 
 from discord_tools.ipc import (
     ClientLimits,
@@ -24,20 +25,25 @@ from discord_tools.ipc import (
     DecodeError,
     EncodeError,
     IPCError,
+    NotReady,
     ProtocolError,
+    Request,
     RequestTimeout,
     RequestTooLarge,
     ResolutionError,
+    Server,
     SessionClosed,
     Unauthorized,
     UnknownEndpoint,
 )
-from discord_tools.ipc.transports.base import Closed
+from discord_tools.ipc.connectors.memory import MemoryConnector
+from discord_tools.ipc.transports.base import Closed, Transport
 from test_client.scripts import (
     KEY,
     QUICK,
     Bot,
     FarSide,
+    Script,
     Vacant,
     answering,
     echoing,
@@ -79,6 +85,58 @@ def test_an_ipv6_address_has_brackets_in_the_url() -> None:
 
 def test_the_key_can_be_read() -> None:
     assert ClientSession(secret_key=KEY).secret_key == KEY
+
+
+#: Every attribute of the reference.
+ATTRIBUTES = sorted(name for name, value in vars(ClientSession).items() if isinstance(value, property))
+
+
+def test_all_public_attributes_are_properties() -> None:
+    assert {"host", "port", "multicast_port", "secret_key", "timeout", "connect_timeout"} <= set(ATTRIBUTES)
+    assert [name for name in vars(ClientSession()) if not name.startswith("_")] == []
+
+
+@pytest.mark.parametrize("name", ATTRIBUTES)
+def test_an_attribute_cannot_be_changed(name: str) -> None:
+    ipc = ClientSession()
+    value = getattr(ipc, name)
+    with pytest.raises(AttributeError):
+        setattr(ipc, name, value)
+    with pytest.raises(AttributeError):
+        delattr(ipc, name)
+    assert getattr(ipc, name) == value
+
+
+async def not_served(transport: Transport) -> None:
+    """Serves a connection by closing it."""
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"host": "example.org"},
+        {"port": 8000},
+        {"port": 0},
+        {"multicast_port": 20001},
+        {"secret_key": KEY},
+        {"session": object()},
+    ],
+    ids=lambda options: "-".join(f"{name}-{value}"[:20] for name, value in options.items()),
+)
+def test_a_connector_is_not_given_together_with_what_it_replaces(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="connector replaces host, port"):
+        ClientSession(connector=MemoryConnector(not_served), **options)
+
+
+async def test_a_session_with_a_connector_has_the_other_settings_as_usual() -> None:
+    ipc = ClientSession(
+        connector=MemoryConnector(not_served), timeout=2.0, connect_timeout=0.05, limits=QUICK
+    )
+    assert (ipc.timeout, ipc.connect_timeout, ipc.secret_key) == (2.0, 0.05, None)
+    with pytest.raises(ConnectError) as caught:
+        await ipc.request("echo")
+    assert caught.value.host == "memory"
+    await ipc.close()
 
 
 @pytest.mark.parametrize("key", ["", " "])
@@ -158,6 +216,53 @@ async def test_a_route_may_be_given_as_anything_that_prints_as_its_name() -> Non
 
     async with Bot(script) as bot, session(bot.port) as ipc:
         assert await ipc.request(Route()) == "/stats"  # pyright: ignore[reportCallIssue, reportArgumentType]
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["waits for the connection", "is connected"])
+async def test_a_header_named_timeout_reaches_the_route_as_it_is(
+    first: bool, server: Server[commands.Bot]
+) -> None:
+    seen: list[tuple[Any, float | None]] = []
+
+    @server.route()
+    async def look(request: Request) -> None:
+        seen.append((dict(request.headers), request.deadline))
+
+    ipc = session(
+        server.port, secret_key=server.secret_key, timeout=10.0, headers={"timeout": "mine", "x": 1}
+    )
+    if not first:
+        await ipc.start()
+    await ipc.request("look")
+    await ipc.close()
+    ((headers, deadline),) = seen
+    assert headers == {"timeout": "mine", "x": 1}
+    assert deadline is not None
+    assert 0 < deadline <= 10.0
+
+
+async def test_a_request_that_waited_for_the_connection_tells_the_bot_how_long_it_still_waits() -> None:
+    frames: list[dict[str, Any]] = []
+
+    async def script(far: FarSide) -> None:
+        frames.append(await far.welcome())
+        for _ in range(2):
+            frames.append(await far.read())
+            await far.answer(frames[-1])
+        await far.ended()
+
+    async with Bot(script) as bot:
+        ipc = session(bot.port, timeout=10.0, headers={"timeout": "mine"})
+        await ipc.request("first")
+        await ipc.request("second")
+        await ipc.close()
+    hello, first, second = frames
+    assert hello["params"]["headers"] == {"timeout": "mine"}
+    # Bots of 1.0 and 1.1 look for it in the headers of the call, later ones in its meta.
+    assert 0 < first["meta"]["timeout"] < 10.0
+    assert first["headers"] == first["meta"]
+    assert "meta" not in second
+    assert "headers" not in second
 
 
 async def test_the_bot_learns_the_timeout_and_the_headers() -> None:
@@ -320,6 +425,20 @@ async def test_a_request_over_the_bots_limit_is_too_large_and_the_others_go_on()
         assert isinstance(results[0], RequestTooLarge)
         assert results[1] == {"x": 1}
         assert len(bot.requests) == 1
+
+
+async def test_a_stream_or_subscription_over_the_bots_limit_is_too_large_and_the_others_go_on() -> None:
+    async def script(far: FarSide) -> None:
+        await far.welcome(message_bytes=1000)
+        await far.echo()
+
+    async with Bot(script) as bot, session(bot.port) as ipc:
+        with pytest.raises(RequestTooLarge) as caught:
+            await anext(ipc.stream("items", x="x" * 1000))
+        assert (caught.value.endpoint, caught.value.limit) == ("items", 1000)
+        with pytest.raises(RequestTooLarge):
+            await anext(ipc.subscribe("tick", x="x" * 1000))
+        assert await ipc.request("echo", x=1) == {"x": 1}
 
 
 async def test_requests_fit_together_into_what_a_bot_with_a_small_limit_takes() -> None:
@@ -651,6 +770,101 @@ async def test_a_request_outlives_its_connection() -> None:
     async with Bot(first) as bot, session(bot.port) as ipc:
         assert await ipc.request("stats") == "answer"
         assert len(bot.requests) == 2
+
+
+REFUSAL = {"code": NotReady.code, "message": "the bot is shutting down", "data": {"ran": False}}
+
+
+def closing_once(bot_of: Callable[[], Bot], then: Script) -> Script:
+    """Refuses the first call as a bot does that is closing. ``then`` is the script of the next connection."""
+
+    async def script(far: FarSide) -> None:
+        await far.welcome()
+        frame = await far.read()
+        bot_of().script = then
+        await far.send({"id": frame["id"], "error": REFUSAL})
+        await far.ws.close(code=1001)
+
+    return script
+
+
+async def test_a_request_that_a_closing_bot_refused_is_answered_by_the_next_one() -> None:
+    bot = Bot()
+    bot.script = closing_once(lambda: bot, echoing)
+    async with bot, session(bot.port) as ipc:
+        assert await ipc.request("echo", x=1) == {"x": 1}
+        assert len(bot.requests) == 2
+
+
+async def test_a_stream_that_a_closing_bot_refused_is_read_from_the_next_one() -> None:
+    calls: list[dict[str, Any]] = []
+
+    async def streaming(far: FarSide) -> None:
+        await far.welcome(session="another")
+        calls.append(await far.call("items"))
+        number = calls[0]["id"]
+        await far.send({"method": "rpc.item", "params": {"id": number, "items": [1, 2]}})
+        await far.answer(calls[0])
+        await far.ended()
+
+    bot = Bot()
+    bot.script = closing_once(lambda: bot, streaming)
+    async with bot, session(bot.port) as ipc:
+        assert [item async for item in ipc.stream("items", a=1)] == [1, 2]
+    assert (calls[0]["params"], calls[0]["credit"]) == ({"a": 1}, QUICK.stream_items)
+
+
+async def test_a_subscription_that_a_closing_bot_refused_begins_at_the_next_one() -> None:
+    async def publishing(far: FarSide) -> None:
+        await far.welcome(session="another")
+        number = (await far.call("rpc.subscribe"))["id"]
+        items = [{"epoch": "e", "seq": {"tick": 0}}, {"event": "tick", "seq": 1, "time": 0.0, "data": 7}]
+        await far.send({"method": "rpc.item", "params": {"id": number, "items": items}})
+        await far.ended()
+
+    bot = Bot()
+    bot.script = closing_once(lambda: bot, publishing)
+    async with bot, session(bot.port) as ipc, ipc.subscribe("tick") as events:
+        assert (await anext(events)).data == 7
+
+
+async def test_a_refused_stream_that_was_left_meanwhile_is_not_sent_again() -> None:
+    frames: list[dict[str, Any]] = []
+    connected = asyncio.Event()
+
+    async def second(far: FarSide) -> None:
+        await connected.wait()
+        await far.welcome(session="another")
+        frames.append(await far.read())
+        await far.answer(frames[0], "answer")
+        await far.ended()
+
+    bot = Bot()
+    bot.script = closing_once(lambda: bot, second)
+    async with bot, session(bot.port) as ipc:
+        stream = ipc.stream("items")
+        await stream.__aenter__()
+        await until(lambda: len(bot.requests) == 2)
+        await stream.aclose()
+        connected.set()
+        assert await ipc.request("other") == "answer"
+    assert [frame["method"] for frame in frames] == ["other"]
+
+
+async def test_a_stream_that_has_begun_is_not_begun_again_by_a_refusal() -> None:
+    async def script(far: FarSide) -> None:
+        await far.welcome()
+        number = (await far.call("items"))["id"]
+        await far.send({"method": "rpc.item", "params": {"id": number, "items": [1]}})
+        bot.script = echoing
+        await far.send({"id": number, "error": REFUSAL})
+        await far.ws.close(code=1001)
+
+    async with Bot(script) as bot, session(bot.port) as ipc:
+        stream = ipc.stream("items")
+        assert await anext(stream) == 1
+        with pytest.raises(ConnectionLost):
+            await anext(stream)
 
 
 async def test_a_restarted_bot_is_found_by_the_same_session() -> None:

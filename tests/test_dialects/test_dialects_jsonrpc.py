@@ -331,7 +331,7 @@ async def test_the_first_of_two_answers_of_a_route_is_the_answer(
         assert await socket.receive_json() == result("first", 1)
         await socket.send_str(AFTER)
         assert await socket.receive_json() == result("text", "after")
-    assert refused == ["twice"]
+    assert refused == ["/twice"]
 
 
 async def test_an_answer_after_the_time_for_the_call_is_an_error_of_the_route_only(

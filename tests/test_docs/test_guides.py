@@ -13,7 +13,7 @@ from discord_tools import ipc
 from loopback import TOKEN, LoopbackDiscord
 from loopback.bots import make_bot, running_bot
 from test_docs.blocks import checks
-from test_docs.programs import port_of
+from test_docs.programs import point_at, port_of
 from test_docs.reader import Reader
 
 
@@ -127,9 +127,9 @@ async def test_the_handling_of_errors_covers_an_answer_a_refusal_and_a_bot_that_
     assert await member_count(page.names["guild_id"]) == "3 members"
     assert (await member_count(1)).startswith("The bot says: ")
     await page.names["bot"].ipc.terminate_server()
-    page.names["ipc"].connect_timeout = 0.0
-    assert await member_count(page.names["guild_id"]) == "The bot is not running."
-    await page.names["ipc"].close()
+    async with ipc.ClientSession(secret_key=page.names["key"], connect_timeout=0) as session:
+        page.names["ipc"] = session
+        assert await member_count(page.names["guild_id"]) == "The bot is not running."
     assert await member_count(page.names["guild_id"]) == "The bot could not answer. Try again."
 
 
@@ -161,7 +161,7 @@ async def test_the_event_for_errors_hears_of_a_route_that_fails(
     await heard.wait()
     assert caught.value.error_id
     assert "secret" not in str(caught.value)
-    assert capsys.readouterr().out == "fails failed: LookupError('secret')\n"
+    assert capsys.readouterr().out == "/fails failed: LookupError('secret')\n"
 
 
 @checks("errors-timeout")
@@ -214,6 +214,13 @@ async def test_a_session_starts_and_closes_by_hand(page: Reader) -> None:
     await page.run("lifecycle-start-close")
     page.sees("lifecycle-start-close-output")
     assert page.names["session"].is_closed()
+
+
+@checks("lifecycle-memory", "lifecycle-memory-output")
+async def test_a_session_and_a_server_meet_in_memory(page: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    point_at(monkeypatch, 20000)  # a connector replaces the multicast port, which must not be given beside it
+    await page.run("lifecycle-memory")
+    page.sees("lifecycle-memory-output")
 
 
 @checks("lifecycle-two-bots")

@@ -16,9 +16,8 @@ import discord
 import pytest
 
 from discord_tools import ipc
-from discord_tools.ipc import errors
 from discord_tools.ipc.transports import base
-from discord_tools.ipc.wire import frames, peer
+from discord_tools.ipc.wire import codes, frames, peer
 from discord_tools.ipc_server.events import MAX_EVENTS
 from test_docs.blocks import ROOT, Block, checks
 from test_docs.programs import port_of
@@ -171,7 +170,7 @@ async def test_the_session_of_the_page_is_what_goes_over_the_wire(
             await order("tea", 2)
         elif name == "protocol-resume":
             await asyncio.wait_for(kettle.begun.get(), PATIENCE)
-            first.remove()
+            first.cut()
             await nobody_is_connected(caplog)
             await order("tea", 3)
             kettle.boiled.set()
@@ -186,9 +185,30 @@ async def test_the_session_of_the_page_is_what_goes_over_the_wire(
     await last.close()
 
 
+@checks("protocol-handshake", "protocol-hello", "protocol-not-run")
+async def test_a_server_that_shuts_down_refuses_calls_as_on_the_page(
+    reader: Reader, bot: Any, kettle: Kettle, key: str
+) -> None:
+    client = Client(reader, bot.ipc.ws_url, key)
+    wire = await client.connect()
+    await client.talk("protocol-hello")
+    wire.send(b'{"jsonrpc":"2.0","id":8,"method":"brew"}')
+    await asyncio.wait_for(kettle.begun.get(), PATIENCE)
+    ending = asyncio.create_task(bot.ipc.terminate_server())
+    await client.talk("protocol-not-run")
+    kettle.boiled.set()
+    assert await wire.receive() == (BINARY, b'{"jsonrpc":"2.0","id":8,"result":"tea"}')
+    code = struct.pack("!H", base.GOING_AWAY)
+    opcode, came = await wire.receive()
+    assert (opcode, came[:2]) == (CLOSE, code)
+    wire.send(code, CLOSE)
+    await ending
+    wire.cut()
+
+
 async def nobody_is_connected(caplog: pytest.LogCaptureFixture) -> None:
     """Waits until the bot has noticed that the connection is gone, and stopped writing to it."""
-    await until(lambda: "has gone: the connection broke" in caplog.text)
+    await until(lambda: "The connection has ended: 'the connection broke'" in caplog.text)
 
 
 @checks("protocol-multicast")
@@ -244,10 +264,16 @@ def test_every_method_and_code_of_the_protocol_is_on_the_page() -> None:
         if inspect.isclass(cls := getattr(ipc, name)) and issubclass(cls, ipc.RemoteError)
         if cls not in (ipc.RemoteError, ipc.RouteError)
     }
-    codes = errors.ErrorCodes
-    assert shown == {**classes, codes.PARSE_ERROR: "", codes.UNAUTHORIZED: ""}
+    others = {
+        codes.PARSE_ERROR: ipc.DecodeError.__name__,
+        codes.UNAUTHORIZED: "",
+        codes.CONNECTION_LOST: ipc.ConnectionLost.__name__,
+    }
+    assert shown == {**classes, **others}
     closes = {int(code) for code in re.findall(r"\* - ([14]00\d)\n", PAGE)}
     ours = {value for name, value in vars(base).items() if name.isupper() and isinstance(value, int)}
+    # Clients of this protocol show the key before there is a WebSocket to close.
+    ours.remove(base.POLICY)
     assert closes == ours | {aiohttp.WSCloseCode.MESSAGE_TOO_BIG}
 
 
@@ -255,12 +281,13 @@ def test_the_figures_of_the_page_are_those_of_the_code() -> None:
     limits = ipc.ServerLimits()
     mib = 1024 * 1024
     assert (peer.ACK_MESSAGES, peer.ACK_BYTES, peer.MAX_VIOLATIONS) == (32, 256 * 1024, 16)
-    assert (limits.message_bytes, limits.calls, limits.call_timeout) == (4 * mib, 1024, 60)
+    assert (limits.message_bytes, limits.calls, limits.call_bytes) == (4 * mib, 1024, 32 * mib)
     assert (limits.event_backlog, limits.event_backlog_bytes) == (1024, 4 * mib)
     assert (limits.event_replay, limits.event_replay_bytes, limits.event_replay_timeout) == (
         1024,
         4 * mib,
         300,
     )
-    assert (limits.retained_bytes, limits.resume_timeout, limits.handshake_timeout) == (8 * mib, 10, 5)
+    assert (limits.retained_bytes, limits.resume_timeout) == (8 * mib, 10)
+    assert (limits.call_timeout, limits.handshake_timeout) == (60, 5)
     assert MAX_EVENTS == 256

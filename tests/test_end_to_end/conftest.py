@@ -14,10 +14,14 @@ from discord.ext import commands
 from discord_tools.ipc import Request, Server
 from loopback import LoopbackDiscord
 
+posix = pytest.mark.skipif(
+    "sys.platform == 'win32'", reason="Windows has no SIGSTOP, and no SIGINT for one process"
+)
+
 
 @dataclass
 class Held:
-    """What became of the calls of the route ``hold``."""
+    """What happened to the calls of the route ``hold``."""
 
     started: dict[str, asyncio.Event] = field(default_factory=dict)
     ended: dict[str, str] = field(default_factory=dict)

@@ -1,35 +1,36 @@
-"""Who gets in, and how the port is found."""
+"""Which clients are accepted, and how the port is found."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 import socket
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
-from aiohttp import web
 from discord.ext import commands
 
 from discord_tools.ipc import ClientSession, ConnectError, Request, ResolutionError, Server, Unauthorized
-from test_end_to_end.tools import HELLO, SUBPROTOCOL, raw_client
-
-KEY = "the right key"
-
-UPGRADE = (
-    "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-    f"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: {SUBPROTOCOL}\r\n"
+from discord_tools.ipc.missing import MISSING
+from equipment.key import KEY
+from equipment.ports import VacantPort
+from equipment.serving import serving
+from equipment.websockets import (
+    HELLO,
+    RawWebSocket,
+    ScriptedWebSocket,
+    WebSocketBot,
+    multicast_bot,
+    upgrade_request,
+    websocket_client,
 )
 
 
 @pytest.fixture
 async def open_server(loopback_bot: commands.Bot) -> AsyncIterator[Server[commands.Bot]]:
     """A server with a key, a multicast port, and one origin that may connect."""
-    origins = ["https://dashboard.example"]
-    server = Server(loopback_bot, port=0, secret_key=KEY, multicast_port=0, origins=origins)
+    server = serving(loopback_bot, multicast_port=0, origins=["https://dashboard.example"])
 
     @server.route()
     async def whoami(request: Request) -> str:
@@ -41,12 +42,9 @@ async def open_server(loopback_bot: commands.Bot) -> AsyncIterator[Server[comman
 
 async def status(port: int, *headers: str) -> int:
     """The HTTP status that a handshake with these headers gets."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write((UPGRADE + "".join(f"{header}\r\n" for header in headers) + "\r\n").encode())
-    line = await reader.readline()
-    writer.close()
-    await writer.wait_closed()
-    return int(line.split()[1])
+    socket = await RawWebSocket.open(port, upgrade_request(*headers))
+    await socket.close()
+    return socket.status
 
 
 @pytest.mark.parametrize(
@@ -75,14 +73,14 @@ async def test_only_the_right_key_from_the_right_origin_is_upgraded(
 
 
 @pytest.mark.parametrize("multicast", [False, True])
-async def test_clients_that_hang_up_during_the_handshake_leave_no_error(
+async def test_clients_that_disconnect_during_the_handshake_leave_no_error(
     open_server: Server[commands.Bot], multicast: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     port = open_server.multicast_port if multicast else open_server.port
     for _ in range(100):
         # All of this has happened before the server, in the same thread, gets to see any of it.
         with socket.create_connection(("127.0.0.1", port)) as client:
-            client.sendall(f"{UPGRADE}Authorization: {KEY}\r\n\r\n".encode())
+            client.sendall(upgrade_request(f"Authorization: {KEY}").encode())
             # Closing with a lingering of no seconds resets the connection.
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     async with ClientSession(multicast_port=open_server.multicast_port, secret_key=KEY) as session:
@@ -109,20 +107,20 @@ async def test_the_multicast_port_tells_the_port(open_server: Server[commands.Bo
 
 
 async def test_a_key_that_was_changed_is_an_error_of_the_next_request(loopback_bot: commands.Bot) -> None:
-    server = Server(loopback_bot, port=0, secret_key=KEY, multicast=False)
+    server = serving(loopback_bot)
     await server.start()
     port = server.port
     async with ClientSession(port=port, secret_key=KEY) as session:
         assert session.is_connected()
         await server.terminate_server()
-        async with Server(loopback_bot, port=port, secret_key="another", multicast=False):
+        async with serving(loopback_bot, port=port, secret_key="another"):
             with pytest.raises(Unauthorized):
                 await session.request("whoami")
 
 
 async def test_a_page_in_a_browser_that_was_allowed_can_call(loopback_bot: commands.Bot) -> None:
     # A browser can set no Authorization header, offers to compress, and sends text.
-    server = Server(loopback_bot, port=0, multicast=False, origins=["https://dashboard.example"])
+    server = serving(loopback_bot, secret_key=MISSING, origins=["https://dashboard.example"])
 
     @server.route()
     async def greet(request: Request, name: str) -> str:
@@ -130,101 +128,69 @@ async def test_a_page_in_a_browser_that_was_allowed_can_call(loopback_bot: comma
 
     async with (
         server,
-        raw_client(server.port, None, hello=False, origin="https://dashboard.example", compress=15) as page,
+        websocket_client(
+            server.port, None, hello=False, origin="https://dashboard.example", compress=15
+        ) as page,
     ):
-        await page.text(json.dumps({**HELLO, "params": {"client": "Mozilla/5.0"}}).encode())
-        assert (await page.receive())["id"] == "hello"
-        await page.call(1, "greet", name="Zoë")
-        assert (await page.receive())["result"] == "Grüße, Zoë"
+        await page.send_text(json.dumps({**HELLO, "params": {"client": "Mozilla/5.0"}}).encode())
+        assert (await page.read())["id"] == "hello"
+        await page.call(1, "greet", {"name": "Zoë"})
+        assert (await page.read())["result"] == "Grüße, Zoë"
 
 
-# -- the multicast port, and who else may be there
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+# -- the multicast port, and what else may listen there
 
 
-@asynccontextmanager
-async def web_server(handler: Handler) -> AsyncIterator[int]:
-    runner = web.ServerRunner(web.Server(handler), shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "localhost", 0).start()
-    try:
-        yield runner.addresses[0][1]
-    finally:
-        await runner.cleanup()
-
-
-def says(answer: str | bytes) -> Handler:
-    """A WebSocket server that answers the first message with this."""
-
-    async def handle(request: web.Request) -> web.StreamResponse:
-        socket = web.WebSocketResponse()
-        await socket.prepare(request)
-        await socket.receive()
-        await (socket.send_bytes(answer) if isinstance(answer, bytes) else socket.send_str(answer))
-        await socket.close()
-        return socket
-
-    handle.__name__ = f"says {answer[:20]!r}"
-    return handle
-
-
-async def hello_world(request: web.Request) -> web.StreamResponse:
-    return web.Response(text="Hello, world")
-
-
-async def hang_up(request: web.Request) -> web.StreamResponse:
-    socket = web.WebSocketResponse()
-    await socket.prepare(request)
-    await socket.close()
-    return socket
+async def closes(bot: ScriptedWebSocket) -> None:
+    """A script that closes each connection at once."""
 
 
 @pytest.mark.parametrize(
-    "handler",
+    "bot",
     [
-        hello_world,
-        hang_up,
-        says("hello"),
-        says("[]"),
-        says("{}"),
-        says('{"port": 0}'),
-        says('{"port": 70000}'),
-        says('{"port": "http"}'),
-        says('{"port": {"a": 1}}'),
-        says('{"error": "no idea", "code": 500}'),
-        says(b"\xff\x00"),
-        says("[" * 50_000),
+        WebSocketBot(status=200),
+        WebSocketBot(closes),
+        *map(
+            multicast_bot,
+            (
+                "hello",
+                "[]",
+                "{}",
+                '{"port": 0}',
+                '{"port": 70000}',
+                '{"port": "http"}',
+                '{"port": {"a": 1}}',
+                '{"error": "no idea", "code": 500}',
+                b"\xff\x00",
+                "[" * 50_000,
+            ),
+        ),
     ],
 )
-async def test_something_else_at_the_multicast_port_is_one_clear_error(handler: Handler) -> None:
-    async with (
-        web_server(handler) as port,
-        ClientSession(multicast_port=port, secret_key=KEY, connect_timeout=0.3) as session,
-    ):
+async def test_another_program_at_the_multicast_port_is_one_clear_error(bot: WebSocketBot) -> None:
+    async with bot, ClientSession(multicast_port=bot.port, secret_key=KEY, connect_timeout=0.3) as session:
         with pytest.raises(ResolutionError) as caught:
             await session.request("whoami")
+    assert str(bot.port) in str(caught.value)
+
+
+async def test_a_multicast_port_on_which_nothing_listens_is_one_clear_error() -> None:
+    with VacantPort() as port:
+        async with ClientSession(multicast_port=port, secret_key=KEY, connect_timeout=0.3) as session:
+            with pytest.raises(ResolutionError) as caught:
+                await session.request("whoami")
     assert str(port) in str(caught.value)
 
 
-async def test_nobody_at_the_multicast_port_is_one_clear_error() -> None:
-    async with web_server(hello_world) as port:
-        pass
-    async with ClientSession(multicast_port=port, secret_key=KEY, connect_timeout=0.3) as session:
-        with pytest.raises(ResolutionError) as caught:
-            await session.request("whoami")
-    assert str(port) in str(caught.value)
-
-
-async def test_a_multicast_port_that_tells_a_port_where_nobody_is_gives_a_connect_error() -> None:
-    async with web_server(hello_world) as nobody:
-        pass
-    async with (
-        web_server(says(json.dumps({"message": "ok", "port": nobody, "code": 200}))) as port,
-        ClientSession(multicast_port=port, secret_key=KEY, connect_timeout=0.3) as session,
-    ):
-        with pytest.raises(ConnectError) as caught:
-            await session.request("whoami")
+async def test_a_multicast_port_that_answers_with_a_vacant_port_gives_a_connect_error() -> None:
+    answer = {"message": "ok", "code": 200}
+    with VacantPort() as vacant:
+        async with (
+            multicast_bot({**answer, "port": vacant}) as bot,
+            ClientSession(multicast_port=bot.port, secret_key=KEY, connect_timeout=0.3) as session,
+        ):
+            with pytest.raises(ConnectError) as caught:
+                await session.request("whoami")
     assert not isinstance(caught.value, ResolutionError)
 
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import time
 
-from discord_tools.ipc import ClientSession
-from processes import SECRET_KEY, Program
-from test_end_to_end.tools import posix, until
+import pytest
+
+from discord_tools.ipc import ClientLimits, ClientSession, ConnectionLost
+from equipment.key import KEY
+from equipment.ports import closing, listening
+from equipment.processes import Program
+from equipment.until import PATIENCE, until
+from test_end_to_end.conftest import posix
 
 CALLERS = 50
 
@@ -40,22 +44,19 @@ async def test_a_bot_killed_under_load_loses_no_request_and_its_successor_answer
         bot.kill()
         assert await bot.ended() != 0
         async with Program("bot", loopback=discord_port, port=bot.ready["port"]) as successor:
-            began = time.monotonic()
             assert (await dashboard.command("until_answered"))["pid"] == successor.pid
-            assert time.monotonic() - began < 2.0
             await until(lambda: answered(dashboard, successor))
             load = await dashboard.command("stop")
             outcomes = check(load, dashboard)
             assert outcomes["ConnectionLost"] >= 1
-            assert load["slowest"] < 10.0
             await dashboard.finish()
             await successor.finish()
 
 
-async def test_a_bot_that_is_down_for_five_seconds_is_found_again_within_two(discord_port: int) -> None:
+async def test_a_bot_that_is_down_for_longer_than_requests_wait_is_found_again(discord_port: int) -> None:
     async with (
         Program("bot", loopback=discord_port) as bot,
-        Program("dashboard", port=bot.ready["port"], connect_timeout=2.5) as dashboard,
+        Program("dashboard", port=bot.ready["port"], connect_timeout=1.5) as dashboard,
     ):
         await dashboard.command("load", callers=CALLERS)
         await until(lambda: answered(dashboard, bot))
@@ -70,12 +71,10 @@ async def test_a_bot_that_is_down_for_five_seconds_is_found_again_within_two(dis
         # Each caller has waited twice: for the answer that was lost with the bot, and for a connection.
         await until(given_up)
         async with Program("bot", loopback=discord_port, port=bot.ready["port"]) as successor:
-            began = time.monotonic()
             assert (await dashboard.command("until_answered"))["pid"] == successor.pid
-            assert time.monotonic() - began < 2.0
             load = await dashboard.command("stop")
             check(load, dashboard)
-            assert "(tried for 2.5 s)" in load["last"]
+            assert "(tried for 1.5 s)" in load["last"]
             await dashboard.finish()
             await successor.finish()
 
@@ -92,13 +91,11 @@ async def test_a_bot_that_comes_back_on_another_port_is_found_by_the_multicast_p
             await bot.ended()
             async with (
                 # Holds the port that the first bot had, so that the second one cannot get the same.
-                Occupied(bot.ready["port"]),
+                listening(closing, bot.ready["port"]),
                 Program("bot", loopback=discord_port, multicast_port=multicast_port) as successor,
             ):
-                began = time.monotonic()
                 assert successor.ready["port"] != bot.ready["port"]
                 assert (await dashboard.command("until_answered"))["pid"] == successor.pid
-                assert time.monotonic() - began < 2.0
                 check(await dashboard.command("stop"), dashboard)
                 await dashboard.finish()
                 await successor.finish()
@@ -125,7 +122,7 @@ async def test_a_bot_killed_again_and_again_is_found_each_time(discord_port: int
                     await until(lambda bot=successor: answered(dashboard, bot, at_least=1))
                     successor.kill()
                     await successor.ended()
-            # With nobody there any more, each caller is told so.
+            # Now that there is no bot any more, each caller gets an error that says so.
             before = await refused()
             await until(lambda: refused_since(before))
             outcomes = check(await dashboard.command("stop"), dashboard)
@@ -136,6 +133,7 @@ async def test_a_bot_killed_again_and_again_is_found_each_time(discord_port: int
 
 @posix
 async def test_a_frozen_bot_is_given_up_by_the_heartbeat_and_found_when_it_goes_on(discord_port: int) -> None:
+    limits = ClientLimits(heartbeat=0.4, handshake_timeout=0.5)
     async with (
         Program("bot", loopback=discord_port) as bot,
         Program(
@@ -143,37 +141,40 @@ async def test_a_frozen_bot_is_given_up_by_the_heartbeat_and_found_when_it_goes_
         ) as dashboard,
     ):
         await dashboard.send("request", route="hold", data={"name": "mine"})
-        async with ClientSession(port=bot.ready["port"], secret_key=SECRET_KEY) as session:
-
-            async def began() -> bool:
-                return "mine" in (await session.request("state"))["started"]
-
-            await until(began)
-        bot.signal(signal.SIGSTOP)
-        answer = await dashboard.answer()
-        assert answer["error"] == "ConnectionLost"
-        # Half as long again as the heartbeat, and what the machine adds to it.
-        assert answer["seconds"] < 3.0
-        # Its port still takes connections: that is the kernel's doing. Only the handshake tells.
-        down = await dashboard.command("request", route="echo", data={"number": 1})
-        assert down["error"] == "ConnectError"
-        bot.signal(signal.SIGCONT)
-        assert (await dashboard.command("until_answered"))["pid"] == bot.pid
+        async with ClientSession(port=bot.ready["port"], secret_key=KEY, limits=limits) as session:
+            await until(lambda: bot.has_started("mine"))
+            bot.signal(signal.SIGSTOP)
+            assert (await dashboard.answer())["error"] == "ConnectionLost"
+            # Its port still takes connections: that is the kernel's doing. Only the handshake tells.
+            down = await dashboard.command("request", route="echo", data={"number": 1})
+            assert down["error"] == "ConnectError"
+            await until(lambda: session.state == "lost")
+            bot.signal(signal.SIGCONT)
+            assert (await dashboard.command("until_answered"))["pid"] == bot.pid
+            await asyncio.wait_for(session.wait_until_ready(), PATIENCE)
         await dashboard.finish()
         await bot.finish()
 
 
-class Occupied:
-    """Listens on a port and hangs up on everybody."""
-
-    def __init__(self, port: int) -> None:
-        self._port = port
-        self._server: asyncio.Server | None = None
-
-    async def __aenter__(self) -> None:
-        self._server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", self._port)
-
-    async def __aexit__(self, *_: object) -> None:
-        assert self._server is not None, "entered"
-        self._server.close()
-        await self._server.wait_closed()
+async def test_a_bot_killed_between_a_call_and_its_answer_runs_it_again_only_if_it_may(
+    discord_port: int,
+) -> None:
+    async with (
+        Program("bot", loopback=discord_port) as bot,
+        ClientSession(port=bot.ready["port"], secret_key=KEY, connect_timeout=20) as session,
+    ):
+        risky = asyncio.create_task(session.request("hold", name="risky"))
+        safe = asyncio.create_task(session.request("hold_again", name="safe"))
+        await until(lambda: bot.has_started("risky", "safe"))
+        bot.kill()
+        await bot.ended()
+        assert not risky.done()
+        async with Program("bot", loopback=discord_port, port=bot.ready["port"]) as successor:
+            with pytest.raises(ConnectionLost):
+                await risky
+            await until(lambda: successor.has_started("safe"))
+            await session.request("release")
+            assert await safe == "safe"
+            assert (await session.request("state"))["started"] == ["safe"]
+            await session.close()
+            await successor.finish()

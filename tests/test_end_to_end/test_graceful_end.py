@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and ``bot.close()``: what is in progress is answered, and nothing stays."""
+"""Ctrl-C, SIGTERM and ``bot.close()``: what is in progress is answered, and nothing is left."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from discord_tools.ipc import (
     ConnectError,
     ConnectionLost,
     IPCError,
-    NotReady,
     Server,
 )
-from processes import SECRET_KEY, Program
-from test_end_to_end.conftest import Held
-from test_end_to_end.tools import posix, until
+from equipment.key import KEY
+from equipment.processes import Program
+from equipment.until import until
+from test_end_to_end.conftest import Held, posix
 
 
 @posix
@@ -28,12 +28,14 @@ from test_end_to_end.tools import posix, until
 async def test_a_bot_that_is_asked_to_end_answers_what_is_in_progress(discord_port: int, number: int) -> None:
     async with (
         Program("bot", loopback=discord_port) as bot,
-        ClientSession(port=bot.ready["port"], secret_key=SECRET_KEY, connect_timeout=0) as session,
+        ClientSession(port=bot.ready["port"], secret_key=KEY, connect_timeout=0) as session,
     ):
-        asked = [asyncio.ensure_future(session.request("wait", seconds=0.7)) for _ in range(20)]
-        await until(lambda: started(session, ["wait"] * 20))
+        asked = [asyncio.ensure_future(session.request("hold", name="held")) for _ in range(20)]
+        await until(lambda: bot.has_started(*["held"] * 20))
         bot.signal(number)
-        assert await asyncio.gather(*asked) == [0.7] * 20
+        await until(lambda: session.state == "lost")
+        await bot.command("release")
+        assert await asyncio.gather(*asked) == ["held"] * 20
         assert (await bot.answer())["closed"] is True
         assert await bot.ended() == 0
         bot.check()
@@ -43,18 +45,20 @@ async def test_a_bot_that_is_asked_to_end_answers_what_is_in_progress(discord_po
 
 @posix
 async def test_the_ports_are_free_while_the_bot_still_answers(discord_port: int) -> None:
-    async with Program("bot", loopback=discord_port, multicast_port=0) as bot:
+    async with Program("bot", loopback=discord_port, multicast_port=0, grace_period=60) as bot:
         port, multicast_port = bot.ready["port"], bot.ready["multicast_port"]
-        async with ClientSession(port=port, secret_key=SECRET_KEY) as session:
-            held = asyncio.ensure_future(session.request("wait", seconds=1.0))
-            await until(lambda: started(session, ["wait"]))
+        async with ClientSession(port=port, secret_key=KEY) as session:
+            held = asyncio.ensure_future(session.request("hold", name="held"))
+            await until(lambda: bot.has_started("held"))
             bot.signal(signal.SIGINT)
-            await until(lambda: can_listen(port) and can_listen(multicast_port), seconds=0.9)
-            assert not held.done()
+            await until(lambda: can_listen(port) and can_listen(multicast_port))
             async with Program(
                 "bot", loopback=discord_port, port=port, multicast_port=multicast_port
             ) as successor:
-                assert await held == 1.0
+                assert not held.done()
+                await bot.command("release")
+                assert await held == "held"
+                assert (await bot.answer())["closed"] is True
                 assert (await session.request("state"))["pid"] == successor.pid
                 assert await bot.ended() == 0
                 bot.check()
@@ -63,13 +67,13 @@ async def test_the_ports_are_free_while_the_bot_still_answers(discord_port: int)
 
 
 @posix
-async def test_what_takes_longer_than_the_grace_is_cancelled_and_told_so(discord_port: int) -> None:
+async def test_what_takes_longer_than_the_grace_period_is_cancelled(discord_port: int) -> None:
     async with (
         Program("bot", loopback=discord_port, grace_period=0.3) as bot,
-        ClientSession(port=bot.ready["port"], secret_key=SECRET_KEY, connect_timeout=0) as session,
+        ClientSession(port=bot.ready["port"], secret_key=KEY, connect_timeout=0) as session,
     ):
         asked = asyncio.ensure_future(session.request("hold", name="long"))
-        await until(lambda: started(session, ["long"]))
+        await until(lambda: bot.has_started("long"))
         bot.signal(signal.SIGINT)
         with pytest.raises(Cancelled, match="shutting down"):
             await asked
@@ -105,14 +109,10 @@ async def test_a_restart_under_load_answers_or_refuses_every_request(
         await server.start()
     stopping = True
     await asyncio.gather(*callers)
-    # What was sent before the client heard of the leave, and read after it, is refused. What was sent then and never
-    # read is lost, and its caller told so. Everything later waits for the next connection.
-    assert set(outcomes) <= {"answered", NotReady.__name__, ConnectionLost.__name__}
+    # A call that the server refuses because it closes is sent again over the next connection, and so is everything that
+    # was called meanwhile. Calls that were sent and never read are lost.
+    assert set(outcomes) <= {"answered", ConnectionLost.__name__}
     assert outcomes.count("answered") > 1000
-
-
-async def started(session: ClientSession, names: list[str]) -> bool:
-    return (await session.request("state"))["started"] == names
 
 
 def can_listen(port: int) -> bool:

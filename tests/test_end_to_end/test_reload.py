@@ -13,8 +13,8 @@ import pytest
 from discord.ext import commands
 
 from discord_tools.ipc import ClientSession, UnknownEndpoint
+from equipment.until import until
 from test_end_to_end.conftest import Held
-from test_end_to_end.tools import until
 
 SOURCE = """
 import asyncio

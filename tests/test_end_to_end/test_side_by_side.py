@@ -8,15 +8,15 @@ import pytest
 from discord.ext import commands
 
 from discord_tools.ipc import ClientSession, Request, Server, UnknownEndpoint
+from equipment.key import KEY
+from equipment.until import until
 from loopback import LoopbackDiscord
 from loopback.bots import running_bot
-from processes import SECRET_KEY
-from test_end_to_end.tools import until
 
 
 async def test_two_bots_in_one_process_have_a_server_each(loopback_discord: LoopbackDiscord) -> None:
     async with running_bot(loopback_discord) as one, running_bot(loopback_discord) as two:
-        servers = [Server(bot, port=0, multicast_port=0, secret_key=SECRET_KEY) for bot in (one, two)]
+        servers = [Server(bot, port=0, multicast_port=0, secret_key=KEY) for bot in (one, two)]
         for number, server in enumerate(servers):
 
             @server.route()
@@ -25,8 +25,8 @@ async def test_two_bots_in_one_process_have_a_server_each(loopback_discord: Loop
 
             await server.start()
         async with (
-            ClientSession(multicast_port=servers[0].multicast_port, secret_key=SECRET_KEY) as first,
-            ClientSession(multicast_port=servers[1].multicast_port, secret_key=SECRET_KEY) as second,
+            ClientSession(multicast_port=servers[0].multicast_port, secret_key=KEY) as first,
+            ClientSession(multicast_port=servers[1].multicast_port, secret_key=KEY) as second,
         ):
             asked = [session.request("which") for _ in range(100) for session in (first, second)]
             assert await asyncio.gather(*asked) == [0, 1] * 100
@@ -36,7 +36,7 @@ async def test_two_bots_in_one_process_have_a_server_each(loopback_discord: Loop
 
 
 async def test_two_servers_of_one_bot_have_routes_of_their_own(loopback_bot: commands.Bot) -> None:
-    public = Server(loopback_bot, port=0, secret_key=SECRET_KEY, multicast=False)
+    public = Server(loopback_bot, port=0, secret_key=KEY, multicast=False)
     private = Server(loopback_bot, port=0, secret_key="another key", multicast=False)
 
     @public.route()
@@ -50,7 +50,7 @@ async def test_two_servers_of_one_bot_have_routes_of_their_own(loopback_bot: com
     async with (
         public,
         private,
-        ClientSession(port=public.port, secret_key=SECRET_KEY) as guest,
+        ClientSession(port=public.port, secret_key=KEY) as guest,
         ClientSession(port=private.port, secret_key="another key") as owner,
     ):
         assert await guest.request("hello") == "world"
@@ -64,10 +64,10 @@ async def test_two_servers_of_one_bot_have_routes_of_their_own(loopback_bot: com
 
 async def test_closing_the_bot_ends_all_of_its_servers(loopback_discord: LoopbackDiscord) -> None:
     async with running_bot(loopback_discord) as bot:
-        servers = [Server(bot, port=0, secret_key=SECRET_KEY, multicast=False) for _ in range(3)]
+        servers = [Server(bot, port=0, secret_key=KEY, multicast=False) for _ in range(3)]
         for server in servers:
             await server.start()
-        async with ClientSession(port=servers[0].port, secret_key=SECRET_KEY) as session:
+        async with ClientSession(port=servers[0].port, secret_key=KEY) as session:
             await bot.close()
             assert [server.is_running() for server in servers] == [False] * 3
             await until(lambda: not session.is_connected())

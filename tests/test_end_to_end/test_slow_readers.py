@@ -1,4 +1,4 @@
-"""A client that asks for much and reads nothing costs a bounded amount of memory, and nobody else anything."""
+"""A client that asks for much and reads nothing costs a bounded amount of memory, and other clients nothing."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ from contextlib import suppress
 import pytest
 from discord.ext import commands
 
-from discord_tools.ipc import ClientSession, Request, Server, ServerLimits
-from processes import SECRET_KEY, Program
-from test_end_to_end.tools import plain_client, until
+from discord_tools.ipc import ClientSession, Request
+from discord_tools.ipc.missing import MISSING
+from equipment.key import KEY
+from equipment.processes import Program
+from equipment.serving import serving
+from equipment.until import PATIENCE, until
+from equipment.websockets import unread_client
 
 MEGABYTE = 1_000_000
 
@@ -26,13 +30,13 @@ def calls(count: int, method: str, **params: object) -> list[dict[str, object]]:
 async def test_a_client_that_never_reads_does_not_grow_the_bot(discord_port: int) -> None:
     async with (
         Program("bot", loopback=discord_port) as bot,
-        ClientSession(port=bot.ready["port"], secret_key=SECRET_KEY) as session,
+        ClientSession(port=bot.ready["port"], secret_key=KEY) as session,
     ):
         before = (await session.request("state"))["memory"]
         if before is None:
             pytest.skip("this system does not tell a process's memory in /proc")
         thousand = calls(1000, "big", size=MEGABYTE)
-        async with plain_client(bot.ready["port"], SECRET_KEY, *[thousand, thousand]):
+        async with unread_client(bot.ready["port"], KEY, *[thousand, thousand]):
             most = 0
             for _ in range(200):
                 # Each of these is answered while a gigabyte is waiting to be asked for.
@@ -47,12 +51,12 @@ async def test_a_client_that_never_reads_does_not_grow_the_bot(discord_port: int
 async def test_answers_that_are_ready_at_once_are_written_one_after_the_other(discord_port: int) -> None:
     async with (
         Program("bot", loopback=discord_port) as bot,
-        ClientSession(port=bot.ready["port"], secret_key=SECRET_KEY) as session,
+        ClientSession(port=bot.ready["port"], secret_key=KEY) as session,
     ):
         before = (await session.request("state"))["memory"]
         if before is None:
             pytest.skip("this system does not tell a process's memory in /proc")
-        async with plain_client(bot.ready["port"], SECRET_KEY, calls(1000, "cached")):
+        async with unread_client(bot.ready["port"], KEY, calls(1000, "cached")):
             await until(lambda: all_held(session))
             await session.request("release")
             most = 0
@@ -66,9 +70,9 @@ async def test_answers_that_are_ready_at_once_are_written_one_after_the_other(di
 async def test_a_client_that_reads_after_all_gets_every_answer(discord_port: int) -> None:
     async with (
         Program("bot", loopback=discord_port) as bot,
-        ClientSession(port=bot.ready["port"], secret_key=SECRET_KEY) as session,
+        ClientSession(port=bot.ready["port"], secret_key=KEY) as session,
     ):
-        async with plain_client(bot.ready["port"], SECRET_KEY, calls(50, "big", size=MEGABYTE)) as (
+        async with unread_client(bot.ready["port"], KEY, calls(50, "big", size=MEGABYTE)) as (
             reader,
             _,
         ):
@@ -87,8 +91,7 @@ async def test_a_client_that_reads_after_all_gets_every_answer(discord_port: int
 async def test_a_server_ends_though_a_client_does_not_read(
     loopback_bot: commands.Bot, each: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    limits = ServerLimits(grace_period=0.1, backlog_bytes=MEGABYTE)
-    server = Server(loopback_bot, port=0, secret_key=SECRET_KEY, multicast=False, limits=limits)
+    server = serving(loopback_bot, grace_period=0.1, backlog_bytes=MEGABYTE)
     ran = asyncio.Event()
 
     @server.route()
@@ -96,17 +99,17 @@ async def test_a_server_ends_though_a_client_does_not_read(
         ran.set()
         return "x" * size
 
-    async with server, plain_client(server.port, SECRET_KEY, calls(100, "big", size=each)):
+    async with server, unread_client(server.port, KEY, calls(100, "big", size=each)):
         await ran.wait()
-        async with asyncio.timeout(8):
+        async with asyncio.timeout(PATIENCE):
             await server.terminate_server()
 
 
 async def test_a_client_that_does_not_read_for_long_is_given_up(
     loopback_bot: commands.Bot, caplog: pytest.LogCaptureFixture
 ) -> None:
-    limits = ServerLimits(heartbeat=0.3, grace_period=0.1, backlog_bytes=MEGABYTE, resume_timeout=0.1)
-    server = Server(loopback_bot, port=0, secret_key=SECRET_KEY, multicast=False, limits=limits)
+    limits = {"heartbeat": 0.3, "grace_period": 0.1, "backlog_bytes": MEGABYTE, "resume_timeout": 0.1}
+    server = serving(loopback_bot, **limits)
     ended: list[str] = []
 
     @server.route()
@@ -123,18 +126,20 @@ async def test_a_client_that_does_not_read_for_long_is_given_up(
     caplog.set_level("INFO", logger="discord_tools")
     async with (
         server,
-        plain_client(server.port, SECRET_KEY, calls(1, "hold"), calls(100, "big", size=MEGABYTE)[1:]),
+        unread_client(server.port, KEY, calls(1, "hold"), calls(100, "big", size=MEGABYTE)[1:]),
     ):
         await until(lambda: ended == ["hold"])
-        await until(lambda: any("has gone" in record.getMessage() for record in caplog.records))
+        await until(
+            lambda: any("The connection has ended" in record.getMessage() for record in caplog.records)
+        )
 
 
-async def test_a_client_of_plain_json_rpc_that_does_not_read_for_long_is_given_up(
+async def test_a_client_of_json_rpc_that_does_not_read_for_long_is_given_up(
     loopback_bot: commands.Bot, caplog: pytest.LogCaptureFixture
 ) -> None:
-    # Without a key there is no heartbeat for such clients, which would find this one out by itself.
-    limits = ServerLimits(heartbeat=0.2, grace_period=0.1, backlog_bytes=MEGABYTE)
-    server = Server(loopback_bot, "127.0.0.1", port=0, multicast=False, limits=limits)
+    # Without a key there is no heartbeat for such clients, which would notice by itself that this one does not read.
+    limits = {"heartbeat": 0.2, "grace_period": 0.1, "backlog_bytes": MEGABYTE}
+    server = serving(loopback_bot, host="127.0.0.1", secret_key=MISSING, **limits)
 
     @server.route()
     async def big(request: Request, size: int) -> str:
@@ -144,8 +149,8 @@ async def test_a_client_of_plain_json_rpc_that_does_not_read_for_long_is_given_u
     each = calls(50, "big", size=MEGABYTE)
     async with (
         server,
-        plain_client(server.port, None, *each, subprotocol=False) as (reader, _),
-        asyncio.timeout(10),
+        unread_client(server.port, None, *each, subprotocol=False) as (reader, _),
+        asyncio.timeout(PATIENCE),
     ):
         await until(lambda: "does not read its answers" in caplog.text)
         await until(lambda: "ipc plain writer" not in {task.get_name() for task in asyncio.all_tasks()})

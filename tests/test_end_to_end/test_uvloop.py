@@ -7,8 +7,8 @@ import signal
 
 import pytest
 
-from processes import Program
-from test_end_to_end.tools import until
+from equipment.processes import Program
+from equipment.until import until
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("uvloop") is None, reason="uvloop is not installed")
 

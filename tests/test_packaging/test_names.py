@@ -39,6 +39,7 @@ CLIENT_NAMES = {
     "ProtocolError",
     "RemoteError",
     "RequestTimeout",
+    "RequestTooLarge",
     "ResolutionError",
     "RouteError",
     "RouteFailed",
@@ -49,6 +50,7 @@ CLIENT_NAMES = {
     "TooLarge",
     "Unauthorized",
     "UnknownEndpoint",
+    "Unsupported",
     "Violation",
     "__version__",
 }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -10,9 +12,9 @@ from discord.ext import commands
 
 from discord_tools.ipc import Request, RouteError, ServerLimits
 from discord_tools.ipc.transports.base import Closed
-from discord_tools.ipc.wire.frames import CANCEL, Cancel
+from discord_tools.ipc.wire.frames import CANCEL, Cancel, Meta
 from discord_tools.ipc.wire.received import ByeReceived
-from test_server.tools import Failed, native_client, until
+from test_server.tools import FORGED, Failed, assert_bounded_lines, native_client, records_with, until
 
 
 async def forever(started: asyncio.Event, cancelled: asyncio.Event) -> None:
@@ -66,17 +68,6 @@ async def test_calls_run_at_the_same_time(bot: commands.Bot) -> None:
         await asyncio.gather(*(native.call("meet") for _ in range(50)))
 
 
-async def test_the_headers_of_a_call_are_merged_into_those_of_the_hello(bot: commands.Bot) -> None:
-    async def headers(request: Request) -> Any:
-        return dict(request.headers)
-
-    async with native_client(bot, hello=False) as native:
-        native.add_route(headers)
-        await native.hello(headers={"user": "ada", "page": 1})
-        assert await native.call("headers") == {"user": "ada", "page": 1}
-        assert await native.call("headers", headers={"page": 2}) == {"user": "ada", "page": 2}
-
-
 async def test_more_calls_than_granted_are_refused_and_not_started(bot: commands.Bot) -> None:
     started: list[Any] = []
 
@@ -108,6 +99,127 @@ async def test_handlers_that_go_on_after_their_answer_count_as_calls(bot: comman
             await native.call("answer_early")
         go.set()
     assert caught.value.code == -32004
+
+
+async def test_calls_in_small_messages_do_not_count_in_bytes(bot: commands.Bot) -> None:
+    # Their number bounds them, and counting them would cost as much as decoding them.
+    async def answer_early(request: Request) -> None:
+        await request.respond(1)
+        await asyncio.Event().wait()
+
+    async with native_client(bot, ServerLimits(call_bytes=1)) as native:
+        native.add_route(answer_early)
+        for _ in range(3):
+            assert await native.call("answer_early", {"data": "x" * 10_000}) == 1
+
+
+async def test_handlers_that_ignore_their_cancellation_count_as_calls(bot: commands.Bot) -> None:
+    started, go = asyncio.Event(), asyncio.Event()
+
+    async def stubborn(request: Request) -> None:
+        started.set()
+        while not go.is_set():
+            with suppress(asyncio.CancelledError):
+                await go.wait()
+
+    async with native_client(bot, ServerLimits(calls=1)) as native:
+        native.add_route(stubborn)
+        first = native.start_call("stubborn")
+        await started.wait()
+        native.peer.notify(CANCEL, Cancel(first.number))
+        with pytest.raises(Failed):
+            await first
+        second = native.start_call("stubborn")
+        await asyncio.wait((second,), timeout=5)
+        go.set()
+        with pytest.raises(Failed) as caught:
+            await second
+    assert caught.value.code == -32004
+    assert caught.value.message == "1 of your calls are in progress"
+
+
+async def test_a_subscription_counts_as_a_call(bot: commands.Bot) -> None:
+    async with native_client(bot, ServerLimits(calls=1)) as native:
+        native.start_call("rpc.subscribe", {"events": ["x"]}, credit=1)
+        with pytest.raises(Failed) as caught:
+            await native.call("anything")
+    assert caught.value.code == -32004
+
+
+# -- headers and timeouts of one call
+
+
+#: Timeouts in these tests are so long that the time that passes meanwhile does not matter.
+PATIENT = ServerLimits(call_timeout=100_000)
+
+
+async def seen(request: Request) -> Any:
+    """What a route sees of its headers and of its deadline."""
+    return {"headers": dict(request.headers), "deadline": request.deadline}
+
+
+async def test_the_headers_of_a_call_are_merged_into_those_of_the_hello(bot: commands.Bot) -> None:
+    async with native_client(bot, hello=False) as native:
+        native.add_route(seen)
+        await native.hello(headers={"user": "ada", "page": 1})
+        assert (await native.call("seen"))["headers"] == {"user": "ada", "page": 1}
+        merged = await native.call("seen", headers={"page": 2, "more": [3]})
+        assert merged["headers"] == {"user": "ada", "page": 2, "more": [3]}
+        assert (await native.call("seen"))["headers"] == {"user": "ada", "page": 1}
+
+
+@pytest.mark.parametrize("timeout", [7000, 7000.5])
+async def test_a_timeout_in_the_headers_of_a_call_is_its_timeout_and_no_header(
+    bot: commands.Bot, timeout: float
+) -> None:
+    # As clients of 1.1 send it.
+    async with native_client(bot, PATIENT) as native:
+        native.add_route(seen)
+        what = await native.call("seen", headers={"timeout": timeout, "page": 2})
+        assert what["headers"] == {"page": 2}
+        assert timeout - 1000 < what["deadline"] <= timeout
+
+
+async def test_a_timeout_in_meta_wins_over_the_one_in_the_headers(bot: commands.Bot) -> None:
+    async with native_client(bot, PATIENT) as native:
+        native.add_route(seen)
+        what = await native.call("seen", headers={"timeout": 7000}, meta=Meta(20_000))
+        assert what["headers"] == {}
+        assert 10_000 < what["deadline"] <= 20_000
+        what = await native.call("seen", headers={"timeout": 20_000}, meta=Meta(7000))
+        assert what["headers"] == {}
+        assert what["deadline"] <= 7000
+        assert (await native.call("seen", meta=Meta(7000)))["deadline"] <= 7000
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        {},
+        {"headers": {"timeout": 7}},
+        {"headers": {"timeout": 7}, "meta": Meta(7)},
+        {"meta": Meta(7)},
+        {"headers": {"timeout": "of the call"}},
+    ],
+    ids=["no timeout", "headers", "both", "meta", "no number"],
+)
+async def test_a_header_of_the_hello_that_is_named_timeout_always_stays(
+    bot: commands.Bot, frame: dict[str, Any]
+) -> None:
+    async with native_client(bot, hello=False) as native:
+        native.add_route(seen)
+        await native.hello(headers={"timeout": "mine"})
+        assert (await native.call("seen", **frame))["headers"] == {"timeout": "mine"}
+
+
+@pytest.mark.parametrize("timeout", ["soon", None, [7], {}])
+async def test_a_timeout_that_is_no_number_does_not_change_the_timeout(
+    bot: commands.Bot, timeout: Any
+) -> None:
+    async with native_client(bot, PATIENT) as native:
+        native.add_route(seen)
+        deadline = (await native.call("seen", headers={"timeout": timeout}))["deadline"]
+        assert PATIENT.call_timeout - 1000 < deadline <= PATIENT.call_timeout
 
 
 # -- cancellation and deadlines
@@ -205,21 +317,25 @@ async def test_a_call_ends_with_the_timeout_of_the_client(bot: commands.Bot, tim
     assert caught.value.code == -32005
 
 
-@pytest.mark.parametrize(("timeout", "seconds"), [(1000, 9), (4, 4), (None, 9)])
+@pytest.mark.parametrize(("timeout", "seconds"), [(1e6, 9000), (4000, 4000), (None, 9000)])
 async def test_a_client_cannot_ask_for_more_time_than_the_server_gives(
     bot: commands.Bot, timeout: float | None, seconds: float
 ) -> None:
     async def left(request: Request) -> float | None:
         return request.deadline
 
-    async with native_client(bot, ServerLimits(call_timeout=9), hello=False) as native:
+    async with native_client(bot, ServerLimits(call_timeout=9000), hello=False) as native:
         native.add_route(left)
         await native.hello(timeout=timeout)
-        assert seconds - 1 < await native.call("left") <= seconds
-        assert seconds - 1 < await native.call("left", headers={"timeout": 1000}) <= seconds
+        assert seconds - 1000 < await native.call("left") <= seconds
+        assert seconds - 1000 < await native.call("left", headers={"timeout": 1e6}) <= seconds
+        assert seconds - 1000 < await native.call("left", meta=Meta(1e6)) <= seconds
 
 
-async def test_a_timeout_of_one_call_ends_that_call_only(bot: commands.Bot) -> None:
+@pytest.mark.parametrize(
+    "frame", [{"headers": {"timeout": 0.01}}, {"meta": Meta(0.01)}], ids=["headers", "meta"]
+)
+async def test_a_timeout_of_one_call_ends_that_call_only(bot: commands.Bot, frame: dict[str, Any]) -> None:
     started: list[asyncio.Event] = []
 
     async def wait(request: Request) -> None:
@@ -232,7 +348,7 @@ async def test_a_timeout_of_one_call_ends_that_call_only(bot: commands.Bot) -> N
         other = native.start_call("wait")
         await until(lambda: started)
         with pytest.raises(Failed) as caught:
-            await native.call("wait", headers={"timeout": 0.01})
+            await native.call("wait", **frame)
         assert caught.value.code == -32005
         await asyncio.wait_for(started[1].wait(), 5)
         assert not other.done()
@@ -246,9 +362,10 @@ async def test_a_call_whose_time_is_over_does_not_start(bot: commands.Bot, timeo
 
     async with native_client(bot) as native:
         native.add_route(never)
-        with pytest.raises(Failed) as caught:
-            await native.call("never", headers={"timeout": timeout})
-    assert caught.value.code == -32005
+        for frame in ({"headers": {"timeout": timeout}}, {"meta": Meta(timeout)}):
+            with pytest.raises(Failed) as caught:
+                await native.call("never", **frame)
+            assert caught.value.code == -32005
 
 
 async def test_one_timer_ends_each_of_many_calls_in_its_time(bot: commands.Bot) -> None:
@@ -469,7 +586,34 @@ async def test_a_violation_is_reported_and_the_conversation_goes_on(
         await native.transport.send(message)
         await until(lambda: native.violations)
         assert await native.is_served()
-    assert "The client broke the protocol" in caplog.text
+    (record,) = records_with(caplog, "The client broke the protocol: ")
+    assert (record.levelno, record.exc_info) == (logging.WARNING, None)
+    assert record.getMessage().startswith(
+        f"[{native.conversation.id} conn-1001 192.0.2.1 key secret_key 'test'] "
+    )
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        {"id": None, "error": {"code": 1, "message": FORGED}},
+        {"id": None, "error": {"code": 1, "message": "x" * 100_000}},
+        {"id": FORGED, "result": 1},
+        {"id": "x" * 100_000, "result": 1},
+        {"method": "rpc.cancel", "params": {FORGED: 1}},
+    ],
+    ids=["text of an error", "long text of an error", "id", "long id", "name of a parameter"],
+)
+async def test_the_words_of_a_violation_are_quoted_and_bounded_in_the_log(
+    bot: commands.Bot, caplog: pytest.LogCaptureFixture, frame: dict[str, Any]
+) -> None:
+    async with native_client(bot, hello=False) as native:
+        await native.shake_hands()
+        await native.send({"jsonrpc": "2.0", **frame}, b"garbage")  # the answer to which comes last
+        while (await native.receive())[-1]["error"]["code"] != -32700:
+            pass
+    assert len(records_with(caplog, "The client broke the protocol: ")) == 2
+    assert_bounded_lines(caplog)
 
 
 async def test_after_sixteen_violations_the_connection_is_closed(bot: commands.Bot) -> None:

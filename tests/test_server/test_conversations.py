@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -13,7 +15,20 @@ from discord_tools.ipc import Request, ServerLimits
 from discord_tools.ipc.transports.base import Closed
 from discord_tools.ipc.wire.frames import HELLO
 from discord_tools.ipc.wire.received import ByeReceived
-from test_server.tools import IDEMPOTENT, native_client, until
+from discord_tools.ipc_server.caller import Caller
+from test_server.tools import (
+    CALLER,
+    FORGED,
+    IDEMPOTENT,
+    MemoryServer,
+    NativeClient,
+    assert_bounded_lines,
+    caller,
+    memory_server,
+    native_client,
+    records_with,
+    until,
+)
 
 
 async def test_the_welcome_names_the_limits_of_the_server(bot: commands.Bot) -> None:
@@ -183,3 +198,188 @@ async def test_a_client_that_connects_while_the_server_ends_is_refused(bot: comm
         go.set()
         await draining
     assert caught.value.code == 1001
+
+
+# -- whose conversation it is
+
+
+class Waiting:
+    """A route that waits until it is released."""
+
+    def __init__(self, server: MemoryServer) -> None:
+        self.started, self.release = asyncio.Event(), asyncio.Event()
+        server.add_route(self.wait)
+
+    async def wait(self, request: Request) -> str:
+        self.started.set()
+        await self.release.wait()
+        return "done"
+
+
+WAIT = {"jsonrpc": "2.0", "id": 7, "method": "wait"}
+DONE = {"jsonrpc": "2.0", "id": 7, "result": "done"}
+
+
+async def test_a_conversation_is_resumed_from_another_address(
+    bot: commands.Bot, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    async with memory_server(bot) as server:
+        waiting, one = Waiting(server), server.connect()
+        token = (await one.shake_hands())["session"]
+        await one.send(WAIT)
+        await waiting.started.wait()
+        await one.transport.close(1006)
+        await one.ended()
+        two = server.connect(caller(address="192.0.2.99", connection="conn-1002"))
+        welcome = await two.shake_hands(session=token)
+        assert (welcome["resumed"], welcome["session"], welcome["received"]) == (True, token, 1)
+        waiting.release.set()
+        assert await two.receive() == [DONE]
+        await two.transport.close(1006)
+        await two.ended()
+        (conversation,) = server.made
+    first, second = records_with(caplog, "The connection has ended")
+    assert f"[{conversation.id} conn-1001 192.0.2.1 key secret_key 'test'] " in first.getMessage()
+    assert f"[{conversation.id} conn-1002 192.0.2.99 key secret_key 'test'] " in second.getMessage()
+
+
+OTHERS = {
+    "of another key": caller(key="another", connection="conn-1002"),
+    "without a key": caller(key=None, connection="conn-1002"),
+    "of another dialect": caller(dialect="another", connection="conn-1002"),
+}
+
+
+@pytest.mark.parametrize("other", OTHERS.values(), ids=OTHERS)
+async def test_a_token_of_a_connected_client_resumes_nothing_for_a_caller(
+    bot: commands.Bot, other: Caller
+) -> None:
+    async with memory_server(bot) as server:
+        waiting, one = Waiting(server), server.connect()
+        token = (await one.shake_hands())["session"]
+        await one.send(WAIT)
+        await waiting.started.wait()
+        two = server.connect(other)
+        welcome = await two.hello(session=token, received=0)
+        assert welcome["resumed"] is False
+        assert welcome["session"] != token
+        assert await two.is_served()
+        waiting.release.set()
+        # The conversation of the other client goes on over its connection.
+        assert await one.receive() == [DONE]
+        assert [conversation.caller for conversation in server.made] == [CALLER, other]
+        assert not any(conversation.over for conversation in server.made)
+
+
+@pytest.mark.parametrize("other", OTHERS.values(), ids=OTHERS)
+async def test_a_token_of_a_client_that_is_away_resumes_nothing_for_a_caller(
+    bot: commands.Bot, other: Caller
+) -> None:
+    async with memory_server(bot) as server:
+        waiting, one = Waiting(server), server.connect()
+        token = (await one.shake_hands())["session"]
+        await one.send(WAIT)
+        await waiting.started.wait()
+        await one.transport.close(1006)
+        await one.ended()
+        welcome = await server.connect(other).shake_hands(session=token)
+        assert welcome["resumed"] is False
+        assert welcome["session"] != token
+        # Its own client still finds it.
+        again = server.connect(caller(connection="conn-1003"))
+        assert (await again.shake_hands(session=token))["resumed"] is True
+        waiting.release.set()
+        assert await again.receive() == [DONE]
+
+
+async def test_a_client_that_stays_away_loses_its_conversation_though_another_has_shown_its_token(
+    bot: commands.Bot,
+) -> None:
+    async with memory_server(bot, ServerLimits(resume_timeout=0.01)) as server:
+        one = server.connect()
+        token = (await one.shake_hands())["session"]
+        await one.transport.close(1006)
+        await one.ended()
+        assert not server.made[0].over
+        await server.connect(OTHERS["of another key"]).shake_hands(session=token)
+        await until(lambda: server.made[0].over)
+        assert not server.made[1].over
+        assert (await server.connect().shake_hands(session=token))["resumed"] is False
+
+
+# -- lines in the log
+
+
+async def fail_to_send_a_hello(native: NativeClient) -> None:
+    await native.ended()
+
+
+async def disconnect_before_the_hello(native: NativeClient) -> None:
+    await native.transport.close(1006)
+    await native.serving
+
+
+async def send_a_call_as_the_first_message(native: NativeClient) -> None:
+    await native.send({"jsonrpc": "2.0", "id": 1, "method": FORGED})
+    await native.ended()
+
+
+@pytest.mark.parametrize(
+    ("act", "words", "level"),
+    [
+        (fail_to_send_a_hello, "No hello within", logging.INFO),
+        (disconnect_before_the_hello, "closed before its hello", logging.DEBUG),
+        (send_a_call_as_the_first_message, "Refused: ", logging.WARNING),
+    ],
+)
+async def test_a_line_about_a_failed_handshake_names_the_connection_the_address_and_the_key(
+    bot: commands.Bot,
+    caplog: pytest.LogCaptureFixture,
+    act: Callable[[NativeClient], Awaitable[None]],
+    words: str,
+    level: int,
+) -> None:
+    caplog.set_level(logging.DEBUG, logger="discord_tools")
+    async with memory_server(bot, ServerLimits(handshake_timeout=0.05)) as server:
+        await act(server.connect())
+    (record,) = records_with(caplog, words)
+    assert record.getMessage().startswith("[conn-1001 192.0.2.1 key secret_key] ")
+    assert (record.levelno, record.exc_info) == (level, None)
+    assert_bounded_lines(caplog)
+
+
+async def test_a_line_about_a_conversation_names_both_ids_the_address_the_key_and_the_client(
+    bot: commands.Bot, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, logger="discord_tools")
+    async with memory_server(bot) as server:
+        one, two = server.connect(), server.connect(caller(key=None, connection="conn-1002"))
+        await one.hello()
+        await two.hello()
+        for native in (one, two):
+            await native.connection.close(1000, "done")
+            await native.ended()
+        ids = [conversation.id for conversation in server.made]
+    assert all(re.fullmatch(r"conv-\d+", one) for one in ids)
+    assert len(set(ids)) == 2
+    first, second = records_with(caplog, "The connection has ended")
+    assert first.getMessage().startswith(f"[{ids[0]} conn-1001 192.0.2.1 key secret_key 'test'] ")
+    assert second.getMessage().startswith(f"[{ids[1]} conn-1002 192.0.2.1 no key 'test'] ")
+
+
+@pytest.mark.parametrize("name", [FORGED, "x" * 100_000, "\u202e"])
+async def test_the_name_of_a_client_is_quoted_and_bounded_in_the_log(
+    bot: commands.Bot, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    caplog.set_level(logging.DEBUG, logger="discord_tools")
+    async with memory_server(bot) as server:
+        native = server.connect()
+        await native.hello(client=name)
+        await native.send(b"garbage")
+        await until(lambda: native.violations)
+        await native.transport.close(1006, FORGED)
+        await native.ended()
+    assert len(records_with(caplog, "broke the protocol")) == 1
+    assert len(records_with(caplog, "The connection has ended")) == 1
+    assert_bounded_lines(caplog)

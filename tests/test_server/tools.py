@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -11,6 +12,7 @@ from typing import Any
 
 import discord
 import msgspec
+import pytest
 from msgspec import UNSET, Raw
 
 from discord_tools.ipc import Route, ServerLimits, UnknownEndpoint
@@ -49,6 +51,9 @@ PORT = 4711
 #: The answer to a first message in no dialect.
 NOT_UNDERSTOOD = b'{"not":"understood"}'
 
+#: Words that could pass for another line of the log, with characters that change the colours of a terminal.
+FORGED = "x\n2026-01-01 ERROR forged line\r\x1b[31m\x00" * 10
+
 #: What the gate makes of a native client.
 CALLER = Caller("secret_key", "192.0.2.1", NATIVE, "conn-1001")
 
@@ -58,6 +63,19 @@ async def until(condition: Callable[[], object], seconds: float = 5.0) -> None:
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 (conditions of others, which notify nothing)
             await asyncio.sleep(0)
+
+
+def records_with(caplog: pytest.LogCaptureFixture, words: str) -> list[logging.LogRecord]:
+    """The records of the log with these words in their message."""
+    return [record for record in caplog.records if words in record.getMessage()]
+
+
+def assert_bounded_lines(caplog: pytest.LogCaptureFixture) -> None:
+    """Fails unless each message in the log is one line of printable characters, and not a long one."""
+    assert caplog.messages
+    for message in caplog.messages:
+        assert message.isprintable(), repr(message[:200])
+        assert len(message) < 3000
 
 
 class RecordedEvents(list[tuple[str, Any]]):
@@ -410,6 +428,7 @@ def caller(**changes: Any) -> Caller:
 
 __all__ = (
     "CALLER",
+    "FORGED",
     "IDEMPOTENT",
     "KEY",
     "NOT_UNDERSTOOD",
@@ -420,11 +439,13 @@ __all__ = (
     "MemoryServer",
     "NativeClient",
     "RecordedEvents",
+    "assert_bounded_lines",
     "better",
     "caller",
     "family",
     "jsonrpc",
     "memory_server",
     "native_client",
+    "records_with",
     "until",
 )

@@ -14,10 +14,12 @@ from discord_tools.ipc._version import __version__
 from discord_tools.ipc.connection import Connection
 from discord_tools.ipc.deadlines import Deadlines
 from discord_tools.ipc.errors import (
+    Cancelled,
     ConnectionLost,
     IPCError,
     RequestTimeout,
     RequestTooLarge,
+    SessionClosed,
     UnknownEndpoint,
     Unsupported,
 )
@@ -88,6 +90,8 @@ class Conversation:
         self._refused: list[Pending] = []
         #: When the bot last got this side's clock.
         self._clock_sent = self.loop.time()
+        #: Whether this side is closing for good.
+        self._closing = False
         #: Whether either side has announced that it is about to close.
         self._leaving = False
         #: Whether the bot streams. Those of older libraries do not.
@@ -263,7 +267,7 @@ class Conversation:
 
     async def close(self) -> None:
         """Announces the end and closes the connection."""
-        self._leaving = True
+        self._leaving = self._closing = True
         if self._connection is not None:
             reason = "the session is closed"
             self._peer.bye(reason)
@@ -337,11 +341,10 @@ class Conversation:
 
     def _handle(self, event: PeerEvent) -> None:
         if isinstance(event, Answered):
-            if event.error is not UNSET and did_not_run(event.error):
-                event.context.number = 0
-                self._refused.append(event.context)
-            else:
+            if event.error is UNSET:
                 event.context.answered(event)
+            else:
+                self._failed(event.context, event, event.error)
         elif isinstance(event, ItemsReceived):
             event.context.received(event.items)
         elif isinstance(event, ReadyReceived):
@@ -356,6 +359,15 @@ class Conversation:
                 self._token = None  # this peer reads nothing any more
         elif isinstance(event, CallReceived):
             self._peer.fail(event.id, _NO_ROUTES)
+
+    def _failed(self, pending: Pending, answer: Answered, error: ErrorObject) -> None:
+        if did_not_run(error):
+            pending.number = 0
+            self._refused.append(pending)
+        elif self._closing and error.code == Cancelled.code:
+            pending.lost(SessionClosed())  # the bot cancelled it because this side is closing
+        else:
+            pending.answered(answer)
 
 
 def _time_left(seconds: float) -> tuple[dict[str, Any], Meta]:

@@ -81,6 +81,8 @@ class _Answers:
         self._sent = asyncio.Event()
         #: Whether the sender ends after the answers that are ready.
         self._finishing = False
+        #: Whether nothing is sent any more.
+        self._ended = False
 
     def reserve(self) -> _Place:
         """Takes the place of an answer that is still to come."""
@@ -118,7 +120,7 @@ class _Answers:
 
     def is_full(self) -> bool:
         """Whether more waits than may wait."""
-        return self._size > self._max_bytes
+        return self._size > self._max_bytes and not self._ended
 
     async def wait_for_capacity(self, timeout: float) -> bool:
         """Waits until less waits than may wait. Returns ``False`` where the client does not read in time."""
@@ -146,8 +148,10 @@ class _Answers:
                 if self._finishing:
                     return
         except Closed:
-            # The reader meets the same end. Until then it must not wait for what is never sent.
-            self._size = 0
+            pass  # the reader meets the same end
+        finally:
+            # Until then it must not wait for what is never sent.
+            self._ended = True
             self._sent.set()
 
 

@@ -1,4 +1,4 @@
-"""A real bot on a loopback Discord, in a process of its own that a test may kill or stop: ``python -m test_wire.bot``.
+"""``python -m test_conversations.bot``: a bot in a process of its own, which a test may kill or stop.
 
 Prints its port, and a line for each run of a route. The end of stdin ends it.
 """
@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 import sys
 
+from test_conversations.parts import KEY
+
 from discord_tools.ipc import Request, Server, ServerLimits
 from loopback import LoopbackDiscord
 from loopback.bots import running_bot
-from test_wire.parts import KEY
 
 
 async def main(port: int) -> None:

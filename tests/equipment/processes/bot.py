@@ -1,4 +1,7 @@
-"""``python -m processes.bot``: a bot as users run theirs, with routes that tests can look into."""
+"""``python -m equipment.processes.bot``: a bot as users run theirs, with routes that a test controls.
+
+Its commands are ``state`` and ``release``; both work while the bot takes no requests, too.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +16,16 @@ import discord
 from discord.ext import commands
 
 from discord_tools.ipc import Request, Server, ServerLimits, route
+from equipment.key import KEY
+from equipment.processes.lines import say, watch
 from loopback import TOKEN, LoopbackConnector
-from processes import SECRET_KEY
-from processes.lines import say, watch
 
 #: An answer that costs nothing until it is written.
 CACHED = "x" * 1_000_000
 
 
 class Bot(commands.Bot):
-    """A bot that knows what became of each call of ``hold``."""
+    """A bot that records what happens to each call of ``hold``."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         super().__init__("!", intents=discord.Intents.all(), guild_ready_timeout=0.05)
@@ -33,7 +36,7 @@ class Bot(commands.Bot):
         self.ipc = Server(
             self,
             port=options.port,
-            secret_key=SECRET_KEY,
+            secret_key=KEY,
             multicast=options.multicast_port is not None,
             multicast_port=options.multicast_port or 0,
             limits=ServerLimits(
@@ -61,13 +64,8 @@ class Bot(commands.Bot):
         return {"number": number, "pid": os.getpid()}
 
     @route()
-    async def wait(self, request: Request, seconds: float) -> float:
-        self.started.append("wait")
-        await asyncio.sleep(seconds)
-        return seconds
-
-    @route()
     async def hold(self, request: Request, name: str) -> str:
+        """Answers after ``release``."""
         self.started.append(name)
         self.ended[name] = "cancelled"
         try:
@@ -76,6 +74,11 @@ class Bot(commands.Bot):
         finally:
             self.ended[name] += " and cleaned up"
         return name
+
+    @route(idempotent=True)
+    async def hold_again(self, request: Request, name: str) -> str:
+        """The same, and may run twice."""
+        return await self.hold(request, name)
 
     @route()
     async def release(self, request: Request) -> None:
@@ -93,11 +96,27 @@ class Bot(commands.Bot):
 
     @route()
     async def state(self, request: Request) -> dict[str, Any]:
+        return self.report()
+
+    def report(self) -> dict[str, Any]:
         return {"pid": os.getpid(), "started": self.started, "ended": self.ended, "memory": memory()}
+
+    def obey(self, command: dict[str, Any] | None) -> None:
+        """Obeys a command, in the thread that reads stdin. ``None`` is the end of it."""
+        match command:
+            case None:
+                os.kill(os.getpid(), signal.SIGINT)
+            case {"op": "state"}:
+                say(self.report())
+            case {"op": "release"}:
+                say({})  # the last line of the bot may follow at once
+                self.loop.call_soon_threadsafe(self.released.set)
+            case _:
+                raise ValueError(f"no such command: {command}")
 
 
 def memory() -> int | None:
-    """The resident memory in bytes, where the system tells it without further packages."""
+    """The resident memory in bytes, where the system has it without further packages."""
     try:
         with open("/proc/self/statm") as statm:
             return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
@@ -111,8 +130,8 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--multicast-port", type=int)
     parser.add_argument("--heartbeat", type=float, default=20.0)
-    parser.add_argument("--grace_period", type=float, default=5.0)
-    parser.add_argument("--resume-seconds", type=float, default=10.0)
+    parser.add_argument("--grace-period", type=float, default=5.0)
+    parser.add_argument("--resume-timeout", type=float, default=10.0)
     parser.add_argument("--uvloop", action="store_true")
     options = parser.parse_args()
     if options.uvloop:
@@ -122,7 +141,7 @@ def main() -> None:
     # What discord.py does for SIGINT. It knows no SIGTERM; this is how a bot makes one of the other.
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     bot = Bot(options)
-    watch(lambda command: os.kill(os.getpid(), signal.SIGINT) if command is None else say({"ok": True}))
+    watch(bot.obey)
     bot.run(TOKEN)
     say({"closed": bot.is_closed(), "ended": bot.ended})
 

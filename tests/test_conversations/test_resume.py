@@ -1,4 +1,4 @@
-"""Exactly once, whatever becomes of the connections: cuts anywhere, takeovers, and bots that forgot everything."""
+"""Every call runs exactly once: across cuts anywhere, takeovers, and restarts of the bot."""
 
 from __future__ import annotations
 
@@ -21,16 +21,15 @@ from discord_tools.ipc import (
     TooLarge,
     Unauthorized,
 )
-from discord_tools.ipc.transports.base import REPLACED
-from discord_tools.ipc.transports.memory import MemoryTransport, memory_pair
-from test_wire.parts import KEY, QUICK, Routes, Wire, connecting, serving, until, wired
-from test_wire.proxy import Proxy
-
-
-@pytest.fixture
-def routes(server: Server[commands.Bot]) -> Routes:
-    return Routes(server)
-
+from discord_tools.ipc.connectors.memory import MemoryConnector
+from discord_tools.ipc.transports.base import REPLACED, Transport
+from equipment.key import KEY
+from equipment.peers import ScriptedClient
+from equipment.proxy import Proxy
+from equipment.serving import QUICK, connecting, memory_client, serving
+from equipment.transports import StoppableTransport, stoppable_pair
+from equipment.until import until
+from test_conversations.routes import Routes
 
 # ---------------------------------------------------------------- cuts
 
@@ -43,10 +42,10 @@ async def test_a_call_in_progress_outlives_its_connection(
         await asyncio.wait_for(routes.entered.wait(), 5)
         proxy.cut()
         await until(lambda: session.state == "lost")
-        routes.gate.set()  # it is answered while nobody is there
+        routes.gate.set()  # it is answered while there is no connection
         assert await waiting == 1
         assert routes.ran == [1]
-        assert len(proxy.accepted) == 2
+        assert proxy.accepted == 2
 
 
 async def test_a_call_that_was_cut_off_on_its_way_is_sent_again(
@@ -126,10 +125,10 @@ async def test_cuts_do_not_use_up_the_connections_of_the_http_session(
 # ---------------------------------------------------------------- takeovers
 
 
-async def test_the_newer_of_two_connections_with_one_token_wins_and_the_older_is_told(
+async def test_the_newer_of_two_connections_with_one_token_wins_and_the_older_is_closed(
     server: Server[commands.Bot], routes: Routes
 ) -> None:
-    async with wired(server) as older, wired(server) as newer:
+    async with memory_client(server) as older, memory_client(server) as newer:
         token = (await older.hello())["session"]
         await older.call(1, "/wait", {"value": 1})
         await asyncio.wait_for(routes.entered.wait(), 5)
@@ -141,8 +140,8 @@ async def test_the_newer_of_two_connections_with_one_token_wins_and_the_older_is
         assert routes.ran == [1]
 
 
-async def test_the_older_is_told_also_where_the_newer_cannot_go_on(server: Server[commands.Bot]) -> None:
-    async with wired(server) as older, wired(server) as newer:
+async def test_the_older_is_closed_even_where_the_newer_cannot_go_on(server: Server[commands.Bot]) -> None:
+    async with memory_client(server) as older, memory_client(server) as newer:
         token = (await older.hello())["session"]
         welcome = await newer.hello(session=token, received=1000)
         assert not welcome["resumed"]
@@ -150,86 +149,69 @@ async def test_the_older_is_told_also_where_the_newer_cannot_go_on(server: Serve
         assert (await older.ended()).code == REPLACED
 
 
-async def test_two_sessions_with_one_token_do_not_take_it_from_each_other_for_ever(
+async def test_two_sessions_with_one_token_do_not_keep_taking_it_from_each_other(
     server: Server[commands.Bot], routes: Routes
 ) -> None:
-    async with Proxy(server.port) as proxy, connecting(proxy.port) as session, wired(server) as thief:
+    async with Proxy(server.port) as proxy, connecting(proxy.port) as session, memory_client(server) as thief:
         waiting = asyncio.create_task(session.request("wait", value=1))
         await asyncio.wait_for(routes.entered.wait(), 5)
-        (token,) = server._sessions._all  # pyright: ignore[reportPrivateUsage]
+        (token,) = server._conversations._all  # pyright: ignore[reportPrivateUsage]
         await thief.hello(session=token, received=0)
         with pytest.raises(ConnectionLost):
             await waiting
         assert await session.request("echo", value=2) == 2
-        assert len(proxy.accepted) == 2
+        assert proxy.accepted == 2
         routes.gate.set()
         await thief.call(5, "/echo", {"value": 3})
         assert (await thief.answer_to(5))["result"] == 3
 
 
-class Sticky(MemoryTransport):
-    """A transport whose closing, or whose sending, takes until it is let go: its other side does not answer."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.closes = asyncio.Event()
-        self.sends = asyncio.Event()
-        self.sends.set()
-        self.sending = asyncio.Event()
-
-    async def close(self, code: int = 1000, reason: str = "") -> None:
-        await super().close(code, reason)
-        await self.closes.wait()
-
-    async def send(self, message: bytes) -> None:
-        await super().send(message)
-        self.sending.set()
-        await self.sends.wait()
-
-
-def sticky_pair() -> tuple[MemoryTransport, Sticky]:
-    near, far = memory_pair()[0], Sticky()
-    near._other, far._other = far, near  # pyright: ignore[reportPrivateUsage]
-    return near, far
-
-
 async def test_an_older_connection_that_ends_late_does_not_end_the_newer(loopback_bot: commands.Bot) -> None:
     async with serving(loopback_bot, resume_timeout=0.2) as server:
-        Routes(server)
-        near, far = sticky_pair()
+        routes = Routes(server)
+        near, far = stoppable_pair()
+        far.may_close.clear()
         older = asyncio.create_task(server.serve(far))
-        wire = Wire(near)
-        token = (await wire.hello())["session"]
-        async with wired(server) as second:
+        client = ScriptedClient(near)
+        token = (await client.hello())["session"]
+        async with memory_client(server) as second:
             await second.hello(session=token)
-        far.closes.set()  # the older one ends after the newer one has gone, too
+        far.may_close.set()  # the older one ends last
         await asyncio.wait_for(older, 5)
-        async with wired(server) as third:
+        async with memory_client(server) as third:
             assert (await third.hello(session=token))["resumed"]
-            await asyncio.sleep(0.4)  # the time itself is what this is about
+            await longer_than_a_client_may_be_away(server, routes)
             await third.call(1, "/echo", {"value": 1})
             assert (await third.answer_to(1)).get("result") == 1
-        async with wired(server) as fourth:
+        async with memory_client(server) as fourth:
             assert (await fourth.hello(session=token, received=1))["resumed"]
+
+
+async def longer_than_a_client_may_be_away(server: Server[Any], routes: Routes) -> None:
+    """Returns when the server has given up a client that went away after this began."""
+    async with memory_client(server) as client:
+        await client.hello()
+        await client.call(1, "/wait", {"value": "until it is given up"})
+        await asyncio.wait_for(routes.entered.wait(), 5)
+    await asyncio.wait_for(routes.cancelled.wait(), 5)
 
 
 async def test_a_connection_that_is_replaced_before_its_welcome_takes_nothing_of_the_newer(
     server: Server[commands.Bot], routes: Routes
 ) -> None:
-    async with wired(server) as first:
+    async with memory_client(server) as first:
         token = (await first.hello())["session"]
-    near, far = sticky_pair()
-    far.sends.clear()
-    far.closes.set()
+    near, far = stoppable_pair()
+    far.may_send.clear()
     stuck = asyncio.create_task(server.serve(far))
     hello = {"client": "test", "session": token}
-    await Wire(near).call(0, "rpc.hello", hello)
+    await ScriptedClient(near).call(0, "rpc.hello", hello)
     await asyncio.wait_for(far.sending.wait(), 5)
-    async with wired(server) as newer:
+    async with memory_client(server) as newer:
         assert (await newer.hello(session=token))["resumed"]
         await newer.call(1, "/wait", {"value": 1})
         await asyncio.wait_for(routes.entered.wait(), 5)
-        far.sends.set()
+        far.may_send.set()
         routes.gate.set()  # in the same turn: the answer must not leave by the older one
         assert (await newer.answer_to(1))["result"] == 1
     await asyncio.wait_for(stuck, 5)
@@ -238,20 +220,22 @@ async def test_a_connection_that_is_replaced_before_its_welcome_takes_nothing_of
 # ---------------------------------------------------------------- what is kept
 
 
+@pytest.mark.parametrize(("missing", "resumed"), [(100, False), (25, False), (15, True)])
 async def test_a_client_that_never_acknowledges_costs_a_bounded_amount_and_runs_nothing_twice(
-    loopback_bot: commands.Bot,
+    loopback_bot: commands.Bot, missing: int, resumed: bool
 ) -> None:
     async with serving(loopback_bot, retained_bytes=20_000) as server:
         routes = Routes(server)
-        async with wired(server) as wire:
-            token = (await wire.hello())["session"]
+        async with memory_client(server) as client:
+            token = (await client.hello())["session"]
             for n in range(100):
-                await wire.call(n, "/echo", {"value": "x" * 1000})
-                await wire.answer_to(n)
-            peer = server._sessions._all[token].peer  # pyright: ignore[reportPrivateUsage]
-            assert peer._retained_bytes <= 20_000  # pyright: ignore[reportPrivateUsage]
-        async with wired(server) as again:
-            assert not (await again.hello(session=token, received=0))["resumed"]
+                await client.call(n, "/echo", {"value": "x" * 1000})
+                await client.answer_to(n)
+            received = len(client.messages) - 1  # the welcome does not count
+        async with memory_client(server) as again:
+            # Twenty answers have more than 20,000 bytes, so fewer are retained.
+            welcome = await again.hello(session=token, received=received - missing)
+            assert welcome["resumed"] is resumed
         assert len(routes.ran) == 100
 
 
@@ -280,31 +264,33 @@ async def test_what_the_client_does_not_keep_any_more_is_a_typed_error(
         assert await session.request("echo", value=2) == 2
 
 
-async def test_who_stays_away_for_too_long_loses_its_calls(loopback_bot: commands.Bot) -> None:
+async def test_a_client_that_stays_away_for_too_long_loses_its_calls(loopback_bot: commands.Bot) -> None:
     async with serving(loopback_bot, resume_timeout=0.05) as server:
         routes = Routes(server)
-        async with wired(server) as wire:
-            token = (await wire.hello())["session"]
-            await wire.call(1, "/wait", {"value": 1})
+        async with memory_client(server) as client:
+            token = (await client.hello())["session"]
+            await client.call(1, "/wait", {"value": 1})
             await asyncio.wait_for(routes.entered.wait(), 5)
         await asyncio.wait_for(routes.cancelled.wait(), 5)
-        async with wired(server) as again:
+        async with memory_client(server) as again:
             assert not (await again.hello(session=token))["resumed"]
 
 
 @pytest.mark.parametrize("places", [0, 1, 3])
-async def test_only_so_many_clients_may_be_away(loopback_bot: commands.Bot, places: int) -> None:
+async def test_the_number_of_clients_that_are_away_is_bounded(
+    loopback_bot: commands.Bot, places: int
+) -> None:
     async with serving(loopback_bot, resume_conversations=places) as server:
         tokens: list[str] = []
         for _ in range(5):
-            async with wired(server) as wire:
-                tokens.append((await wire.hello())["session"])
+            async with memory_client(server) as client:
+                tokens.append((await client.hello())["session"])
         resumed: list[bool] = []
         for token in tokens:
-            async with wired(server) as wire:
-                resumed.append((await wire.hello(session=token))["resumed"])
+            async with memory_client(server) as client:
+                resumed.append((await client.hello(session=token))["resumed"])
                 if resumed[-1]:
-                    await wire.say({"method": "rpc.bye", "params": {"reason": ""}})
+                    await client.send({"method": "rpc.bye", "params": {"reason": ""}})
         assert resumed[: 5 - places] == [False] * (5 - places)
         if places:
             assert not resumed[0]
@@ -313,14 +299,14 @@ async def test_only_so_many_clients_may_be_away(loopback_bot: commands.Bot, plac
 async def test_what_waits_for_a_client_that_is_away_is_bounded(loopback_bot: commands.Bot) -> None:
     async with serving(loopback_bot, retained_bytes=50_000) as server:
         routes = Routes(server)
-        async with wired(server) as wire:
-            token = (await wire.hello())["session"]
+        async with memory_client(server) as client:
+            token = (await client.hello())["session"]
             for n in range(100):
-                await wire.call(n, "/wait", {"value": "x" * 1000})
+                await client.call(n, "/wait", {"value": "x" * 1000})
             await until(lambda: len(routes.ran) == 100)
         routes.gate.set()
-        await until(lambda: routes.cancelled.is_set() or server._sessions._all[token].over)  # pyright: ignore[reportPrivateUsage]
-        async with wired(server) as again:
+        await asyncio.wait_for(routes.cancelled.wait(), 5)
+        async with memory_client(server) as again:
             assert not (await again.hello(session=token))["resumed"]
 
 
@@ -330,10 +316,10 @@ async def test_what_waits_for_a_client_that_is_away_is_bounded(loopback_bot: com
 async def test_an_old_token_after_a_restart_begins_a_new_conversation(
     loopback_bot: commands.Bot, server: Server[commands.Bot]
 ) -> None:
-    async with wired(server) as wire:
-        token = (await wire.hello())["session"]
-    async with serving(loopback_bot) as restarted, wired(restarted) as wire:
-        welcome = await wire.hello(session=token, received=7)
+    async with memory_client(server) as client:
+        token = (await client.hello())["session"]
+    async with serving(loopback_bot) as restarted, memory_client(restarted) as client:
+        welcome = await client.hello(session=token, received=7)
         assert not welcome["resumed"]
         assert welcome["session"] != token
         assert welcome["received"] == 0
@@ -359,23 +345,43 @@ async def test_after_a_restart_what_may_have_run_raises_and_what_is_idempotent_r
             routes.gate.set()
 
 
+class Switching(MemoryConnector):
+    """Connects to the server that it is set to. The client's ends of the connections can be stopped."""
+
+    def __init__(self, server: Server[Any]) -> None:
+        super().__init__(lambda transport: self.server.serve(transport))
+        self.server = server
+        self.transports: list[StoppableTransport] = []
+
+    async def connect(self) -> Transport:
+        far, near = stoppable_pair()
+        self.transports.append(near)
+        task = asyncio.create_task(self.server.serve(far))
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
+        return near
+
+
 async def test_after_a_restart_what_was_never_sent_is_sent(loopback_bot: commands.Bot) -> None:
     async with serving(loopback_bot) as first, serving(loopback_bot, calls=5) as second:
         routes, after = Routes(first), Routes(second)
-        async with Proxy(first.port) as proxy, connecting(proxy.port) as session:
-            assert await session.request("echo", value=0) == 0
-            proxy.closed = True
-            proxy.upstream = second.port
-            # The connection is gone, and nobody knows yet: what is called now is not taken by it any more.
-            conversation: Any = session._supervisor.conversation  # pyright: ignore[reportPrivateUsage]
-            conversation._link.stop()
+        connector = Switching(first)
+        async with ClientSession(connector=connector, limits=QUICK) as session:
+            (transport,) = connector.transports
+            transport.may_send.clear()
+            sent = asyncio.create_task(session.request("wait", value=0))
+            await asyncio.wait_for(routes.entered.wait(), 5)
+            # The connection is busy with the first call, so the second one cannot leave.
             unsent = asyncio.create_task(session.request("echo", value=1))
             await asyncio.sleep(0)
-            proxy.cut()
-            await until(lambda: session.state == "lost")
-            proxy.closed = False
+            connector.server = second
+            await transport.close()
+            transport.may_send.set()
             assert await unsent == 1
+            with pytest.raises(ConnectionLost):
+                await sent
             assert (routes.ran, after.ran) == ([0], [1])
+            routes.gate.set()
 
 
 async def test_a_call_given_up_by_a_dead_bot_ends_within_the_time_to_connect(
@@ -385,17 +391,17 @@ async def test_a_call_given_up_by_a_dead_bot_ends_within_the_time_to_connect(
         async with connecting(proxy.port, timeout=None, connect_timeout=0.1) as session:
             waiting = asyncio.create_task(session.request("wait", value=1))
             await asyncio.wait_for(routes.entered.wait(), 5)
-            proxy.closed = True
+            proxy.refusing = True
             proxy.cut()
             with pytest.raises(ConnectionLost):
                 await asyncio.wait_for(waiting, 5)
-            proxy.closed = False
+            proxy.refusing = False
             assert await session.request("echo", value=2) == 2
-        # The bot was told, once there was somebody to tell it.
+        # The next connection cancels it on the bot.
         await asyncio.wait_for(routes.cancelled.wait(), 5)
 
 
-async def test_a_bot_that_takes_its_leave_still_answers_what_is_in_progress(
+async def test_a_bot_that_is_closing_still_answers_what_is_in_progress(
     server: Server[commands.Bot], session: ClientSession, routes: Routes
 ) -> None:
     waiting = asyncio.create_task(session.request("wait", value=1))
@@ -407,17 +413,16 @@ async def test_a_bot_that_takes_its_leave_still_answers_what_is_in_progress(
     await ending
 
 
-async def test_a_hello_that_comes_after_the_end_began_is_turned_away(
+async def test_a_hello_after_the_end_began_is_refused(
     loopback_bot: commands.Bot,
 ) -> None:
     async with serving(loopback_bot) as server:
-        async with wired(server) as wire:
+        async with memory_client(server) as client:
             await asyncio.sleep(0)
             await server.terminate_server()
-            await wire.call(1, "rpc.hello", {"client": "late"})
-            await wire.ended()
-        assert not server._sessions._all  # pyright: ignore[reportPrivateUsage]
-        assert not server._sessions._away  # pyright: ignore[reportPrivateUsage]
+            await client.call(1, "rpc.hello", {"client": "late"})
+            await client.ended()
+        assert not server._conversations._all  # pyright: ignore[reportPrivateUsage]
 
 
 async def test_a_key_that_was_changed_ends_the_calls_and_the_session_works_with_the_next_bot(
@@ -439,7 +444,7 @@ async def test_a_key_that_was_changed_ends_the_calls_and_the_session_works_with_
             await session.wait_until_ready()
         proxy.upstream = server.port
         proxy.cut()  # a connection of HTTP is kept for the next attempt
-        routes.gate.set()  # the old call is answered, to nobody
+        routes.gate.set()  # the old call is answered, and no client waits for it
         for n in range(20):
             assert await session.request("echo", value=n) == n
     assert not any("broke the protocol" in record.getMessage() for record in caplog.records)
@@ -451,50 +456,48 @@ async def test_a_key_that_was_changed_ends_the_calls_and_the_session_works_with_
 async def test_an_id_that_is_reused_while_its_call_is_open_is_refused(
     server: Server[commands.Bot], routes: Routes
 ) -> None:
-    async with wired(server) as wire:
-        await wire.hello()
-        await wire.call(1, "/wait", {"value": "first"})
-        await wire.call(1, "/wait", {"value": "second"})
-        assert (await wire.answer_to(None))["error"]["code"] == -32600
+    async with memory_client(server) as client:
+        await client.hello()
+        await client.call(1, "/wait", {"value": "first"})
+        await client.call(1, "/wait", {"value": "second"})
+        assert (await client.answer_to(None))["error"]["code"] == -32600
         routes.gate.set()
-        assert (await wire.answer_to(1))["result"] == "first"
+        assert (await client.answer_to(1))["result"] == "first"
         assert routes.ran == ["first"]
-        await wire.call(1, "/echo", {"value": "third"})  # it is free again
-        assert (await wire.answer_to(1))["result"] == "third"
+        await client.call(1, "/echo", {"value": "third"})  # it is free again
+        assert (await client.answer_to(1))["result"] == "third"
 
 
 async def test_a_conversation_that_broke_the_protocol_too_often_is_over_and_a_new_one_works(
     server: Server[commands.Bot], routes: Routes
 ) -> None:
-    async with wired(server) as wire:
-        token = (await wire.hello())["session"]
-        await wire.call(1, "/wait", {"value": "first"})
+    async with memory_client(server) as client:
+        token = (await client.hello())["session"]
+        await client.call(1, "/wait", {"value": "first"})
         for _ in range(20):
-            await wire.call(1, "/echo", {"value": "second"})
-        await wire.ended()
+            await client.call(1, "/echo", {"value": "second"})
+        await client.ended()
     await asyncio.wait_for(routes.cancelled.wait(), 5)
-    async with wired(server) as wire:
-        assert not (await wire.hello(session=token, received=17))["resumed"]
-        await wire.call(1, "/echo", {"value": 3})
-        assert (await wire.answer_to(1))["result"] == 3
+    async with memory_client(server) as client:
+        assert not (await client.hello(session=token, received=17))["resumed"]
+        await client.call(1, "/echo", {"value": 3})
+        assert (await client.answer_to(1))["result"] == 3
 
 
-async def test_nothing_runs_after_the_client_took_its_leave(
-    server: Server[commands.Bot], routes: Routes
-) -> None:
-    async with wired(server) as wire:
-        await wire.hello()
-        await wire.say(
+async def test_nothing_runs_after_the_client_has_closed(server: Server[commands.Bot], routes: Routes) -> None:
+    async with memory_client(server) as client:
+        await client.hello()
+        await client.send(
             {"method": "rpc.bye", "params": {"reason": "enough"}},
             {"id": 1, "method": "/echo", "params": {"value": 1}},
             {"id": 2, "method": "rpc.subscribe", "params": {"events": ["tick"]}, "credit": 5},
         )
-        assert (await wire.answer_to(1))["error"]["code"] == -32003
-        assert (await wire.answer_to(2))["error"]["code"] == -32003
+        assert (await client.answer_to(1))["error"]["code"] == -32003
+        assert (await client.answer_to(2))["error"]["code"] == -32003
     assert routes.ran == []
 
 
-async def test_an_answer_that_comes_after_its_caller_was_cancelled_harms_nobody(
+async def test_an_answer_that_comes_after_its_caller_was_cancelled_does_no_harm(
     server: Server[commands.Bot], session: ClientSession, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING, "discord_tools")
@@ -523,7 +526,7 @@ async def test_an_answer_larger_than_the_client_takes_is_a_typed_error_and_not_a
     async with Proxy(server.port) as proxy, connecting(proxy.port, limits=limits) as session:
         with pytest.raises(TooLarge):
             await session.request("large")
-        assert len(proxy.accepted) == 1
+        assert proxy.accepted == 1
 
 
 async def test_closing_while_the_connection_is_lost_ends_every_call(
@@ -532,7 +535,7 @@ async def test_closing_while_the_connection_is_lost_ends_every_call(
     async with Proxy(server.port) as proxy, connecting(proxy.port) as session:
         waiting = asyncio.create_task(session.request("wait", value=1))
         await asyncio.wait_for(routes.entered.wait(), 5)
-        proxy.closed = True
+        proxy.refusing = True
         proxy.cut()
         await until(lambda: session.state == "lost")
         await session.close()

@@ -1,4 +1,4 @@
-"""Events: to whom they go, what a slow or absent subscriber misses and is told, and what they cost the bot."""
+"""Events: which subscribers get them, what slow and absent ones miss, and what that costs the bot."""
 
 from __future__ import annotations
 
@@ -30,8 +30,12 @@ from discord_tools.ipc import (
 from discord_tools.ipc.subscriptions import _EventFeed  # pyright: ignore[reportPrivateUsage]
 from discord_tools.ipc.wire.events import Subscribe
 from discord_tools.ipc_server.events import Hub
-from test_wire.parts import KEY, Routes, Wire, connecting, serving, until, wired
-from test_wire.proxy import Proxy
+from equipment.key import KEY
+from equipment.peers import ScriptedClient
+from equipment.proxy import Proxy
+from equipment.serving import connecting, memory_client, serving
+from equipment.until import until
+from test_conversations.routes import Routes
 
 
 async def take(subscription: Subscription, n: int) -> list[Event]:
@@ -40,18 +44,29 @@ async def take(subscription: Subscription, n: int) -> list[Event]:
 
 
 async def data_of(subscription: Subscription, into: list[Any]) -> None:
-    """Reads to the end, also when that is an error."""
+    """Reads to the end, even if that is an error."""
     async with asyncio.timeout(10):
         async for event in subscription:
             into.append(event.data)
 
 
-async def subscribed(wire: Wire, number: int, *events: str, credit: int = 100, **more: Any) -> dict[str, Any]:
+async def subscribed(
+    client: ScriptedClient, number: int, *events: str, credit: int = 100, **more: Any
+) -> dict[str, Any]:
     """Subscribes frame by frame and returns the first item."""
-    await wire.call(number, "rpc.subscribe", {"events": events, **more}, credit=credit)
-    frame = await wire.read()
+    await client.call(number, "rpc.subscribe", {"events": events, **more}, credit=credit)
+    frame = await client.read()
     assert frame["method"] == "rpc.item", frame
     return frame["params"]["items"][0]
+
+
+async def publishes_anything(server: Server[Any]) -> bool:
+    """Whether the bot knows of no subscriber: then it does not write what it publishes."""
+    try:
+        await server.publish("tick", object())
+    except TypeError:
+        return False
+    return True
 
 
 async def test_a_subscriber_gets_name_number_time_and_data(
@@ -78,10 +93,12 @@ async def test_a_subscription_can_begin_with_its_first_event(
     server: Server[commands.Bot], session: ClientSession
 ) -> None:
     reading = asyncio.ensure_future(anext(session.subscribe("tick")))
-    async with asyncio.timeout(5):
-        while not reading.done():
-            await server.publish("tick", 1)
-            await asyncio.sleep(0.01)
+
+    async def received() -> bool:
+        await server.publish("tick", 1)
+        return reading.done()
+
+    await until(received)
     assert reading.result().data == 1
 
 
@@ -103,9 +120,9 @@ async def test_a_subscription_can_begin_with_its_first_event(
 async def test_only_what_the_filter_lets_through_is_sent(
     server: Server[commands.Bot], wanted: dict[str, Any], through: list[str]
 ) -> None:
-    async with wired(server) as wire:
-        await wire.hello()
-        await subscribed(wire, 1, "tick", filter=wanted)
+    async with memory_client(server) as client:
+        await client.hello()
+        await subscribed(client, 1, "tick", filter=wanted)
         for data in (
             {"name": "a", "n": 1},
             {"name": "b", "n": 2},
@@ -118,14 +135,16 @@ async def test_only_what_the_filter_lets_through_is_sent(
         ):
             if wanted or data != "no object at all":
                 await server.publish("tick", data)
-        await wire.call(2, "rpc.nothing")
-        await wire.answer_to(2)
-        items = [frame for message in wire.messages for frame in message if frame.get("method") == "rpc.item"]
+        await client.call(2, "rpc.nothing")
+        await client.answer_to(2)
+        items = [
+            frame for message in client.messages for frame in message if frame.get("method") == "rpc.item"
+        ]
         events = [item for frame in items for item in frame["params"]["items"]][1:]
         assert [event["data"]["name"] for event in events] == through
 
 
-async def test_who_falls_behind_is_told_how_much_is_missing_and_slows_nobody(
+async def test_a_subscriber_that_falls_behind_gets_a_gap_of_its_size_and_slows_no_other(
     loopback_bot: commands.Bot,
 ) -> None:
     async with serving(loopback_bot, event_backlog=10) as server:
@@ -167,7 +186,7 @@ async def test_the_queue_is_bounded_in_bytes_too(loopback_bot: commands.Bot) -> 
         assert seen - 1 <= 6
 
 
-async def test_who_asked_to_be_dropped_is_dropped_with_a_typed_error(loopback_bot: commands.Bot) -> None:
+async def test_a_subscriber_that_asked_to_be_dropped_gets_a_typed_error(loopback_bot: commands.Bot) -> None:
     async with (
         serving(loopback_bot, event_backlog=10) as server,
         connecting(server.port, limits=ClientLimits(stream_items=4)) as session,
@@ -181,19 +200,20 @@ async def test_who_asked_to_be_dropped_is_dropped_with_a_typed_error(loopback_bo
         assert events == list(range(3))
 
 
-async def test_a_subscriber_that_stops_reading_its_socket_holds_up_nobody(loopback_bot: commands.Bot) -> None:
+async def test_a_subscriber_that_stops_reading_its_socket_holds_up_no_other(
+    loopback_bot: commands.Bot,
+) -> None:
     async with (
         serving(loopback_bot, event_backlog=10, backlog_bytes=10_000) as server,
-        wired(server, capacity=2) as wire,
+        memory_client(server, capacity=2) as client,
         connecting(server.port) as session,
     ):
-        await wire.hello()
-        await wire.call(1, "rpc.subscribe", {"events": ["tick"]}, credit=10**9)
+        await client.hello()
+        await client.call(1, "rpc.subscribe", {"events": ["tick"]}, credit=10**9)
         async with session.subscribe("tick") as subscription:
             for n in range(200):
-                async with asyncio.timeout(1):
-                    await server.publish("tick", [n, "x" * 10_000])
-                    (event,) = await take(subscription, 1)
+                await server.publish("tick", [n, "x" * 10_000])
+                (event,) = await take(subscription, 1)
                 assert event.data[0] == n
 
 
@@ -202,17 +222,17 @@ async def test_what_waits_for_a_subscriber_that_stops_reading_its_socket_is_boun
 ) -> None:
     async with (
         serving(loopback_bot, event_backlog=10, backlog_bytes=100_000) as server,
-        wired(server, capacity=2) as wire,
+        memory_client(server, capacity=2) as client,
     ):
-        await wire.hello()
-        await wire.call(1, "rpc.subscribe", {"events": ["tick"]}, credit=10**9)
-        await wire.read()
+        await client.hello()
+        await client.call(1, "rpc.subscribe", {"events": ["tick"]}, credit=10**9)
+        await client.read()
         for _ in range(500):
             await server.publish("tick", "x" * 10_000)
             await asyncio.sleep(0)
         size = 0
         while True:
-            for item in (await wire.read())["params"]["items"]:
+            for item in (await client.read())["params"]["items"]:
                 size += 10_000
                 if "missed" in item:
                     assert item["missed"] > 400
@@ -264,7 +284,7 @@ async def test_what_is_not_kept_any_more_is_a_gap_of_its_size(loopback_bot: comm
         assert [event.seq for event in events] == [16, 17, 18, 19, 20]
 
 
-async def test_events_are_kept_only_up_to_so_many_bytes(loopback_bot: commands.Bot) -> None:
+async def test_the_bytes_of_events_that_are_kept_are_bounded(loopback_bot: commands.Bot) -> None:
     async with serving(loopback_bot, event_replay_bytes=5_000) as server, connecting(server.port) as session:
         async with session.subscribe("tick"):
             for _ in range(20):
@@ -288,7 +308,7 @@ async def test_a_number_that_this_run_of_the_bot_has_not_come_to_is_a_gap(
 
 
 @pytest.mark.parametrize("by", ["event", "numbers"])
-async def test_a_number_of_an_earlier_run_is_a_gap_also_where_this_run_has_come_further(
+async def test_a_number_of_an_earlier_run_is_a_gap_even_if_this_run_has_come_further(
     loopback_bot: commands.Bot, by: str
 ) -> None:
     async with (
@@ -316,7 +336,7 @@ async def test_a_number_of_an_earlier_run_is_a_gap_also_where_this_run_has_come_
 
 
 @pytest.mark.parametrize("overflow", ["gap", "drop"])
-async def test_all_that_is_kept_is_replayed_also_when_it_is_more_than_a_queue_holds(
+async def test_all_that_is_kept_is_replayed_even_if_it_is_more_than_a_queue_holds(
     loopback_bot: commands.Bot, overflow: Any
 ) -> None:
     async with (
@@ -347,17 +367,11 @@ async def test_publishing_without_subscribers_keeps_and_writes_nothing(
         assert event.seq == 8  # what could not be written has no number
 
 
-async def test_what_nobody_has_subscribed_to_for_long_is_not_kept(loopback_bot: commands.Bot) -> None:
+async def test_events_without_a_subscriber_for_long_are_not_kept(loopback_bot: commands.Bot) -> None:
     async with serving(loopback_bot, event_replay_timeout=0.0) as server, connecting(server.port) as session:
         async with session.subscribe("tick"):
             await server.publish("tick", 1)
-        async with asyncio.timeout(5):
-            while True:  # until the bot knows that the subscriber has left
-                try:
-                    await server.publish("tick", object())
-                    break
-                except TypeError:
-                    await asyncio.sleep(0.01)
+        await until(lambda: publishes_anything(server))
         async with session.subscribe("tick", after=0) as subscription:
             (gap,) = await take(subscription, 1)
             assert isinstance(gap, Gap)
@@ -384,7 +398,7 @@ async def test_names_that_clients_make_up_are_forgotten_with_them() -> None:
     assert set(hub._topics) == {"known"}  # pyright: ignore[reportPrivateUsage]
 
 
-async def test_a_gap_is_told_before_the_events_that_come_after_it() -> None:
+async def test_a_gap_is_sent_before_the_events_that_come_after_it() -> None:
     class Reader:
         takes = True
         largest = 1000
@@ -439,20 +453,23 @@ async def test_a_subscription_survives_cuts_without_loss_or_repetition(
             async def publish() -> None:
                 for n in range(300):
                     await server.publish("tick", n)
-                    await asyncio.sleep(0.001)
-                    if n % 30 == 0:
-                        proxy.cut()
+                    await asyncio.sleep(0)
+                    if n % 30 == 15:
+                        assert proxy.cut()
+                    elif n % 30 == 29:
+                        await until(session.is_connected)
 
             publishing = asyncio.create_task(publish())
             events = await take(subscription, 300)
             await publishing
         assert [(event.seq, event.data) for event in events] == [(n + 1, n) for n in range(300)]
-        assert proxy.cuts >= 3
+        assert proxy.cuts == 10
 
 
 async def test_a_subscriber_that_was_away_for_too_long_goes_on_from_the_replay(
-    loopback_bot: commands.Bot,
+    loopback_bot: commands.Bot, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("DEBUG", logger="discord_tools")
     async with (
         serving(loopback_bot, resume_timeout=0.01) as server,
         Proxy(server.port) as proxy,
@@ -461,18 +478,18 @@ async def test_a_subscriber_that_was_away_for_too_long_goes_on_from_the_replay(
     ):
         await server.publish("tick", 0)
         await take(subscription, 1)
-        proxy.closed = True
+        proxy.refusing = True
         proxy.cut()
         await until(lambda: session.state == "lost")
         for n in range(1, 4):
             await server.publish("tick", n)
-        await asyncio.sleep(0.2)  # the time itself is what this is about
-        proxy.closed = False
+        await until(lambda: "the client stayed away" in caplog.text)
+        proxy.refusing = False
         await server.publish("tick", 4)
         assert [event.data for event in await take(subscription, 4)] == [1, 2, 3, 4]
 
 
-async def test_a_subscription_survives_the_death_of_the_bot_and_tells_the_gap(
+async def test_a_subscription_survives_the_death_of_the_bot_with_a_gap(
     loopback_bot: commands.Bot,
 ) -> None:
     async with (
@@ -494,7 +511,7 @@ async def test_a_subscription_survives_the_death_of_the_bot_and_tells_the_gap(
         assert (event.seq, event.data) == (1, "new")
 
 
-async def test_a_subscription_survives_a_restart_of_the_bot_that_took_its_leave(
+async def test_a_subscription_survives_an_orderly_restart_of_the_bot(
     loopback_bot: commands.Bot,
 ) -> None:
     async with (
@@ -535,13 +552,7 @@ async def test_leaving_ends_the_subscription_on_the_bot(loopback_bot: commands.B
     async with serving(loopback_bot, event_replay_timeout=0.0) as server, connecting(server.port) as session:
         async for _ in session.subscribe("tick", after=1):
             break
-        async with asyncio.timeout(5):
-            while True:
-                try:
-                    await server.publish("tick", object())
-                    break
-                except TypeError:
-                    await asyncio.sleep(0.01)
+        await until(lambda: publishes_anything(server))
 
 
 async def test_closing_the_session_ends_a_subscription_with_a_typed_error(
@@ -577,12 +588,12 @@ async def test_a_bot_that_never_confirms_is_a_timeout(server: Server[commands.Bo
 async def test_bad_parameters_of_a_subscription_are_refused(
     server: Server[commands.Bot], params: dict[str, Any]
 ) -> None:
-    async with wired(server) as wire:
-        await wire.hello()
-        await wire.call(1, "rpc.subscribe", params, credit=5)
-        assert (await wire.answer_to(1))["error"]["code"] == -32602
-        await wire.call(2, "rpc.subscribe", {"events": ["tick"]})  # without credit it is no stream
-        assert (await wire.answer_to(2))["error"]["code"] == -32601
+    async with memory_client(server) as client:
+        await client.hello()
+        await client.call(1, "rpc.subscribe", params, credit=5)
+        assert (await client.answer_to(1))["error"]["code"] == -32602
+        await client.call(2, "rpc.subscribe", {"events": ["tick"]})  # without credit it is no stream
+        assert (await client.answer_to(2))["error"]["code"] == -32601
 
 
 async def test_a_clock_that_jumps_moves_only_the_time_of_events(

@@ -1,4 +1,4 @@
-"""Streams: whole, in order, no faster than they are read, and closed when nobody reads them any more."""
+"""Streams: whole, in order, no faster than they are read, and closed when they are not read any more."""
 
 from __future__ import annotations
 
@@ -25,13 +25,10 @@ from discord_tools.ipc import (
     Stream,
     TooLarge,
 )
-from test_wire.parts import Routes, connecting, serving, until, wired
-from test_wire.proxy import Proxy
-
-
-@pytest.fixture
-def routes(server: Server[commands.Bot]) -> Routes:
-    return Routes(server)
+from equipment.proxy import Proxy
+from equipment.serving import connecting, memory_client, serving
+from equipment.until import until
+from test_conversations.routes import Routes
 
 
 @pytest.fixture
@@ -42,7 +39,7 @@ async def narrow(server: Server[commands.Bot]) -> AsyncIterator[ClientSession]:
 
 
 async def rest(stream: Stream[Any], items: list[Any] | None = None) -> None:
-    """Reads to the end, also when that is an error."""
+    """Reads to the end, even if that is an error."""
     async with asyncio.timeout(5):
         async for item in stream:
             if items is not None:
@@ -66,30 +63,32 @@ async def test_a_slow_reader_stops_the_generator(narrow: ClientSession, routes: 
             await anext(stream)
         for i in range(50):
             await narrow.request("echo", value=i)  # time enough to run ahead
-        assert routes.yielded <= 3 + 8 + 1  # those read, those on credit, and the one it holds in its hands
+        assert routes.yielded <= 3 + 8 + 1  # those read, those on credit, and the one that waits
         for _ in range(100):
             await anext(stream)
         assert routes.yielded >= 103
 
 
 async def test_nothing_is_sent_without_credit(server: Server[commands.Bot], routes: Routes) -> None:
-    async with wired(server) as wire:
-        await wire.hello()
-        await wire.call(1, "/forever", credit=3)
+    async with memory_client(server) as client:
+        await client.hello()
+        await client.call(1, "/forever", credit=3)
         for i in range(20):
-            await wire.call(f"echo {i}", "/echo", {"value": i})
-            await wire.answer_to(f"echo {i}")
-        items = [frame for message in wire.messages for frame in message if frame.get("method") == "rpc.item"]
+            await client.call(f"echo {i}", "/echo", {"value": i})
+            await client.answer_to(f"echo {i}")
+        items = [
+            frame for message in client.messages for frame in message if frame.get("method") == "rpc.item"
+        ]
         assert sum(len(frame["params"]["items"]) for frame in items) == 3
 
 
 async def test_items_of_one_turn_travel_in_one_message(server: Server[commands.Bot], routes: Routes) -> None:
-    async with wired(server) as wire:
-        await wire.hello()
-        await wire.call(1, "/count", {"n": 50}, credit=100)
-        await wire.answer_to(1)
-    assert len(wire.messages) == 2, "the welcome, and all the rest"
-    (items,) = [frame for frame in wire.messages[1] if frame.get("method") == "rpc.item"]
+    async with memory_client(server) as client:
+        await client.hello()
+        await client.call(1, "/count", {"n": 50}, credit=100)
+        await client.answer_to(1)
+    assert len(client.messages) == 2, "the welcome, and all the rest"
+    (items,) = [frame for frame in client.messages[1] if frame.get("method") == "rpc.item"]
     assert items["params"] == {"id": 1, "items": list(range(50))}
 
 
@@ -183,10 +182,10 @@ async def test_closing_the_session_closes_the_generator_and_tells_the_reader(
 async def test_losing_the_client_closes_the_generator(loopback_bot: commands.Bot) -> None:
     async with serving(loopback_bot, resume_timeout=0.05) as server:
         routes = Routes(server)
-        async with wired(server) as wire:
-            await wire.hello()
-            await wire.call(1, "/forever", credit=3)
-            await wire.read()
+        async with memory_client(server) as client:
+            await client.hello()
+            await client.call(1, "/forever", credit=3)
+            await client.read()
         await asyncio.wait_for(routes.closed.wait(), 5)
 
 
@@ -202,13 +201,13 @@ async def test_a_stream_that_is_closed_while_it_waits_for_a_connection_does_not_
     server: Server[commands.Bot], routes: Routes
 ) -> None:
     async with Proxy(server.port) as proxy:
-        proxy.closed = True
+        proxy.refusing = True
         async with connecting(proxy.port) as session:
             stream = session.stream("forever")
             first = asyncio.ensure_future(anext(stream))
             await asyncio.sleep(0)
             await stream.aclose()
-            proxy.closed = False
+            proxy.refusing = False
             with pytest.raises(StopAsyncIteration):
                 await first
             await session.request("echo", value=1)
@@ -315,7 +314,7 @@ async def test_a_stream_ends_with_a_typed_error_when_the_bot_shuts_down(
         await rest(stream)
 
 
-async def test_a_generator_that_ignores_its_cancellation_keeps_nobody_waiting(
+async def test_a_generator_that_ignores_its_cancellation_holds_up_nothing(
     loopback_bot: commands.Bot, caplog: pytest.LogCaptureFixture
 ) -> None:
     release, entered = asyncio.Event(), asyncio.Event()
@@ -348,11 +347,11 @@ async def test_a_generator_that_ignores_its_cancellation_keeps_nobody_waiting(
 async def test_a_reader_that_takes_a_million_items_leaves_the_bot_its_turns(
     server: Server[commands.Bot], routes: Routes
 ) -> None:
-    async with wired(server) as wire:
-        await wire.hello()
-        await wire.call(1, "/forever", credit=10**6)
+    async with memory_client(server) as client:
+        await client.hello()
+        await client.call(1, "/forever", credit=10**6)
         await asyncio.wait_for(routes.entered.wait(), 5)
         await asyncio.sleep(0)
         assert routes.yielded < 1000
-        await wire.say({"method": "rpc.cancel", "params": {"id": 1}})
+        await client.send({"method": "rpc.cancel", "params": {"id": 1}})
         await asyncio.wait_for(routes.closed.wait(), 5)

@@ -1,4 +1,4 @@
-"""The other end of a :class:`~processes.Program`: commands from stdin, answers to stdout."""
+"""The other end of a :class:`~equipment.processes.Program`: commands from stdin, answers to stdout."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def commands() -> asyncio.Queue[dict[str, Any] | None]:
     return queue
 
 
-def watch(tell: Callable[[dict[str, Any] | None], object]) -> None:
+def watch(obey: Callable[[dict[str, Any] | None], object]) -> None:
     """Reads stdin in a thread, since not every event loop can read pipes."""
 
     def read() -> None:
         for line in sys.stdin:
-            tell(json.loads(line))
-        tell(None)
+            obey(json.loads(line))
+        obey(None)
 
     threading.Thread(target=read, name="stdin", daemon=True).start()
 

@@ -1,4 +1,4 @@
-"""A network that misbehaves: a proxy that cuts, delays, splits and merges what goes through it."""
+"""A network that fails: a proxy that cuts, delays, splits and merges what goes through it."""
 
 from __future__ import annotations
 
@@ -21,12 +21,14 @@ class Proxy:
     def __init__(self, upstream: int, *, rough: bool = False) -> None:
         self.upstream = upstream
         self.port = 0
-        #: Whether connections are turned away.
-        self.closed = False
-        #: When each connection came in, by the loop's clock.
-        self.accepted: list[float] = []
-        #: How many connections were cut.
+        #: Whether new connections are closed at once.
+        self.refusing = False
+        #: Number of connections that were made to it, closed ones included.
+        self.accepted = 0
+        #: Number of connections that were cut.
         self.cuts = 0
+        #: Number of pieces that went through, in either direction.
+        self.pieces = 0
         self._rough = rough
         self._flowing = asyncio.Event()
         self._flowing.set()
@@ -51,7 +53,7 @@ class Proxy:
         await self._server.wait_closed()
 
     def cut(self) -> int:
-        """Cuts all connections, on both sides, and returns how many they were."""
+        """Cuts all connections, on both sides, and returns their number."""
         pairs, self._pairs = self._pairs, set()
         for pair in pairs:
             for writer in pair:
@@ -60,25 +62,25 @@ class Proxy:
         return len(pairs)
 
     def cut_after(self, direction: str, size: int) -> None:
-        """Lets so many bytes through, ``up`` to the bot or ``down`` from it, and cuts then, within a frame."""
+        """Cuts after ``size`` more bytes in one direction, ``up`` to the bot or ``down`` from it: within a frame."""
         self._left[direction] = size
 
     def freeze(self) -> None:
-        """From now on nothing comes through, and nobody is told: a half-open socket."""
+        """Lets nothing through from now on, without closing anything: a half-open socket."""
         self._flowing.clear()
 
     def thaw(self) -> None:
-        """What was held back, and all after it, comes through."""
+        """Lets through what was held back, and everything after it."""
         self._flowing.set()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
-        self.accepted.append(asyncio.get_running_loop().time())
+        self.accepted += 1
         onward: asyncio.StreamWriter | None = None
         try:
-            if not self.closed:
+            if not self.refusing:
                 back, onward = await asyncio.open_connection("127.0.0.1", self.upstream)
                 await self._join(reader, writer, back, onward)
         except (OSError, asyncio.CancelledError):
@@ -117,18 +119,18 @@ class Proxy:
             while data := await source.read(self._size()):
                 await self._flowing.wait()
                 if self._rough and random.random() < 0.1:
-                    await asyncio.sleep(
-                        random.random() * 0.01
-                    )  # what comes meanwhile is merged with the next piece
+                    # What is received meanwhile is merged with the next piece.
+                    await asyncio.sleep(random.random() * 0.01)
                 left = self._left.get(direction)
                 if left is not None:
                     self._left[direction] = left - len(data)
                     data = data[:left]
+                self.pieces += 1
                 target.write(data)
                 await target.drain()
                 if left is not None and self._left[direction] <= 0:
                     del self._left[direction]
-                    target.close()  # after what was let through
+                    target.close()  # what was let through is sent first
                     await target.wait_closed()
                     self.cuts += 1
                     return

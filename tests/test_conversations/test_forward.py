@@ -14,9 +14,11 @@ from discord.ext import commands
 from discord_tools.ipc import ClientSession, Server
 from discord_tools.ipc_server.encoding import encode_answer
 from discord_tools.ipc_server.forward import Forwarder, event_data
+from equipment.key import KEY
+from equipment.serving import connecting
+from equipment.until import until
 from loopback import LoopbackDiscord
 from loopback.bots import running_bot
-from test_wire.parts import KEY, connecting, until
 
 
 async def test_an_event_of_discord_comes_through_with_its_object(

@@ -1,4 +1,4 @@
-"""``python -m processes.dashboard``: a client process without discord.py, that makes requests as it is told."""
+"""``python -m equipment.processes.dashboard``: a client process without discord.py that obeys commands."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import argparse
 import asyncio
 import itertools
 import sys
-import time
 from collections import Counter
 from typing import Any
 
@@ -14,12 +13,12 @@ sys.modules["discord"] = None  # type: ignore[assignment]  # Python's own way to
 
 from discord_tools.ipc import ClientLimits, ClientSession, IPCError  # noqa: E402
 from discord_tools.ipc.missing import MISSING  # noqa: E402
-from processes import SECRET_KEY  # noqa: E402
-from processes.lines import commands, say  # noqa: E402
+from equipment.key import KEY  # noqa: E402
+from equipment.processes.lines import commands, say  # noqa: E402
 
 
 class Load:
-    """Any number of callers that each make one request after the other, and what became of all of them."""
+    """Any number of callers that each make one request after the other, and the outcomes of all requests."""
 
     def __init__(self, session: ClientSession, callers: int) -> None:
         self._session = session
@@ -27,14 +26,12 @@ class Load:
         self._outcomes: Counter[str] = Counter()
         self._last = ""
         self._answered_by: set[int] = set()
-        self._slowest = 0.0
         self._stopping = False
         self._tasks = [asyncio.create_task(self._call()) for _ in range(callers)]
 
     async def _call(self) -> None:
         while not self._stopping:
             number = next(self._numbers)
-            began = time.monotonic()
             try:
                 answer = await self._session.request("echo", number=number, spread=0.05)
                 self._outcomes["answered" if answer["number"] == number else "mixed up"] += 1
@@ -42,13 +39,11 @@ class Load:
             except IPCError as error:
                 self._outcomes[type(error).__name__] += 1
                 self._last = str(error)
-            self._slowest = max(self._slowest, time.monotonic() - began)
 
     def outcomes(self) -> dict[str, Any]:
         return {
             "outcomes": dict(self._outcomes),
             "answered_by": sorted(self._answered_by),
-            "slowest": self._slowest,
             "last": self._last,
         }
 
@@ -60,17 +55,14 @@ class Load:
 
 
 async def request(session: ClientSession, route: str, data: dict[str, Any]) -> dict[str, Any]:
-    began = time.monotonic()
-    answer: dict[str, Any]
     try:
-        answer = {"result": await session.request(route, **data)}
+        return {"result": await session.request(route, **data)}
     except IPCError as error:
-        answer = {"error": type(error).__name__, "message": str(error)}
-    return {**answer, "seconds": time.monotonic() - began}
+        return {"error": type(error).__name__, "message": str(error)}
 
 
 async def until_answered(session: ClientSession) -> dict[str, Any]:
-    """Asks until there is an answer: as a page that is reloaded by its impatient reader."""
+    """Asks until there is an answer, as a page does that its reader reloads."""
     errors: Counter[str] = Counter()
     for number in itertools.count():
         answer = await request(session, "echo", {"number": number})
@@ -88,7 +80,7 @@ async def serve(options: argparse.Namespace) -> None:
     async with ClientSession(
         port=MISSING if options.port is None else options.port,
         multicast_port=options.multicast_port or 20000,
-        secret_key=SECRET_KEY,
+        secret_key=KEY,
         connect_timeout=options.connect_timeout,
         limits=limits,
     ) as session:
@@ -98,9 +90,8 @@ async def serve(options: argparse.Namespace) -> None:
                 case "request":
                     say(await request(session, **command))
                 case "requests":
-                    began = time.monotonic()
                     each = [request(session, **command["each"]) for _ in range(command["times"])]
-                    say({"answers": await asyncio.gather(*each), "seconds": time.monotonic() - began})
+                    say({"answers": await asyncio.gather(*each)})
                 case "load":
                     load = Load(session, **command)
                     say({})
@@ -121,7 +112,7 @@ def main() -> None:
     parser.add_argument("--port", type=int)
     parser.add_argument("--multicast-port", type=int)
     parser.add_argument("--heartbeat", type=float, default=20.0)
-    parser.add_argument("--handshake_timeout", type=float, default=5.0)
+    parser.add_argument("--handshake-timeout", type=float, default=5.0)
     parser.add_argument("--connect-timeout", type=float, default=5.0)
     parser.add_argument("--uvloop", action="store_true")
     options = parser.parse_args()

@@ -11,17 +11,17 @@ import json
 import os
 import sys
 import tempfile
+from collections import Counter
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-__all__ = ("SECRET_KEY", "Program")
+__all__ = ("Program",)
 
-SECRET_KEY = "shared by the processes of a test"
 PATIENCE = 20.0
 LINE_LIMIT = 1 << 24
 
-#: What a process must not have to say at its end.
+#: Parts of what Python writes to stderr where a process leaks or hides something.
 FAULTS = ("never retrieved", "destroyed but it is pending", "ResourceWarning", "Unclosed", "Traceback")
 
 
@@ -50,7 +50,7 @@ class Program:
         self._process: asyncio.subprocess.Process | None = None
 
     async def __aenter__(self) -> Self:
-        paths = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+        paths = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
         self._process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-W", "default::ResourceWarning", "-m", f"{__name__}.{self._name}"),
             *self._arguments,
@@ -105,7 +105,7 @@ class Program:
         return status
 
     async def finish(self) -> None:
-        """Ends it by ending its stdin, and checks that it had nothing to complain of."""
+        """Ends it by ending its stdin, and checks that it reported no fault."""
         assert self._running.stdin is not None, "it was asked for"
         self._running.stdin.close()
         status = await self.ended()
@@ -136,8 +136,16 @@ class Program:
         assert stdout is not None, "it was asked for"
         async with asyncio.timeout(PATIENCE):
             line = await stdout.readline()
-        assert line, f"the {self._name} has ended: {self.errors()}"
+        assert line, f"the {self._name} has ended with status {await self.ended()}: {self.errors()}"
         return json.loads(line)
+
+    async def has_started(self, *names: str) -> bool:
+        """Whether calls of these names run at a bot, or have run."""
+        return Counter(names) <= Counter((await self.command("state"))["started"])
+
+    async def has_cancelled(self, name: str) -> bool:
+        """Whether a call of this name was cancelled at a bot, and its handler has ended."""
+        return (await self.command("state"))["ended"].get(name) == "cancelled and cleaned up"
 
     async def command(self, op: str, **fields: Any) -> dict[str, Any]:
         """Sends a command and waits for its answer."""

@@ -1,0 +1,21 @@
+"""Doubles and helpers that several folders of tests share.
+
+``until``
+    Waits for a condition.
+``key``
+    The secret key of tests.
+``serving``
+    A server on a free port, a session, and a client in memory, each in one line.
+``peers``
+    One side of a conversation, frame by frame.
+``websockets``
+    A client that sends any WebSocket frame, and a server that follows a script.
+``ports``
+    A TCP port with a script, and a port on which nothing listens.
+``proxy``
+    A network between client and server that cuts, delays, splits and merges.
+``transports``
+    A transport in memory that can be stopped.
+``processes``
+    Bots and dashboards in processes of their own.
+"""

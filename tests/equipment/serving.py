@@ -1,0 +1,49 @@
+"""A server, a session and a client in memory, each in one line."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from discord.ext import commands
+
+from discord_tools.ipc import ClientLimits, ClientSession, Server, ServerLimits
+from discord_tools.ipc.transports.memory import memory_pair
+from equipment.key import KEY
+from equipment.peers import ScriptedClient
+
+__all__ = ("QUICK", "connecting", "memory_client", "serving")
+
+#: Timeouts that a test can wait for. Few tests are about the defaults.
+QUICK = ClientLimits(backoff_initial=0.01, backoff_max=0.05, close_timeout=0.5)
+
+_LIMITS = {field.name for field in dataclasses.fields(ServerLimits)}
+
+
+def serving(bot: commands.Bot, **settings: Any) -> Server[commands.Bot]:
+    """A server on a free port, to be entered. Takes the parameters of ``Server`` and those of ``ServerLimits``."""
+    limits = ServerLimits(**{name: value for name, value in settings.items() if name in _LIMITS})
+    options = {name: value for name, value in settings.items() if name not in _LIMITS}
+    defaults = {"port": 0, "secret_key": KEY, "multicast": "multicast_port" in options}
+    return Server(bot, limits=limits, **{**defaults, **options})
+
+
+def connecting(port: int, **options: Any) -> ClientSession:
+    """A session, to be entered."""
+    return ClientSession("127.0.0.1", port, **{"secret_key": KEY, "limits": QUICK, **options})
+
+
+@asynccontextmanager
+async def memory_client(server: Server[Any], *, capacity: int = 16) -> AsyncIterator[ScriptedClient]:
+    """A connection to a server in memory, before the hello."""
+    near, far = memory_pair(capacity)
+    task = asyncio.create_task(server.serve(far))
+    try:
+        yield ScriptedClient(near)
+    finally:
+        await near.close()
+        async with asyncio.timeout(10):
+            await task

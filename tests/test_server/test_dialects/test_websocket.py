@@ -1,0 +1,337 @@
+"""Sockets without our subprotocol, over pairs of memory transports: dialects, keys, order of answers, the end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from typing import Any
+
+import pytest
+from discord.ext import commands
+
+from discord_tools.ipc import Request, ServerLimits
+from discord_tools.ipc.transports.base import Closed
+from discord_tools.ipc.wire.dialects import JSONRPC
+from discord_tools.ipc_server.dialects import websocket
+from discord_tools.ipc_server.dialects.websocket import MAX_WRONG_KEYS
+from test_server.tools import (
+    FORGED,
+    KEY,
+    NOT_UNDERSTOOD,
+    PORT,
+    MemoryServer,
+    assert_bounded_lines,
+    better,
+    caller,
+    family,
+    jsonrpc,
+    memory_server,
+    records_with,
+    until,
+)
+
+#: A client that showed the key at the handshake.
+KNOWN = caller(dialect=JSONRPC)
+
+QUESTION = {"connect": True, "headers": {"Authorization": KEY}}
+WRONG = {"connect": True, "headers": {"Authorization": "wrong"}}
+
+
+class Routes:
+    """Routes for these tests, and what they did."""
+
+    def __init__(self, server: MemoryServer) -> None:
+        self.ran: list[str] = []
+        self.started, self.release, self.cancelled = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        server.add_route(self.text)
+        server.add_route(self.wait)
+
+    async def text(self, request: Request) -> str:
+        self.ran.append("text")
+        return "text"
+
+    async def wait(self, request: Request) -> str:
+        self.ran.append("wait")
+        self.started.set()
+        try:
+            await self.release.wait()
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise
+        return "waited"
+
+
+def result(value: Any, number: Any = 1) -> dict[str, Any]:
+    return {"jsonrpc": "2.0", "id": number, "result": value}
+
+
+# -- the first message
+
+
+@pytest.mark.parametrize(
+    ("message", "answer"),
+    [
+        (jsonrpc("text"), result("text")),
+        ([jsonrpc("text")], [result("text")]),
+        (family("text"), "text"),
+        (family("/text"), "text"),
+        (better("text"), {"decoding": None, "code": 200, "response": "text"}),
+        (QUESTION, {"message": "Connection success", "port": PORT, "code": 200}),
+    ],
+    ids=["JSON-RPC", "a batch", "discord-ext-ipc", "discord.py-tools", "better-ipc", "a port question"],
+)
+async def test_the_first_message_tells_the_dialect(bot: commands.Bot, message: Any, answer: Any) -> None:
+    async with memory_server(bot) as server:
+        Routes(server)
+        assert await server.open_socket(KNOWN).ask(message) == answer
+
+
+@pytest.mark.parametrize("garbage", [b"", b"garbage", b"\xff", b"17", b"{}"])
+async def test_a_first_message_in_no_dialect_gets_the_answer_for_that_and_the_socket_goes_on(
+    bot: commands.Bot, garbage: bytes
+) -> None:
+    async with memory_server(bot) as server:
+        Routes(server)
+        socket = server.open_socket()
+        await socket.send(garbage)
+        assert await socket.transport.receive() == NOT_UNDERSTOOD
+        assert await socket.ask(family("text")) == "text"
+
+
+async def test_a_client_that_showed_the_key_gets_an_answer_of_json_rpc_to_garbage(bot: commands.Bot) -> None:
+    async with memory_server(bot) as server:
+        Routes(server)
+        socket = server.open_socket(KNOWN)
+        assert (await socket.ask(b"garbage"))["error"]["code"] == -32700
+        assert await socket.ask(jsonrpc("text")) == result("text")
+
+
+# -- keys
+
+
+async def test_json_rpc_without_a_key_at_the_handshake_is_refused_and_closed(bot: commands.Bot) -> None:
+    async with memory_server(bot) as server:
+        routes, socket = Routes(server), server.open_socket()
+        assert (await socket.ask(jsonrpc("text")))["error"]["code"] == -32001
+        assert (await socket.ended()).code == 1008
+        assert routes.ran == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [b"garbage", WRONG, family("text", key="wrong"), better("text", key=None)],
+    ids=["garbage", "a port question", "discord-ext-ipc", "better-ipc"],
+)
+async def test_a_socket_is_closed_after_a_number_of_refused_messages(bot: commands.Bot, wrong: Any) -> None:
+    async with memory_server(bot) as server:
+        routes, socket = Routes(server), server.open_socket()
+        for _ in range(MAX_WRONG_KEYS):
+            await socket.ask(wrong)
+        closed = await socket.ended()
+        assert (closed.code, "too many requests that were refused" in closed.reason) == (1008, True)
+        assert routes.ran == []
+
+
+async def test_a_client_that_shows_no_key_in_time_is_disconnected(
+    bot: commands.Bot, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="discord_tools")
+    async with memory_server(bot, ServerLimits(handshake_timeout=0.01)) as server:
+        socket = server.open_socket()
+        assert (await socket.ended()).code == 1008
+    (record,) = records_with(caplog, "No request with the right key in time")
+    assert re.match(r"\[conn-\d+ 192\.0\.2\.1\] ", record.getMessage())
+    assert (record.levelno, record.exc_info) == (logging.INFO, None)
+
+
+@pytest.mark.parametrize("message", [family("text"), better("text")])
+async def test_a_client_that_showed_the_key_in_time_stays(bot: commands.Bot, message: Any) -> None:
+    passed = asyncio.Event()
+    async with memory_server(bot, ServerLimits(handshake_timeout=0.05)) as server:
+        Routes(server)
+        socket = server.open_socket()
+        await socket.ask(message)
+        asyncio.get_running_loop().call_later(0.1, passed.set)
+        await passed.wait()
+        await socket.ask(message)
+        assert not socket.serving.done()
+
+
+async def test_a_client_counts_as_unauthenticated_until_it_shows_the_key(bot: commands.Bot) -> None:
+    async with memory_server(bot) as server:
+        Routes(server)
+        connections = server.service.connections
+        server.open_socket(KNOWN)
+        sockets = [server.open_socket() for _ in range(2)]
+        await until(lambda: connections.unauthenticated == 2)
+        assert await sockets[0].ask(family("text", key="wrong")) != "text"
+        assert connections.unauthenticated == 2
+        assert await sockets[0].ask(family("text")) == "text"
+        assert connections.unauthenticated == 1
+        await sockets[1].close()
+        assert connections.unauthenticated == 0
+        await sockets[0].close()
+        assert connections.unauthenticated == 0
+
+
+async def test_a_port_question_does_not_authenticate(bot: commands.Bot) -> None:
+    async with memory_server(bot, ServerLimits(handshake_timeout=0.01)) as server:
+        socket = server.open_socket()
+        assert (await socket.ask(QUESTION))["port"] == PORT
+        assert (await socket.ended()).code == 1008
+
+
+# -- order of answers
+
+
+@pytest.mark.parametrize("write", [family, better])
+async def test_an_older_client_gets_its_answers_in_order(bot: commands.Bot, write: Any) -> None:
+    async with memory_server(bot) as server:
+        routes, socket = Routes(server), server.open_socket()
+        await socket.send(write("wait"), write("text"))
+        await until(lambda: len(routes.ran) == 2)
+        routes.release.set()
+        answers = [await socket.receive() for _ in range(2)]
+    assert [one if write is family else one["response"] for one in answers] == ["waited", "text"]
+
+
+async def test_a_client_of_json_rpc_gets_its_answers_as_they_are_ready(bot: commands.Bot) -> None:
+    async with memory_server(bot) as server:
+        routes, socket = Routes(server), server.open_socket(KNOWN)
+        await socket.send(jsonrpc("wait", number=1), jsonrpc("text", number=2))
+        assert await socket.receive() == result("text", 2)
+        routes.release.set()
+        assert await socket.receive() == result("waited", 1)
+
+
+# -- the end of a socket
+
+
+async def test_a_client_that_disconnects_with_unread_answers_does_not_block_its_socket(
+    bot: commands.Bot,
+) -> None:
+    async with memory_server(bot, ServerLimits(backlog_bytes=1)) as server:
+        socket = server.open_socket(KNOWN)
+        await socket.send(*[b"garbage"] * 10)
+        await socket.transport.close()
+        await asyncio.wait_for(socket.serving, 5)
+
+
+async def test_a_client_that_does_not_read_its_answers_is_disconnected(
+    bot: commands.Bot, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO, logger="discord_tools")
+    monkeypatch.setattr(websocket, "CLOSE_TIMEOUT", 0.01)
+    limits = ServerLimits(backlog_bytes=1, heartbeat=0.01)
+    async with memory_server(bot, limits) as server:
+        socket = server.open_socket(KNOWN, capacity=1)
+        await socket.send(*[b"garbage"] * 3)
+        await asyncio.wait_for(socket.serving, 5)
+        assert (await socket.ended()).code == 1008
+    (record,) = records_with(caplog, "The client does not read its answers")
+    assert record.levelno == logging.INFO
+
+
+async def test_a_client_that_reads_its_answers_late_is_served_again(bot: commands.Bot) -> None:
+    async with memory_server(bot, ServerLimits(backlog_bytes=1)) as server:
+        Routes(server)
+        socket = server.open_socket(KNOWN, capacity=1)
+        sending = asyncio.create_task(socket.send(*[b"garbage"] * 10, jsonrpc("text")))
+        answers = [await socket.receive() for _ in range(11)]
+        await sending
+    assert answers[-1] == result("text")
+
+
+@pytest.mark.parametrize("message", [jsonrpc("wait"), family("wait"), better("wait")])
+async def test_a_client_that_disconnects_cancels_its_calls(bot: commands.Bot, message: Any) -> None:
+    async with memory_server(bot) as server:
+        routes, socket = Routes(server), server.open_socket(KNOWN)
+        await socket.send(message)
+        await routes.started.wait()
+        await socket.close()
+        await asyncio.wait_for(routes.cancelled.wait(), 5)
+
+
+async def test_a_socket_that_opens_while_the_server_is_draining_is_closed(bot: commands.Bot) -> None:
+    async with memory_server(bot) as server:
+        server.admission.draining = True
+        closed = await server.open_socket(KNOWN).ended()
+    assert (closed.code, "the bot is shutting down" in closed.reason) == (1008, True)
+
+
+async def test_the_end_of_the_server_cancels_calls_and_sends_their_answers(bot: commands.Bot) -> None:
+    async with memory_server(bot) as server:
+        routes, socket = Routes(server), server.open_socket(KNOWN)
+        await socket.send(jsonrpc("wait"))
+        await routes.started.wait()
+        await server.service.close(())
+        answer = await socket.receive()
+        assert (answer["id"], answer["error"]["code"]) == (1, -32006)
+        with pytest.raises(Closed) as caught:
+            await socket.transport.receive()
+        assert caught.value.code == 1001
+        assert routes.cancelled.is_set()
+    assert not server.service.sockets
+
+
+# -- lines in the log
+
+
+@pytest.mark.parametrize("write", [family, better])
+async def test_lines_about_a_socket_name_the_key_once_it_was_shown(
+    bot: commands.Bot, caplog: pytest.LogCaptureFixture, write: Any
+) -> None:
+    caplog.set_level(logging.DEBUG, logger="discord_tools")
+    async with memory_server(bot) as server:
+        Routes(server)
+        socket = server.open_socket()
+        await socket.ask(write("text", key="wrong"))
+        await socket.ask(write("text"))
+        await socket.ask(write("text", key="wrong"))
+        await socket.close()
+    first, second = (record.getMessage() for record in records_with(caplog, "wrong secret key"))
+    (end,) = records_with(caplog, "The connection has ended")
+    label = first[1 : first.index("]")]
+    assert re.fullmatch(r"conn-\d+ 192\.0\.2\.1", label)
+    assert second.startswith(f"[{label} key secret_key] ")
+    assert end.getMessage().startswith(f"[{label} key secret_key] ")
+    assert end.levelno == logging.DEBUG
+
+
+async def test_lines_about_a_client_that_showed_its_key_at_the_handshake_name_the_key(
+    bot: commands.Bot, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, logger="discord_tools")
+    async with memory_server(bot) as server:
+        await server.open_socket(KNOWN).close()
+    (record,) = records_with(caplog, "The connection has ended")
+    assert record.getMessage().startswith(f"[{KNOWN.label}] ")
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        (family(FORGED, key=FORGED), "Refused a client of discord-ext-ipc"),
+        (better(FORGED, key=FORGED), "Refused a client of better-ipc: wrong secret key"),
+        (
+            {"connect": True, "headers": {"Authorization": FORGED}},
+            "Refused to tell the port: wrong secret key",
+        ),
+        (jsonrpc(FORGED), "Refused JSON-RPC without a secret key"),
+    ],
+    ids=["discord-ext-ipc", "better-ipc", "a port question", "JSON-RPC"],
+)
+async def test_a_refused_message_is_a_warning_without_its_words(
+    bot: commands.Bot, caplog: pytest.LogCaptureFixture, message: Any, words: str
+) -> None:
+    caplog.set_level(logging.DEBUG, logger="discord_tools")
+    async with memory_server(bot) as server:
+        socket = server.open_socket()
+        await socket.ask(message)
+        await socket.transport.close(1006, FORGED)
+        await socket.ended()
+    (record,) = records_with(caplog, words)
+    assert (record.levelno, record.exc_info) == (logging.WARNING, None)
+    assert KEY not in caplog.text
+    assert_bounded_lines(caplog)
