@@ -113,7 +113,8 @@ def _read_one(data: bytes) -> JsonRpcRequest | Fault:
         return Fault(refuse(NULL, ErrorObject(PARSE_ERROR, reason)))
     if request.jsonrpc != "2.0":
         return _invalid("the member 'jsonrpc' must be \"2.0\"")
-    number = request.id
+    # Copied, since a Raw keeps the whole message.
+    number = request.id if request.id is UNSET else Raw(bytes(request.id))
     if number is not UNSET and bytes(number)[:1] not in _ID_STARTS:
         return _invalid("the id must be a string, a number or null")
     params = b"{}" if request.params is UNSET else bytes(request.params)

@@ -130,8 +130,13 @@ class DialectCall:
         if self.writer is not None:
             answer = self.writer.result(result)
             self.budget.take(len(answer))
+        self._settle(answer)
+
+    def _settle(self, answer: bytes | None) -> None:
         self.settled = True
-        self.done(answer)
+        # It refers to the call, so the data would stay until the garbage collector comes.
+        done, self.done = self.done, _ignore
+        done(answer)
 
     async def send_item(self, data: Any, /) -> None:
         raise InvalidRequest("this client reads no streams")
@@ -143,8 +148,7 @@ class DialectCall:
             # Those of this library are small, and always sent, even if the budget of a batch is spent.
             if answer is not None and len(answer) > ERROR_BYTES:
                 self.budget.take(len(answer))
-            self.settled = True
-            self.done(answer)
+            self._settle(answer)
 
     def ended(self) -> None:
         pass  # DialectCalls watches the task
@@ -154,6 +158,10 @@ class DialectCall:
         self.fail(error)
         if self.task is not None:
             self.task.cancel()
+
+
+def _ignore(answer: bytes | None) -> None:
+    """Takes the place of :attr:`DialectCall.done` once that was called."""
 
 
 class DialectCalls:

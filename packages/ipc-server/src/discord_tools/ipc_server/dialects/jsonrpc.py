@@ -139,6 +139,9 @@ class Exchange:
         self._answers[place] = answer
         self._missing -= 1
         if not self._missing:
+            # ``done`` refers to the exchange, so the data would stay until the garbage collector comes.
+            self._calls.clear()
+            self._body.items.clear()
             answers = [one for one in self._answers if one is not None]
             if self._body.batch:
                 self._done(jsonrpc.join(answers))
