@@ -1,4 +1,4 @@
-"""Tasks that begin at once."""
+"""Tasks that begin at once, and work that cancelling does not interrupt."""
 
 from __future__ import annotations
 
@@ -7,7 +7,25 @@ import sys
 from collections.abc import Coroutine
 from typing import Any
 
-__all__ = ("spawn",)
+__all__ = ("complete", "spawn")
+
+
+async def complete(coroutine: Coroutine[Any, Any, None]) -> None:
+    """Runs a coroutine to its end, even if this is cancelled: then :exc:`asyncio.CancelledError` is raised afterwards.
+
+    For clean-up that must not be done by halves and takes a bounded time.
+    """
+    task = asyncio.ensure_future(coroutine)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait((task,))
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None and (task.cancelled() or task.exception() is None):
+        raise cancelled
+    task.result()
+
 
 if sys.version_info >= (3, 12):
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -340,17 +340,18 @@ class Conversation:
                     call.abort(Cancelled(reason))
             self._deadlines.close()
 
-    async def drain(self, spared: Collection[asyncio.Task[Any]]) -> None:
+    def drain(self, spared: Collection[asyncio.Task[Any]]) -> Coroutine[Any, Any, None]:
         """Waits for the calls in progress, up to the grace period, while no more are admitted.
 
         Tasks in ``spared`` are not waited for: they are the routes that asked for the end of the server.
         """
+        # What the client gets is queued at once: a task for it could be cancelled before its first step.
         self._spared = spared
         self._peer.bye("the bot is shutting down")
         for call in tuple(self._calls):
             if call.streams and call.subscriber is None:
                 call.abort(Cancelled("the bot is shutting down"))  # it could go on indefinitely
-        await self.wait_for_handlers()
+        return self.wait_for_handlers()
 
     async def close(self, spared: Collection[asyncio.Task[Any]]) -> None:
         """Cancels what is in progress, except the tasks in ``spared``, tells the callers so, and closes."""

@@ -11,6 +11,7 @@ from typing import Any, Final
 from discord_tools.ipc._version import __version__
 from discord_tools.ipc.limits import ServerLimits
 from discord_tools.ipc.logs import Incidents
+from discord_tools.ipc.tasks import complete
 from discord_tools.ipc.transports.base import GOING_AWAY, PROTOCOL_ERROR, Closed, Transport
 from discord_tools.ipc.wire.frames import Id
 from discord_tools.ipc.wire.handshake import (
@@ -110,7 +111,12 @@ class Conversations:
         try:
             await asyncio.gather(*(one.drain(spared) for one in tuple(self._all.values())))
         finally:
+            await complete(self._close(spared))
+
+    async def _close(self, spared: Collection[asyncio.Task[Any]]) -> None:
+        try:
             await asyncio.gather(*(one.close(spared) for one in tuple(self._all.values())), *self._ending)
+        finally:
             self._all.clear()
             self._draining = False
 

@@ -18,6 +18,7 @@ from discord_tools.ipc.limits import ServerLimits
 from discord_tools.ipc.logs import connection_id
 from discord_tools.ipc.missing import MISSING
 from discord_tools.ipc.settings import checked_host, checked_key, checked_port
+from discord_tools.ipc.tasks import complete
 from discord_tools.ipc.transports.base import GOING_AWAY, Transport
 from discord_tools.ipc.wire.handshake import Hello
 from discord_tools.ipc_server.admission import Admission
@@ -445,16 +446,11 @@ class Server(Generic[ClientT]):
                 self._admission.draining = True
                 others = asyncio.create_task(listening.drain(self._terminators))
                 try:
-                    # In this very task: one of its own could be cancelled before its first step, and clients would
-                    # get no rpc.bye.
                     await self._conversations.drain(self._terminators)
                     await others
                 finally:
                     others.cancel()
-                    await listening.close(self._terminators)
-                    self._close_hook.remove()
-                    self._budget.close()
-                    log.info("Terminated")
+                    await complete(self._close(listening))
         finally:
             self._terminators.discard(task)  # pyright: ignore[reportArgumentType]
 
@@ -468,6 +464,14 @@ class Server(Generic[ClientT]):
         await self.terminate_server()
 
     # -- inside
+
+    async def _close(self, listening: Ports) -> None:
+        try:
+            await listening.close(self._terminators)
+        finally:
+            self._close_hook.remove()
+            self._budget.close()
+            log.info("Terminated")
 
     def _locked(self) -> asyncio.Lock:
         # Made here and not in the constructor, which may run before there is a loop. A lock belongs to one loop.
