@@ -1,0 +1,14 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import discord
+import pytest
+from discord.ext import commands
+
+
+@pytest.fixture
+async def bot() -> AsyncIterator[commands.Bot]:
+    """A bot with a loop, so that it dispatches events, that never logs in."""
+    async with commands.Bot("!", intents=discord.Intents.all()) as bot:
+        yield bot
