@@ -171,14 +171,15 @@ class MemoryServer:
         self.clients.append(client)
         return client
 
-    def post(self, message: Any, caller: Caller) -> asyncio.Future[Any]:
-        """Answers the body of a POST, and returns the answer to come."""
+    def post(self, message: Any, caller: Caller = CALLER) -> asyncio.Future[Any]:
+        """Answers the body of a POST, bytes or anything else as JSON, and returns the answer to come."""
         answered: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
         def done(answer: bytes | None) -> None:
             answered.set_result(None if answer is None else json.loads(answer))
 
-        body = read_body(json.dumps(message), self.service.limits.calls)
+        data = message if isinstance(message, bytes) else json.dumps(message).encode()
+        body = read_body(data, self.service.limits.calls)
         Exchange(self.service, caller, None, body, done).start()
         return answered
 
