@@ -15,7 +15,7 @@ import msgspec
 import pytest
 from msgspec import UNSET, Raw
 
-from discord_tools.ipc import Route, ServerLimits, UnknownEndpoint
+from discord_tools.ipc import Request, Route, Server, ServerLimits, UnknownEndpoint
 from discord_tools.ipc.connection import Connection
 from discord_tools.ipc.missing import MISSING
 from discord_tools.ipc.transports.base import Closed
@@ -402,6 +402,25 @@ async def native_client(
         yield native
 
 
+@asynccontextmanager
+async def serving(client: discord.Client, **options: Any) -> AsyncIterator[Server[Any]]:
+    """A server on free ports, with the key :data:`KEY` unless another one is given, and a route ``echo``."""
+    options = {"host": "127.0.0.1", "port": 0, "multicast_port": 0, "secret_key": KEY, **options}
+    server = Server(client, **options)
+
+    @server.route()
+    async def echo(request: Request) -> dict[str, Any]:
+        return dict(request)
+
+    async with server:
+        yield server
+
+
+def http_url(server: Server[Any], path: str = "/") -> str:
+    """The URL of the main port for plain HTTP."""
+    return server.ws_url.replace("ws:", "http:") + path
+
+
 def caller(**changes: Any) -> Caller:
     """A native client that differs from :data:`CALLER` in some fields."""
     return replace(CALLER, **changes)
@@ -424,9 +443,11 @@ __all__ = (
     "better",
     "caller",
     "family",
+    "http_url",
     "jsonrpc",
     "memory_server",
     "native_client",
     "records_with",
+    "serving",
     "until",
 )
