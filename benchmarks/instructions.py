@@ -191,7 +191,7 @@ def total(report: str) -> int:
 
 
 def per_operation(once: int, twice: int, operations: int) -> float:
-    """Instructions for one operation: ``once`` are those of a program with ``operations``, ``twice`` of one with double."""
+    """Instructions for one operation, given those of a program with ``operations`` and of one with twice as many."""
     return (twice - once) / operations
 
 
