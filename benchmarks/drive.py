@@ -16,7 +16,7 @@ from benchmarks.world import QUESTIONS
 __all__ = ("Callers", "summary")
 
 PATIENCE = 60.0
-#: So many clients connect at a time: a thousand at once would measure the queue of the listening socket.
+#: Number of clients that connect at a time: a thousand at once would measure the queue of the listening socket.
 CONNECT_AT_ONCE = 50
 
 
@@ -74,7 +74,7 @@ class Callers:
         return summary(latencies, clock() - began, time.process_time() - cpu)
 
     async def subscribe(self, count: int) -> None:
-        """Connects so many more clients that hear events."""
+        """Connects ``count`` more clients that hear events."""
         for caller in await self._connect(count):
             await caller.subscribe(self._hear)
 
@@ -94,9 +94,11 @@ class Callers:
                 await self._complete
         return summary(self._latencies, time.perf_counter() - began, time.process_time() - cpu)
 
-    async def gather(self, count: int) -> None:
-        """Connects so many more clients that do nothing."""
+    async def gather(self, count: int) -> float:
+        """Connects ``count`` more clients that do nothing. Returns how long it took, in seconds."""
+        began = time.perf_counter()
         await self._connect(count)
+        return time.perf_counter() - began
 
     async def leave(self) -> None:
         """Disconnects all clients but the one that asks."""

@@ -50,7 +50,7 @@ __all__ = (
 ROOT: Final = Path(__file__).parents[1]
 OPERATIONS: Final = 1024
 IN_FLIGHT: Final = 64
-#: From so many percent more on, it is worse.
+#: Percentage of growth from which on it is worse.
 TOLERANCE: Final = 3.0
 EVENT: Final = "tick"
 #: Under Valgrind everything takes many times as long.
@@ -131,7 +131,7 @@ async def _items(ends: Ends, operations: int) -> None:
 
 
 class Load(NamedTuple):
-    """Something that is done so many times."""
+    """Something that is done a number of times."""
 
     title: str
     run: Callable[[Ends, int], Awaitable[None]]
@@ -191,7 +191,7 @@ def total(report: str) -> int:
 
 
 def per_operation(once: int, twice: int, operations: int) -> float:
-    """Instructions for one operation, from those of a program that does so many and of one that does twice as many."""
+    """Instructions for one operation, given those of a program with ``operations`` and of one with twice as many."""
     return (twice - once) / operations
 
 

@@ -13,7 +13,7 @@ class Load:
     """Some callers that ask as fast as they are answered.
 
     The figures are those of the first group; the others are there to disturb. Without groups it is a load of events:
-    so many ``subscribers`` hear bursts of so many events.
+    ``subscribers`` hear bursts of ``burst`` events.
     """
 
     name: str
@@ -55,7 +55,8 @@ class Mode:
     """How thoroughly.
 
     ``warm_up`` and ``seconds`` are for one side under one load in one round. ``idle_clients`` are connected for
-    ``idle_seconds``. The memory is looked at after every ``memory_step`` requests until ``memory_requests``.
+    ``idle_seconds``. The memory is read after every ``memory_step`` requests until ``memory_requests``.
+    A dashboard is started ``starts`` times.
     """
 
     name: str
@@ -66,8 +67,9 @@ class Mode:
     idle_seconds: float
     memory_requests: int
     memory_step: int = 50_000
+    starts: int = 9
 
 
 QUICK: Final = Mode("quick", 3, 0.03, 0.15, 300, 2.0, 0)
-# Twice the heartbeat's time: each idle client is asked for a sign of life at least once.
+# Twice the heartbeat's time: each idle client gets a ping at least once.
 FULL: Final = Mode("full", 5, 0.5, 1.5, 1000, 45.0, 1_000_000)

@@ -103,7 +103,7 @@ def _resident() -> int | None:
 
 
 def description() -> dict[str, Any]:
-    """The machine, for whoever compares."""
+    """The machine, for comparisons."""
     return {
         "cpu": _cpu_model(),
         "cores": len(ALLOWED) or os.cpu_count() or 1,

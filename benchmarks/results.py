@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from benchmarks.figures import Spread, ratio, spread
 
-__all__ = ("Cell", "Idle", "Results", "Sample")
+__all__ = ("Cell", "Idle", "Results", "Sample", "Start")
 
 
 class Cell(Struct):
@@ -39,8 +39,15 @@ class Idle(Struct):
     memory: int | None
 
 
+class Start(Struct):
+    """How long a dashboard takes to start, in milliseconds: to import the client, and to connect a session."""
+
+    importing: float
+    connecting: float
+
+
 class Sample(Struct):
-    """The memory of the bot's process after so many requests."""
+    """The memory of the bot's process after a number of requests."""
 
     requests: int
     memory: int
@@ -63,6 +70,7 @@ class Results(Struct):
     #: What was measured with each load's name.
     loads: dict[str, str]
     cells: list[Cell] = []
+    start: Start | None = None
     idle: Idle | None = None
     memory: list[Sample] = []
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import statistics
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
 from benchmarks.loads import Load, Mode
 from benchmarks.machine import cores, description, versions
 from benchmarks.processes import Contestant, Missing
-from benchmarks.results import Cell, Idle, Results, Sample
+from benchmarks.results import Cell, Idle, Results, Sample, Start
 from benchmarks.sides import make_side
 from loopback.process import LoopbackProcess
 
@@ -60,6 +62,7 @@ async def run(mode: Mode, sides: Sequence[str], loads: Sequence[Load]) -> Result
                         results.cells.append(await _turn(contestant, load, mode, number))
         for contestant in contestants:
             if contestant.name == OURS:
+                results.start = await _start(contestant, mode)
                 results.idle = await _idle(contestant, mode)
                 results.memory = await _memory(contestant, mode)
     return results
@@ -95,6 +98,23 @@ async def _turn(contestant: Contestant, load: Load, mode: Mode, number: int) -> 
         stall=stall["wall"] or None,
         stall_cpu=stall["cpu"] or None,
     )
+
+
+async def _start(contestant: Contestant, mode: Mode) -> Start:
+    """How long it takes to start: medians."""
+    _tell(f"{mode.starts} starts of a dashboard")
+    # Python itself starts each time, too.
+    importing = [await _run("import discord_tools.ipc") - await _run("pass") for _ in range(mode.starts)]
+    connecting = [await contestant.caller("gather", count=1) for _ in range(mode.starts)]
+    await contestant.caller("leave")
+    return Start(statistics.median(importing) * 1e3, statistics.median(connecting) * 1e3)
+
+
+async def _run(code: str) -> float:
+    """Runs a program of Python and returns how long it took, in seconds."""
+    began = time.perf_counter()
+    await (await asyncio.create_subprocess_exec(sys.executable, "-c", code)).wait()
+    return time.perf_counter() - began
 
 
 async def _idle(contestant: Contestant, mode: Mode) -> Idle:

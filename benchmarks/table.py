@@ -43,6 +43,7 @@ def report(results: Results) -> str:
         _sizes(results),
         _events(results),
         _stalls(results),
+        _start(results),
         _idle(results),
         _memory(results),
         _notes(results),
@@ -168,6 +169,16 @@ def _stalls(results: Results) -> str:
     ]
     title = f"Longest turn of the bot's loop in milliseconds, {results.loads.get('full', '')}"
     return _grid(results, title, columns)
+
+
+def _start(results: Results) -> str:
+    start = results.start
+    if start is None:
+        return ""
+    return (
+        f"**Start of a dashboard.** Importing the client takes {short(start.importing)} ms, and connecting a session "
+        f"{short(start.connecting)} ms."
+    )
 
 
 def _idle(results: Results) -> str:

@@ -11,7 +11,7 @@ from benchmarks.results import Results
 
 __all__ = ("TARGETS", "Target", "Verdict", "verdicts")
 
-#: After so many requests all caches are filled, and the memory may not grow any more ...
+#: After this number of requests all caches are filled, and the memory may not grow any more ...
 SETTLED_REQUESTS: Final = 100_000
 #: ... by more than this share.
 GROWTH: Final = 0.02

@@ -14,7 +14,7 @@ GUILD: Final = 81384788765712384
 
 
 def stats(guild: int, top: int = 10) -> dict[str, Any]:
-    """A small answer, as for one guild on a dashboard: 150 bytes of JSON. It is made anew for each call."""
+    """A small answer, as for one guild on a dashboard: 150 bytes of JSON. Each call makes a new one."""
     return {
         "guild": str(guild),
         "name": "The Seventh Teapot",

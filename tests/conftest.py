@@ -15,11 +15,12 @@ import pytest_asyncio
 from discord.ext import commands
 
 from discord_tools.ipc import ClientSession, Server
+from equipment.key import KEY
+from equipment.serving import serving
 from loopback.pytest_plugin import loopback_bot, loopback_discord
 
 __all__ = ("loopback_bot", "loopback_discord")
 
-SECRET_KEY = "a key that only tests know"
 PATIENCE = 1.0
 PROCESS = Path("/proc/self")
 
@@ -32,7 +33,7 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def what_a_module_keeps_is_looked_at_once() -> Iterator[None]:
+def what_a_module_keeps_is_collected_once() -> Iterator[None]:
     """The same for the caches that its tests have filled: a documentation that was built, say."""
     yield
     gc.collect()
@@ -110,13 +111,12 @@ def network_sockets(ours: set[str]) -> list[str]:
 @pytest_asyncio.fixture
 async def server(loopback_bot: commands.Bot) -> AsyncIterator[Server[commands.Bot]]:
     """A server of ``loopback_bot`` on a free port, without multicasting."""
-    server = Server(loopback_bot, port=0, secret_key=SECRET_KEY, multicast=False)
-    async with server:
+    async with serving(loopback_bot) as server:
         yield server
 
 
 @pytest_asyncio.fixture
 async def session(server: Server[commands.Bot]) -> AsyncIterator[ClientSession]:
     """A session that is connected to ``server``."""
-    async with ClientSession(port=server.port, secret_key=SECRET_KEY) as session:
+    async with ClientSession(port=server.port, secret_key=KEY) as session:
         yield session

@@ -49,7 +49,7 @@ class _Caller:
 
 class HttpPost:
     title: ClassVar[str] = "aiohttp, POST"
-    note: ClassVar[str] = "JSON in the body, kept-alive connections, 100 at the most (aiohttp's default)"
+    note: ClassVar[str] = "JSON in the body, kept-alive connections, at most 100 (aiohttp's default)"
     loop: ClassVar[str] = "asyncio"
     pushes: ClassVar[bool] = False
 

@@ -184,7 +184,7 @@ class Connection:
 
     async def _acknowledge(self) -> None:
         await asyncio.sleep(ROUND_TRIP)
-        # The bot may have gone; reading from it tells that.
+        # The bot may have disconnected, which reading from it notices.
         with contextlib.suppress(ConnectionError):
             await self._send(Op.HEARTBEAT_ACK)
 

@@ -1,6 +1,6 @@
 """The model as Discord's JSON, checked by pyright against the types that discord.py itself declares.
 
-Every key that discord.py declares as required is there, so these are a good oracle for whoever encodes
+Every key that discord.py declares as required is there, so these are a good oracle for tests that encode
 discord.py's objects.
 """
 

@@ -12,7 +12,7 @@ from discord_tools.ipc.wire import outbox
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from benchmarks.results import Cell, Idle, Results, Sample
+from benchmarks.results import Cell, Idle, Results, Sample, Start
 
 
 def cell(side: str, load: str, number: int, rate: float, **figures: float) -> Cell:
@@ -48,6 +48,7 @@ def results() -> Results:
         skipped={"nats": "No module named 'nats'"},
         loads={"1": "1 in flight", "64": "64 in flight", "full": "everything at once"},
         cells=cells,
+        start=Start(123.4, 2.5),
         idle=Idle(1000, 3.0, 0.001, 0.004, 20_480_000),
         memory=[Sample(0, 50_000_000), Sample(100_000, 60_000_000), Sample(1_000_000, 60_600_000)],
     )

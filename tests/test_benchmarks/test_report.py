@@ -103,6 +103,10 @@ def test_the_report_tells_how_far_off_the_farthest_round_was(results: Results) -
     assert "| **discord_tools.ipc** | 70,000 ±50% | 70,000 ±50% |" in report(results)
 
 
+def test_the_report_says_how_long_a_dashboard_takes_to_start(results: Results) -> None:
+    assert "Importing the client takes 123 ms, and connecting a session 2.5 ms." in report(results)
+
+
 def test_figures_of_other_loads_and_sides_are_kept_apart(results: Results) -> None:
     for cell in results.cells:
         if (cell.load, cell.side) == ("64", "ours"):

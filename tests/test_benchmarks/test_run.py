@@ -29,6 +29,7 @@ TINY = Mode(
     idle_seconds=0.05,
     memory_requests=200,
     memory_step=100,
+    starts=1,
 )
 
 
@@ -121,23 +122,59 @@ async def test_leaving_disconnects_all_but_the_asker() -> None:
         assert (await callers.drive([("stats", 1)], requests=1))["requests"] == 1
 
 
-def test_the_watch_finds_the_longest_turn_and_leaves_out_waiting() -> None:
+class Clock:
+    """Goes on only when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.cpu = 10.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+    def thread_time(self) -> float:
+        return self.cpu
+
+    def advance(self, seconds: float, cpu: float) -> None:
+        self.now += seconds
+        self.cpu += cpu
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock of the watch."""
+    clock = Clock()
+    monkeypatch.setattr("benchmarks.loops.time", clock)
+    return clock
+
+
+def test_the_watch_finds_the_longest_turn_of_a_loop(clock: Clock) -> None:
     watch = Watch()
 
     async def work() -> None:
         watch.start()
-        await asyncio.sleep(0)
-        await asyncio.sleep(0.5)
-        end = time.thread_time() + 0.05
-        while time.thread_time() < end:
-            pass
+        for seconds, cpu in ((1.0, 0.5), (3.0, 0.5), (2.0, 1.5)):
+            await asyncio.sleep(0)
+            clock.advance(seconds, cpu)
         await asyncio.sleep(0)
         watch.on = False
 
     with asyncio.Runner(loop_factory=loop_factory("asyncio", watch)) as running:
         running.run(work())
-    assert 0.05 <= watch.longest_cpu < 0.5
-    assert watch.longest_cpu * 0.99 <= watch.longest < 0.5
+    assert (watch.longest, watch.longest_cpu) == (3.0, 1.5)
+
+
+def test_the_watch_leaves_out_what_the_loop_waits(clock: Clock) -> None:
+    watch = Watch()
+    watch.start()
+    watch.begin()
+    clock.advance(1.0, 0.5)
+    watch.end()
+    clock.advance(100.0, 0.0)
+    watch.begin()
+    clock.advance(2.0, 0.25)
+    watch.end()
+    assert (watch.longest, watch.longest_cpu) == (2.0, 0.5)
 
 
 def test_the_watch_forgets_what_was_before() -> None:
@@ -162,6 +199,8 @@ async def test_two_sides_take_turns_under_each_load_in_each_round() -> None:
     ]
     assert all(cell.requests > 0 and cell.rate > 0 and cell.bot_cpu >= 0 for cell in results.cells)
     assert all((cell.stall is not None) == (cell.load == "full") for cell in results.cells)
+    assert results.start is not None
+    assert results.start.connecting > 0
     assert results.idle is not None
     assert results.idle.clients == 3
     assert [sample.requests for sample in results.memory] in ([0, 100, 200], [])  # not every system tells

@@ -30,6 +30,12 @@ async def until(condition: Callable[[], object], seconds: float = 5.0) -> None:
             await asyncio.sleep(0)
 
 
+async def settle() -> None:
+    """Lets everything run that can go on without input from outside of the loop."""
+    for _ in range(100):
+        await asyncio.sleep(0)
+
+
 class FarSide:
     """The bot's side of one connection, frame by frame. ``ws`` is the socket below, where that is a WebSocket."""
 
@@ -241,6 +247,16 @@ async def listening(script: TcpScript) -> AsyncIterator[int]:
 async def silence(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Reads everything and answers nothing."""
     await reader.read()
+
+
+def silence_after(connected: asyncio.Event) -> TcpScript:
+    """The same, with an event that the first connection sets."""
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connected.set()
+        await silence(reader, writer)
+
+    return script
 
 
 def answering(data: bytes) -> TcpScript:

@@ -14,7 +14,7 @@ from discord_tools.ipc.transports.base import PROTOCOL_ERROR, Closed
 from discord_tools.ipc.transports.memory import MemoryTransport, memory_pair
 from discord_tools.ipc.wire.peer import MAX_VIOLATIONS, Peer
 from discord_tools.ipc.wire.received import CallReceived, PeerEvent, ProtocolViolation
-from test_client.scripts import FarSide, until
+from test_client.scripts import FarSide, settle, until
 
 EMPTY = Raw(b"{}")
 
@@ -204,8 +204,8 @@ async def test_a_transport_that_fails_unexpectedly_is_logged_and_closed(
 async def test_nothing_more_is_read_while_too_much_waits_to_be_sent() -> None:
     side = Side(capacity=1, size=1000, backlog=5000)
     filling = asyncio.create_task(fill(side))
-    done, _ = await asyncio.wait((filling,), timeout=0.1)
-    assert not done
+    await settle()
+    assert not filling.done()
     # The backlog, what is on its way, and what one message may add to it.
     assert len(side.events) <= 5 + 1 + 2
     answers = [(await side.far.read())["id"] for _ in range(100)]
@@ -218,8 +218,8 @@ async def test_nothing_more_is_read_while_too_much_waits_to_be_sent() -> None:
 async def test_a_pack_of_many_calls_waits_for_capacity_too() -> None:
     side = Side(capacity=1, size=1000, backlog=5000)
     await side.far.send(*map(call, range(EVENTS_PER_TURN * 5)))
-    done, _ = await asyncio.wait((side.running,), timeout=0.1)
-    assert not done
+    await settle()
+    assert not side.running.done()
     assert len(side.events) <= EVENTS_PER_TURN * 2
     assert [(await side.far.read())["id"] for _ in range(EVENTS_PER_TURN * 5)] == [
         *range(EVENTS_PER_TURN * 5)
@@ -231,7 +231,8 @@ async def test_a_pack_of_many_calls_waits_for_capacity_too() -> None:
 async def test_a_connection_that_waits_for_capacity_ends_with_its_transport() -> None:
     side = Side(capacity=1, size=1000, backlog=100)
     filling = asyncio.create_task(fill(side))
-    await asyncio.wait((filling,), timeout=0.05)
+    await until(side.connection.is_full)
+    await settle()
     await side.far.transport.close(1006)
     assert "1006" in (await side.ended()).reason
     await asyncio.wait((filling,))
@@ -241,7 +242,8 @@ async def test_a_connection_that_waits_for_capacity_ends_with_its_transport() ->
 async def test_a_connection_that_waits_for_capacity_can_be_closed() -> None:
     side = Side(capacity=1, size=1000, backlog=100)
     filling = asyncio.create_task(fill(side))
-    await asyncio.wait((filling,), timeout=0.05)
+    await until(side.connection.is_full)
+    await settle()
     async with asyncio.timeout(5):
         await side.connection.close(1000, "", timeout=0.05)
     await side.ended()
@@ -271,8 +273,8 @@ async def test_producers_of_large_frames_wait_for_capacity_and_get_it() -> None:
         side.connection.wake()
         await asyncio.sleep(0)
     waiting = asyncio.create_task(side.connection.wait_for_capacity())
-    done, _ = await asyncio.wait((waiting,), timeout=0.02)
-    assert not done
+    await settle()
+    assert not waiting.done()
     for _ in range(3):
         await side.far.read()
     async with asyncio.timeout(5):
@@ -304,7 +306,8 @@ async def test_waiting_for_capacity_ends_with_the_connection() -> None:
         side.connection.wake()
         await asyncio.sleep(0)
     waiting = asyncio.create_task(side.connection.wait_for_capacity())
-    await asyncio.wait((waiting,), timeout=0.02)
+    await settle()
+    assert not waiting.done()
     await side.far.transport.close()
     async with asyncio.timeout(5):
         await waiting

@@ -28,7 +28,7 @@ from discord_tools.ipc.conversation import AGENT, Conversation
 from discord_tools.ipc.transports.base import Closed
 from discord_tools.ipc.transports.memory import MemoryTransport, memory_pair
 from discord_tools.ipc.wire.peer import MAX_VIOLATIONS
-from test_client.scripts import FarSide, until, welcome
+from test_client.scripts import FarSide, settle, until, welcome
 
 LIMITS = ClientLimits(handshake_timeout=5.0, close_timeout=0.1)
 EMPTY = Raw(b"{}")
@@ -279,8 +279,8 @@ async def test_no_more_calls_are_open_than_the_bot_grants() -> None:
     calls = [line.start(str(number)) for number in range(10)]
     opened = [await line.far.read() for _ in range(3)]
     fourth = asyncio.create_task(line.far.read())
-    done, _ = await asyncio.wait((fourth,), timeout=0.05)
-    assert not done
+    await settle()
+    assert not fourth.done()
     for number in range(10):
         frame = opened.pop(0)
         await line.far.answer(frame, frame["method"])
@@ -578,8 +578,8 @@ async def test_while_the_bot_is_closing_open_calls_are_answered_and_new_ones_not
     assert await call == Raw(b"1")
     assert "good night" in caplog.text
     reading = asyncio.create_task(line.far.ended())
-    done, _ = await asyncio.wait((waiting, new, reading), timeout=0.05)
-    assert not done
+    await settle()
+    assert [task.done() for task in (waiting, new, reading)] == [False] * 3
     await line.disconnect(1001)
     await reading
     await line.again(session="another")

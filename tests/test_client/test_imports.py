@@ -115,16 +115,21 @@ print(json.dumps(sorted(set(sys.modules) - before)))
 """
 
 
-def test_the_client_imports_next_to_nothing_that_aiohttp_and_msgspec_do_not_import() -> None:
-    modules = set(alone(BEYOND_AIOHTTP))
-    assert "discord_tools.ipc.session" in modules
-    assert {name for name in modules if not name.startswith("discord_tools")} <= {"dataclasses"}
+@pytest.fixture(scope="module")
+def beyond_aiohttp() -> set[str]:
+    return set(alone(BEYOND_AIOHTTP))
 
 
-def test_the_client_does_not_import_what_few_programs_need() -> None:
-    modules = set(alone(BEYOND_AIOHTTP))
+def test_the_client_imports_next_to_nothing_that_aiohttp_and_msgspec_do_not_import(
+    beyond_aiohttp: set[str],
+) -> None:
+    assert "discord_tools.ipc.session" in beyond_aiohttp
+    assert {name for name in beyond_aiohttp if not name.startswith("discord_tools")} <= {"dataclasses"}
+
+
+def test_the_client_does_not_import_what_few_programs_need(beyond_aiohttp: set[str]) -> None:
     rare = ("connectors.memory", "connectors.older", "transports.memory", "wire.dialects", "wire.jsonrpc")
-    assert modules.isdisjoint(f"discord_tools.ipc.{name}" for name in rare)
+    assert beyond_aiohttp.isdisjoint(f"discord_tools.ipc.{name}" for name in rare)
 
 
 def test_with_both_distributions_the_names_of_the_server_are_those_of_its_package() -> None:

@@ -53,6 +53,7 @@ from test_client.scripts import (
     port_answer,
     session,
     silence,
+    silence_after,
     until,
 )
 
@@ -988,11 +989,12 @@ async def test_starting_twice_or_by_two_tasks_makes_one_connection() -> None:
 
 
 async def test_starting_that_is_cancelled_can_be_repeated() -> None:
-    async with listening(silence) as port:
+    connected = asyncio.Event()
+    async with listening(silence_after(connected)) as port:
         ipc = session(port)
         try:
             starting = asyncio.create_task(ipc.start())
-            await asyncio.wait((starting,), timeout=0.05)
+            await connected.wait()
             starting.cancel()
             await asyncio.wait((starting,))
             assert starting.cancelled()
@@ -1004,10 +1006,11 @@ async def test_starting_that_is_cancelled_can_be_repeated() -> None:
 
 
 async def test_entering_that_is_cancelled_leaves_the_session_closed() -> None:
-    async with listening(silence) as port:
+    connected = asyncio.Event()
+    async with listening(silence_after(connected)) as port:
         ipc = session(port)
         entering = asyncio.create_task(ipc.__aenter__())
-        await asyncio.wait((entering,), timeout=0.05)
+        await connected.wait()
         entering.cancel()
         await asyncio.wait((entering,))
         assert entering.cancelled()
@@ -1045,10 +1048,11 @@ async def test_closing_what_never_started_is_no_error() -> None:
 
 
 async def test_closing_while_connecting_ends_the_requests_that_wait() -> None:
-    async with listening(silence) as port:
+    connected = asyncio.Event()
+    async with listening(silence_after(connected)) as port:
         ipc = session(port)
         tasks = [asyncio.create_task(ipc.request("echo")), asyncio.create_task(ipc.start())]
-        await asyncio.wait(tasks, timeout=0.05)
+        await connected.wait()
         async with asyncio.timeout(5):
             await ipc.close()
             await asyncio.wait(tasks)
@@ -1066,13 +1070,18 @@ async def test_closing_in_the_turn_of_the_start_ends_the_start(vacant: Vacant) -
 
 
 async def test_closing_with_requests_in_progress_ends_each_of_them() -> None:
+    received = asyncio.Event()
+
     async def script(far: FarSide) -> None:
         await far.welcome(calls=2)
+        for _ in range(2):
+            await far.call("slow")
+        received.set()
         await far.ended()
 
     async with Bot(script) as bot, session(bot.port) as ipc:
         tasks = [asyncio.create_task(ipc.request("slow")) for _ in range(5)]
-        await asyncio.wait(tasks, timeout=0.05)
+        await received.wait()
         async with asyncio.timeout(5):
             await ipc.close()
             await asyncio.wait(tasks)

@@ -27,7 +27,19 @@ from discord_tools.ipc.connectors.websocket import WebSocketConnector
 from discord_tools.ipc.conversation import Conversation
 from discord_tools.ipc.supervisor import Supervisor
 from discord_tools.ipc.transports.base import Transport
-from test_client.scripts import KEY, QUICK, Bot, FarSide, Vacant, echoing, listening, silence, until
+from test_client.scripts import (
+    KEY,
+    QUICK,
+    Bot,
+    FarSide,
+    Vacant,
+    echoing,
+    listening,
+    settle,
+    silence,
+    silence_after,
+    until,
+)
 
 LOG = "discord_tools.ipc"
 
@@ -196,7 +208,8 @@ async def test_requests_do_not_end_when_the_bot_comes_back_in_time(
         loop = asyncio.get_running_loop()
         real = loop.time
         monkeypatch.setattr(loop, "time", lambda: real() + 11.0)
-        await asyncio.wait((call,), timeout=0.05)
+        await settle()
+        assert not call.done()
         late.set()
         assert await call == Raw(b"1")
 
@@ -386,16 +399,12 @@ async def test_closing_ends_an_attempt_at_any_point(where: str, vacant: Vacant) 
     limits = ClientLimits(backoff_initial=60.0, backoff_max=60.0, close_timeout=0.1)
     arrived = asyncio.Event()
 
-    async def stall(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        arrived.set()
-        await silence(reader, writer)
-
     async def stall_hello(far: FarSide) -> None:
         await far.read()
         arrived.set()
         await far.ended()
 
-    async with listening(stall) as silent, Bot(stall_hello) as bot:
+    async with listening(silence_after(arrived)) as silent, Bot(stall_hello) as bot:
         port = {"connecting": silent, "hello": bot.port, "pause": vacant.port}[where]
         async with supervising(port, limits) as one:
             waiting = asyncio.create_task(one.connected(5.0))

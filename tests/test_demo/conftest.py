@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 import sys
@@ -13,6 +12,8 @@ import aiohttp
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, async_playwright, expect
+
+from equipment.until import until
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 sys.path.insert(0, str(EXAMPLES))
@@ -87,12 +88,14 @@ async def page(browser: Browser, demo: Demo) -> AsyncIterator[Page]:
 
 
 async def gone(url: str) -> None:
-    """Wait until nothing listens at a URL any more."""
-    async with asyncio.timeout(20), aiohttp.ClientSession() as http:
-        while True:
-            try:
-                async with http.get(url):
-                    pass
-            except aiohttp.ClientConnectionError:
-                return
-            await asyncio.sleep(0.05)
+    """Waits until nothing listens at a URL any more."""
+
+    async def is_refused() -> bool:
+        try:
+            async with http.get(url):
+                return False
+        except aiohttp.ClientConnectionError:
+            return True
+
+    async with aiohttp.ClientSession() as http:
+        await until(is_refused, 20)

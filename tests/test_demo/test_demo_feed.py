@@ -67,7 +67,7 @@ async def test_a_gap_tells_the_page_that_it_missed_something(narrow: Server[comm
                 pass
 
 
-async def test_the_state_is_told_once_for_each_time_it_changes(narrow: Server[commands.Bot]) -> None:
+async def test_the_state_comes_once_for_each_time_it_changes(narrow: Server[commands.Bot]) -> None:
     async with ClientSession(port=narrow.port, secret_key=KEY) as session, aclosing(states(session)) as feed:
         async with asyncio.timeout(PATIENCE):
             assert await anext(feed) == {"type": "state", "data": "ready"}

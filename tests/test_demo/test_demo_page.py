@@ -99,13 +99,13 @@ async def test_a_guild_that_the_bot_joins_or_leaves_comes_and_goes(page: Page, d
     await expect(page.locator("#banner")).to_be_hidden()
 
 
-async def test_a_page_that_missed_something_asks_anew(browser: Browser, demo: Demo) -> None:
+async def test_a_page_that_missed_something_loads_again(browser: Browser, demo: Demo) -> None:
     context = await browser.new_context()
     page = await context.new_page()
-    told = asyncio.Event()
+    answered = asyncio.Event()
 
     async def events(route: Route) -> None:
-        if told.is_set():
+        if answered.is_set():
             await route.continue_()
         else:  # one answer only: the page has lost the server afterwards, and loads nothing before it is back
             body = (
@@ -116,7 +116,7 @@ async def test_a_page_that_missed_something_asks_anew(browser: Browser, demo: De
     await page.route("**/api/events", events)
     await page.goto(demo.url)
     await expect(page.locator("#guilds b")).to_have_count(4)
-    told.set()
+    answered.set()
     await expect(page.locator("#bot-state")).to_have_text("online")
     await context.close()
 
@@ -135,7 +135,7 @@ async def test_a_dead_bot_is_announced_until_it_is_back_and_the_page_catches_up(
     await expect(page.locator("#bot-state")).to_have_text("not answering")
     await expect(page.get_by_role("button", name="Send")).to_be_disabled()
     await demo.bot.ended()
-    # What happened meanwhile is not lost: the page asks anew.
+    # What happened meanwhile is not lost: the page loads it.
     await command(discord(demo), "join", guild=guild_id, name="latecomer")
     await demo.bot.start()
     await expect(banner).to_be_hidden()

@@ -13,14 +13,16 @@ import pytest
 from discord.ext import commands
 
 from discord_tools.ipc import Request, RouteError, Server
+from equipment.serving import serving as serve
 from loopback import LoopbackDiscord
 from loopback.bots import running_bot
 
+#: The key that the recorded clients show.
 KEY = "kE4y-9fX"
 
 
-class Gate:
-    """Holds routes up until a test opens it, and tells what became of them."""
+class HeldRoutes:
+    """Holds routes up until a test opens it, and records what happens to them."""
 
     def __init__(self) -> None:
         self.entered = asyncio.Event()
@@ -30,7 +32,7 @@ class Gate:
         self.runs = 0
 
 
-def add_routes(server: Server[Any], gate: Gate) -> None:
+def add_routes(server: Server[Any], held: HeldRoutes) -> None:
     @server.route()
     async def get_member_count(request: Request) -> int:
         return 42
@@ -77,18 +79,18 @@ def add_routes(server: Server[Any], gate: Gate) -> None:
 
     @server.route()
     async def waits(request: Request, answer: int = 0) -> int:
-        gate.runs += 1
-        gate.entered.set()
+        held.runs += 1
+        held.entered.set()
         try:
-            await gate.opened.wait()
+            await held.opened.wait()
         except asyncio.CancelledError:
-            gate.cancelled.set()
+            held.cancelled.set()
             raise
         return answer
 
     @server.route()
     async def marks(request: Request) -> str:
-        gate.marked.set()
+        held.marked.set()
         return "marked"
 
     @server.route()
@@ -110,22 +112,21 @@ async def bot(loopback: LoopbackDiscord) -> AsyncIterator[commands.Bot]:
 
 
 @pytest.fixture
-def gate() -> Gate:
-    return Gate()
+def held() -> HeldRoutes:
+    return HeldRoutes()
 
 
 Serving = Callable[..., AbstractAsyncContextManager[Server[commands.Bot]]]
 
 
 @pytest.fixture
-def serving(bot: commands.Bot, gate: Gate) -> Serving:
-    """Makes a server with all routes, on free ports."""
+def serving(bot: commands.Bot, held: HeldRoutes) -> Serving:
+    """Makes a server with all routes, on free ports; see :func:`equipment.serving.serving`."""
 
     @asynccontextmanager
     async def make(**options: Any) -> AsyncIterator[Server[commands.Bot]]:
-        options = {"host": "127.0.0.1", "port": 0, "multicast_port": 0, "secret_key": KEY, **options}
-        server = Server(bot, **options)
-        add_routes(server, gate)
+        server = serve(bot, **{"host": "127.0.0.1", "multicast_port": 0, "secret_key": KEY, **options})
+        add_routes(server, held)
         async with server:
             yield server
 

@@ -10,10 +10,10 @@ import aiohttp
 import pytest
 from discord.ext import commands
 
-from discord_tools.ipc import Server, ServerLimits
+from discord_tools.ipc import Server
 from loopback import LoopbackDiscord
 from loopback.bots import make_bot
-from test_dialects.conftest import KEY, Gate, Serving
+from test_dialects.conftest import KEY, HeldRoutes, Serving
 
 Bot = commands.Bot
 TEXT = '{"jsonrpc":"2.0","id":1,"method":"text"}'
@@ -25,7 +25,7 @@ def url_of(server: Server[Any], path: str = "/") -> str:
 
 
 async def test_a_post_needs_the_key_and_no_foreign_origin(
-    server: Server[Bot], http: aiohttp.ClientSession, gate: Gate
+    server: Server[Bot], http: aiohttp.ClientSession, held: HeldRoutes
 ) -> None:
     for headers, status in (
         ({}, 401),
@@ -35,7 +35,7 @@ async def test_a_post_needs_the_key_and_no_foreign_origin(
         async with http.post(url_of(server), data=WAITS, headers=headers) as response:
             assert response.status == status
             assert (await response.json())["error"]["code"] == -32001
-    assert gate.runs == 0
+    assert held.runs == 0
     for key in (KEY, f"Bearer {KEY}"):
         async with http.post(url_of(server), data=TEXT, headers={"Authorization": key}) as response:
             assert (response.status, await response.json()) == (
@@ -44,7 +44,7 @@ async def test_a_post_needs_the_key_and_no_foreign_origin(
             )
 
 
-async def test_a_page_of_an_origin_of_ours_may_post(serving: Serving, keyed: aiohttp.ClientSession) -> None:
+async def test_a_page_of_an_allowed_origin_may_post(serving: Serving, keyed: aiohttp.ClientSession) -> None:
     async with serving(origins=["https://ours.example"]) as server:
         headers = {"Origin": "https://ours.example"}
         async with keyed.post(url_of(server), data=TEXT, headers=headers) as response:
@@ -52,7 +52,7 @@ async def test_a_page_of_an_origin_of_ours_may_post(serving: Serving, keyed: aio
 
 
 async def test_a_post_that_is_too_large_is_refused(serving: Serving, keyed: aiohttp.ClientSession) -> None:
-    async with serving(limits=ServerLimits(message_bytes=2_000_000)) as server:
+    async with serving(message_bytes=2_000_000) as server:
         for size, status in ((1_500_000, 200), (2_100_000, 413)):
             body = '{"jsonrpc":"2.0","id":1,"method":"echo","params":{"x":"%s"}}' % ("x" * size)
             async with keyed.post(url_of(server), data=io.BytesIO(body.encode())) as response:
@@ -64,54 +64,54 @@ async def test_a_post_that_never_ends_is_given_up(serving: Serving, keyed: aioht
         yield b"["
         await asyncio.Event().wait()
 
-    async with serving(limits=ServerLimits(handshake_timeout=0.05)) as server:
+    async with serving(handshake_timeout=0.05) as server:
         try:
             async with keyed.post(url_of(server), data=body()) as response:
                 assert response.status == 408
         except aiohttp.ClientConnectionError:
-            pass  # the server hung up while this side was still sending
+            pass  # the server closed the connection while this side was still sending
 
 
 async def test_posts_run_at_the_same_time_and_within_the_bound(
-    serving: Serving, keyed: aiohttp.ClientSession, gate: Gate
+    serving: Serving, keyed: aiohttp.ClientSession, held: HeldRoutes
 ) -> None:
     async def post(body: str) -> Any:
         async with keyed.post(url_of(server), data=body) as response:
             return await response.json()
 
-    async with serving(limits=ServerLimits(calls=1)) as server:
+    async with serving(calls=1) as server:
         slow = asyncio.create_task(post(WAITS))
-        await gate.entered.wait()
+        await held.entered.wait()
         assert (await post(TEXT))["error"]["code"] == -32004
-        gate.opened.set()
+        held.opened.set()
         assert (await slow)["result"] == 0
         assert (await post(TEXT))["result"] == "text"
 
 
-async def test_a_caller_that_hangs_up_cancels_its_call(
-    server: Server[Bot], keyed: aiohttp.ClientSession, gate: Gate
+async def test_a_caller_that_disconnects_cancels_its_call(
+    server: Server[Bot], keyed: aiohttp.ClientSession, held: HeldRoutes
 ) -> None:
     async def post() -> None:
         async with keyed.post(url_of(server), data=WAITS):
             pass
 
     posting = asyncio.create_task(post())
-    await gate.entered.wait()
+    await held.entered.wait()
     posting.cancel()
-    await gate.cancelled.wait()
+    await held.cancelled.wait()
 
 
 async def test_terminating_lets_a_post_end(
-    server: Server[Bot], keyed: aiohttp.ClientSession, gate: Gate
+    server: Server[Bot], keyed: aiohttp.ClientSession, held: HeldRoutes
 ) -> None:
     async def post() -> Any:
         async with keyed.post(url_of(server), data=WAITS) as response:
             return await response.json()
 
     posting = asyncio.create_task(post())
-    await gate.entered.wait()
+    await held.entered.wait()
     end = asyncio.create_task(server.terminate_server())
-    asyncio.get_running_loop().call_soon(gate.opened.set)
+    asyncio.get_running_loop().call_soon(held.opened.set)
     assert (await posting)["result"] == 0
     await end
 
@@ -126,7 +126,7 @@ async def test_health_says_that_the_bot_is_ready_without_a_key_and_nothing_else(
 
 
 async def test_health_says_503_while_the_bot_is_not_ready_or_shuts_down(
-    loopback: LoopbackDiscord, serving: Serving, keyed: aiohttp.ClientSession, gate: Gate
+    loopback: LoopbackDiscord, serving: Serving, keyed: aiohttp.ClientSession, held: HeldRoutes
 ) -> None:
     async with (
         make_bot(loopback) as starting,
@@ -138,7 +138,7 @@ async def test_health_says_503_while_the_bot_is_not_ready_or_shuts_down(
         url = url_of(server, "/health")
         async with keyed.ws_connect(server.ws_url) as socket:
             await socket.send_str(WAITS)
-            await gate.entered.wait()
+            await held.entered.wait()
             async with keyed.get(url) as response:
                 assert response.status == 200
                 await response.read()
@@ -148,7 +148,7 @@ async def test_health_says_503_while_the_bot_is_not_ready_or_shuts_down(
             # The port is free already; this asks on the connection that is still open.
             async with keyed.get(url) as response:
                 assert response.status == 503
-            gate.opened.set()
+            held.opened.set()
             await end
 
 

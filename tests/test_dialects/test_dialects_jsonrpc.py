@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from itertools import pairwise
 from typing import Any
 
@@ -12,12 +12,11 @@ import aiohttp
 import pytest
 from discord.ext import commands
 
-from discord_tools.ipc import AlreadyResponded, Request, Server, ServerLimits
+from discord_tools.ipc import AlreadyResponded, Request, Server
 from discord_tools.ipc_server.dialects.websocket import MESSAGES_PER_TURN
-from test_dialects.conftest import KEY, Gate, Serving
+from test_dialects.conftest import KEY, HeldRoutes, Serving
 
 Bot = commands.Bot
-Say = Callable[[str], Awaitable[Any]]
 
 NO_ANSWER = object()
 AFTER = '{"jsonrpc":"2.0","id":"after","method":"text"}'
@@ -177,7 +176,7 @@ async def test_an_id_of_another_type_makes_the_request_invalid(
         '"text"',
     ],
 )
-async def test_what_is_no_request_is_told_so_with_the_id_null(
+async def test_what_is_no_request_gets_an_error_with_the_id_null(
     server: Server[Bot], keyed: aiohttp.ClientSession, request_: str
 ) -> None:
     async with keyed.ws_connect(server.ws_url) as socket:
@@ -199,25 +198,25 @@ async def test_garbage_is_told_to_be_none_also_as_the_first_message(
 
 
 async def test_requests_on_a_socket_run_at_the_same_time_and_are_answered_as_they_are_ready(
-    server: Server[Bot], keyed: aiohttp.ClientSession, gate: Gate
+    server: Server[Bot], keyed: aiohttp.ClientSession, held: HeldRoutes
 ) -> None:
     async with keyed.ws_connect(server.ws_url) as socket:
         await socket.send_str('{"jsonrpc":"2.0","method":"waits","params":[5],"id":1}')
         await socket.send_str('{"jsonrpc":"2.0","method":"text","id":2}')
         assert await socket.receive_json() == result("text", 2)
-        gate.opened.set()
+        held.opened.set()
         assert await socket.receive_json() == result(5, 1)
 
 
 async def test_a_batch_is_answered_when_all_of_it_is_done(
-    server: Server[Bot], keyed: aiohttp.ClientSession, gate: Gate
+    server: Server[Bot], keyed: aiohttp.ClientSession, held: HeldRoutes
 ) -> None:
     async with keyed.ws_connect(server.ws_url) as socket:
         batch = [{"jsonrpc": "2.0", "method": name, "id": i} for i, name in enumerate(("waits", "text"))]
         await socket.send_json(batch)
         await socket.send_str(AFTER)
         assert await socket.receive_json() == result("text", "after")
-        gate.opened.set()
+        held.opened.set()
         assert await socket.receive_json() == [result(0, 0), result("text", 1)]
 
 
@@ -248,14 +247,14 @@ async def test_the_error_of_a_route_has_an_id_to_look_for_and_no_text_of_the_exc
 
 
 async def test_without_the_key_json_rpc_gets_nothing_done(
-    server: Server[Bot], http: aiohttp.ClientSession, gate: Gate
+    server: Server[Bot], http: aiohttp.ClientSession, held: HeldRoutes
 ) -> None:
     async with http.ws_connect(server.ws_url) as socket:
         await socket.send_json({"jsonrpc": "2.0", "method": "waits", "id": 1})
         assert without_texts(await socket.receive_json()) == error(-32001)
         message = await socket.receive()
         assert (message.type, message.data) == (aiohttp.WSMsgType.CLOSE, 1008)
-    assert gate.runs == 0
+    assert held.runs == 0
     with pytest.raises(aiohttp.WSServerHandshakeError, match="401"):
         await http.ws_connect(server.ws_url, headers={"Authorization": "wrong"})
 
@@ -263,8 +262,7 @@ async def test_without_the_key_json_rpc_gets_nothing_done(
 async def test_a_batch_cannot_ask_for_more_than_the_limits_allow(
     serving: Serving, keyed: aiohttp.ClientSession
 ) -> None:
-    limits = ServerLimits(calls=8, message_bytes=100_000)
-    async with serving(limits=limits) as server, keyed.ws_connect(server.ws_url) as socket:
+    async with serving(calls=8, message_bytes=100_000) as server, keyed.ws_connect(server.ws_url) as socket:
         await socket.send_str("[" + ",".join("1" * 9) + "]")
         assert without_texts(await socket.receive_json()) == error(-32600)
         batch = [{"jsonrpc": "2.0", "method": "large", "params": [60_000], "id": i} for i in range(3)]
@@ -274,25 +272,24 @@ async def test_a_batch_cannot_ask_for_more_than_the_limits_allow(
 
 
 async def test_more_calls_than_one_client_may_have_are_refused_and_not_run(
-    serving: Serving, keyed: aiohttp.ClientSession, gate: Gate
+    serving: Serving, keyed: aiohttp.ClientSession, held: HeldRoutes
 ) -> None:
-    async with serving(limits=ServerLimits(calls=2)) as server, keyed.ws_connect(server.ws_url) as socket:
+    async with serving(calls=2) as server, keyed.ws_connect(server.ws_url) as socket:
         for number in range(3):
             await socket.send_json({"jsonrpc": "2.0", "method": "waits", "id": number})
         assert without_texts(await socket.receive_json()) == error(-32004, 2)
-        gate.opened.set()
+        held.opened.set()
         assert {(await socket.receive_json())["id"] for _ in range(2)} == {0, 1}
-    assert gate.runs == 2
+    assert held.runs == 2
 
 
 async def test_a_call_that_takes_too_long_is_answered_and_cancelled(
-    serving: Serving, keyed: aiohttp.ClientSession, gate: Gate
+    serving: Serving, keyed: aiohttp.ClientSession, held: HeldRoutes
 ) -> None:
-    limits = ServerLimits(call_timeout=0.05)
-    async with serving(limits=limits) as server, keyed.ws_connect(server.ws_url) as socket:
+    async with serving(call_timeout=0.05) as server, keyed.ws_connect(server.ws_url) as socket:
         await socket.send_json({"jsonrpc": "2.0", "method": "waits", "id": 1})
         assert without_texts(await socket.receive_json()) == error(-32005, 1)
-        await gate.cancelled.wait()
+        await held.cancelled.wait()
 
 
 async def test_a_route_that_streams_is_refused_and_does_not_run(
@@ -340,7 +337,7 @@ async def test_an_answer_after_the_time_for_the_call_is_an_error_of_the_route_on
     late: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
 
     async with (
-        serving(limits=ServerLimits(call_timeout=0.05)) as server,
+        serving(call_timeout=0.05) as server,
         keyed.ws_connect(server.ws_url) as socket,
     ):
 
@@ -362,34 +359,34 @@ async def test_an_answer_after_the_time_for_the_call_is_an_error_of_the_route_on
 
 
 async def test_a_client_that_goes_cancels_what_it_waits_for_and_no_notification(
-    server: Server[Bot], keyed: aiohttp.ClientSession, gate: Gate
+    server: Server[Bot], keyed: aiohttp.ClientSession, held: HeldRoutes
 ) -> None:
     notified = asyncio.Event()
 
     @server.route()
     async def notify(request: Request) -> None:
-        await gate.cancelled.wait()
+        await held.cancelled.wait()
         notified.set()
 
     async with keyed.ws_connect(server.ws_url) as socket:
         await socket.send_json({"jsonrpc": "2.0", "method": "notify"})
         await socket.send_json([{"jsonrpc": "2.0", "method": "waits", "id": 1}])
-        await gate.entered.wait()
-    await gate.cancelled.wait()
+        await held.entered.wait()
+    await held.cancelled.wait()
     await notified.wait()
 
 
 async def test_terminating_lets_calls_end_refuses_new_ones_and_says_goodbye(
-    server: Server[Bot], keyed: aiohttp.ClientSession, gate: Gate
+    server: Server[Bot], keyed: aiohttp.ClientSession, held: HeldRoutes
 ) -> None:
     async with keyed.ws_connect(server.ws_url) as socket:
         await socket.send_json({"jsonrpc": "2.0", "method": "waits", "params": [3], "id": 1})
-        await gate.entered.wait()
+        await held.entered.wait()
         end = asyncio.create_task(server.terminate_server())
         await asyncio.sleep(0)  # its first step
         await socket.send_json({"jsonrpc": "2.0", "method": "text", "id": 2})
         assert without_texts(await socket.receive_json()) == error(-32003, 2)
-        gate.opened.set()
+        held.opened.set()
         assert await socket.receive_json() == result(3, 1)
         message = await socket.receive()
         assert (message.type, message.data) == (aiohttp.WSMsgType.CLOSE, 1001)
@@ -397,27 +394,26 @@ async def test_terminating_lets_calls_end_refuses_new_ones_and_says_goodbye(
 
 
 async def test_a_call_that_takes_longer_than_the_grace_is_cancelled_and_told_so(
-    serving: Serving, keyed: aiohttp.ClientSession, gate: Gate
+    serving: Serving, keyed: aiohttp.ClientSession, held: HeldRoutes
 ) -> None:
-    limits = ServerLimits(grace_period=0.05)
-    async with serving(limits=limits) as server, keyed.ws_connect(server.ws_url) as socket:
+    async with serving(grace_period=0.05) as server, keyed.ws_connect(server.ws_url) as socket:
         await socket.send_json({"jsonrpc": "2.0", "method": "waits", "id": 1})
-        await gate.entered.wait()
+        await held.entered.wait()
         await server.terminate_server()
         answer = await socket.receive_json()
         assert without_texts(answer) == error(-32006, 1)
         assert answer["error"]["message"] == "the bot is shutting down"
         message = await socket.receive()
         assert (message.type, message.data) == (aiohttp.WSMsgType.CLOSE, 1001)
-    assert gate.cancelled.is_set()
+    assert held.cancelled.is_set()
 
 
 async def test_a_socket_that_opens_while_the_bot_shuts_down_is_sent_away(
-    server: Server[Bot], keyed: aiohttp.ClientSession, gate: Gate
+    server: Server[Bot], keyed: aiohttp.ClientSession, held: HeldRoutes
 ) -> None:
     async with keyed.ws_connect(server.ws_url) as socket:
         await socket.send_str('{"jsonrpc":"2.0","method":"waits","id":1}')
-        await gate.entered.wait()
+        await held.entered.wait()
         # The port is freed at once, so only a connection that is there already can still ask for an upgrade.
         async with keyed.get(server.ws_url.replace("ws", "http") + "/health") as response:
             assert response.status == 200
@@ -428,28 +424,28 @@ async def test_a_socket_that_opens_while_the_bot_shuts_down_is_sent_away(
             message = await late.receive()
             assert (message.type, message.data) == (aiohttp.WSMsgType.CLOSE, 1008)
             assert message.extra == "the bot is shutting down"
-        gate.opened.set()
+        held.opened.set()
         assert await socket.receive_json() == result(0, 1)
         await end
 
 
 async def test_many_messages_that_come_at_once_leave_others_their_turns(
-    serving: Serving, keyed: aiohttp.ClientSession, gate: Gate
+    serving: Serving, keyed: aiohttp.ClientSession, held: HeldRoutes
 ) -> None:
     many = 10 * MESSAGES_PER_TURN
     turns = [0]
 
     async def watch() -> None:
-        while gate.runs < many:
+        while held.runs < many:
             await asyncio.sleep(0)
-            turns.append(gate.runs)
+            turns.append(held.runs)
 
-    async with serving(limits=ServerLimits(calls=many)) as server, keyed.ws_connect(server.ws_url) as socket:
+    async with serving(calls=many) as server, keyed.ws_connect(server.ws_url) as socket:
         watching = asyncio.create_task(watch())
         for number in range(many):
             await socket.send_json({"jsonrpc": "2.0", "method": "waits", "id": number})
         await asyncio.wait_for(watching, 5)
-        gate.opened.set()
+        held.opened.set()
         assert {(await socket.receive_json())["id"] for _ in range(many)} == set(range(many))
     assert max(after - before for before, after in pairwise(turns)) <= MESSAGES_PER_TURN
 
@@ -457,8 +453,7 @@ async def test_many_messages_that_come_at_once_leave_others_their_turns(
 async def test_a_client_whose_answers_wait_is_heard_again_when_it_has_read_them(
     serving: Serving, keyed: aiohttp.ClientSession
 ) -> None:
-    limits = ServerLimits(backlog_bytes=1)
-    async with serving(limits=limits) as server, keyed.ws_connect(server.ws_url) as socket:
+    async with serving(backlog_bytes=1) as server, keyed.ws_connect(server.ws_url) as socket:
         for _ in range(5):
             await socket.send_str("garbage")  # answered at once, and so before the next message is read
             await socket.send_str(AFTER)

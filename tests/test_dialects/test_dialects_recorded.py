@@ -11,8 +11,8 @@ import aiohttp
 import pytest
 from discord.ext import commands
 
-from discord_tools.ipc import Server, ServerLimits
-from test_dialects.conftest import KEY, Gate, Serving
+from discord_tools.ipc import Server
+from test_dialects.conftest import KEY, HeldRoutes, Serving
 
 Bot = commands.Bot
 
@@ -100,16 +100,16 @@ def better(endpoint: Any, kwargs: Any = None, secret: Any = KEY) -> str:
 
 @pytest.mark.parametrize("write", [family, better])
 async def test_overlapping_requests_on_a_socket_are_answered_in_order(
-    server: Server[Bot], http: aiohttp.ClientSession, gate: Gate, write: Any
+    server: Server[Bot], http: aiohttp.ClientSession, held: HeldRoutes, write: Any
 ) -> None:
     async with http.ws_connect(server.ws_url, autoping=False) as socket:
         await socket.send_str(write("waits", {"answer": 5}))
-        await gate.entered.wait()
+        await held.entered.wait()
         for number in range(20):
             await socket.send_str(write("echo", {"n": number}))
         await socket.send_str(write("marks"))
-        await gate.marked.wait()  # all the others have run by now, and wait for the first
-        gate.opened.set()
+        await held.marked.wait()  # all the others have run by now, and wait for the first
+        held.opened.set()
         answers = [await socket.receive_json() for _ in range(22)]
     if write is better:
         answers = [
@@ -119,29 +119,29 @@ async def test_overlapping_requests_on_a_socket_are_answered_in_order(
 
 
 async def test_a_socket_of_discord_ext_ipc_stays_open_and_silent_while_a_route_is_slow(
-    serving: Serving, http: aiohttp.ClientSession, gate: Gate
+    serving: Serving, http: aiohttp.ClientSession, held: HeldRoutes
 ) -> None:
     async with (
-        serving(limits=ServerLimits(heartbeat=0.05, handshake_timeout=0.1)) as server,
+        serving(heartbeat=0.05, handshake_timeout=0.1) as server,
         http.ws_connect(server.ws_url, autoping=False, autoclose=False) as socket,
     ):
         await socket.send_str(family("waits"))
-        await gate.entered.wait()
-        asyncio.get_running_loop().call_later(0.4, gate.opened.set)
+        await held.entered.wait()
+        asyncio.get_running_loop().call_later(0.4, held.opened.set)
         message = await socket.receive()
         assert (message.type, message.data) == (aiohttp.WSMsgType.TEXT, "0")
         with pytest.raises(asyncio.TimeoutError):
             await socket.receive(timeout=0.3)  # nothing, not even an end
         await socket.send_str(family("text"))
         assert await socket.receive_json() == "text"
-    assert gate.runs == 1
+    assert held.runs == 1
 
 
 @pytest.mark.parametrize(
     "key", [None, "", "wrong", 5, ["k"], {"k": KEY}, True, KEY + "x", KEY[:-1], "\u00e9"]
 )
 async def test_a_wrong_key_of_whatever_shape_gets_nothing_done(
-    server: Server[Bot], http: aiohttp.ClientSession, gate: Gate, key: Any
+    server: Server[Bot], http: aiohttp.ClientSession, held: HeldRoutes, key: Any
 ) -> None:
     async with http.ws_connect(server.ws_url) as socket:
         await socket.send_str(family("waits", key=key))
@@ -149,28 +149,28 @@ async def test_a_wrong_key_of_whatever_shape_gets_nothing_done(
     async with http.ws_connect(server.multicast_ws_url) as socket:
         await socket.send_str(better("waits", secret=key))
         assert (await socket.receive_json())["code"] == 403
-    assert gate.runs == 0
+    assert held.runs == 0
 
 
 @pytest.mark.parametrize("headers", [None, "x", [], 5, {}, [KEY], {"authorization": KEY}])
 async def test_headers_of_whatever_shape_are_no_key(
-    server: Server[Bot], http: aiohttp.ClientSession, gate: Gate, headers: Any
+    server: Server[Bot], http: aiohttp.ClientSession, held: HeldRoutes, headers: Any
 ) -> None:
     async with http.ws_connect(server.ws_url) as socket:
         await socket.send_json({"endpoint": "waits", "data": {}, "headers": headers})
         assert await socket.receive_json() == {"error": "Invalid or no token provided.", "code": 403}
-    assert gate.runs == 0
+    assert held.runs == 0
 
 
 async def test_a_key_is_needed_for_each_message_and_not_only_for_the_first(
-    server: Server[Bot], http: aiohttp.ClientSession, gate: Gate
+    server: Server[Bot], http: aiohttp.ClientSession, held: HeldRoutes
 ) -> None:
     async with http.ws_connect(server.ws_url) as socket:
         await socket.send_str(family("text"))
         assert await socket.receive_json() == "text"
         await socket.send_str(family("waits", key="wrong"))
         assert (await socket.receive_json())["code"] == 403
-    assert gate.runs == 0
+    assert held.runs == 0
 
 
 async def test_garbage_after_the_first_message_is_refused_and_the_socket_goes_on(
@@ -211,7 +211,7 @@ async def test_a_route_sees_the_headers_of_an_older_client_but_not_its_key(
         assert await socket.receive_json() == {"user": 5}
 
 
-async def test_the_original_library_is_told_by_its_slash_and_gets_its_own_texts(
+async def test_the_original_library_is_recognised_by_its_slash_and_gets_its_own_texts(
     server: Server[Bot], http: aiohttp.ClientSession
 ) -> None:
     async with http.ws_connect(server.ws_url) as socket:
@@ -244,7 +244,7 @@ async def test_an_error_that_cannot_be_written_or_is_too_large_is_answered_with_
             assert (await socket.receive_json())["code"] == 500
 
 
-async def test_better_ipc_is_told_only_numbers_of_errors_that_it_knows(
+async def test_better_ipc_gets_only_numbers_of_errors_that_it_knows(
     server: Server[Bot], http: aiohttp.ClientSession
 ) -> None:
     async with http.ws_connect(server.multicast_ws_url) as socket:
@@ -283,11 +283,13 @@ async def test_each_dialect_can_be_switched_off_alone(serving: Serving, http: ai
             await http.ws_connect(server.ws_url)
 
 
-# ---------------------------------------------------------------- strangers
+# ---------------------------------------------------------------- unauthenticated clients
 
 
-async def test_who_shows_no_key_in_time_is_sent_away(serving: Serving, http: aiohttp.ClientSession) -> None:
-    async with serving(limits=ServerLimits(handshake_timeout=0.05)) as server:
+async def test_a_client_that_shows_no_key_in_time_is_closed(
+    serving: Serving, http: aiohttp.ClientSession
+) -> None:
+    async with serving(handshake_timeout=0.05) as server:
         for url in (server.ws_url, server.multicast_ws_url):
             async with http.ws_connect(url) as socket:
                 message = await socket.receive()
@@ -298,7 +300,7 @@ async def test_who_shows_no_key_in_time_is_sent_away(serving: Serving, http: aio
                 assert (await socket.receive()).data == 1008
 
 
-async def test_a_stranger_cannot_guess_keys_for_ever(
+async def test_an_unauthenticated_client_can_try_only_a_few_keys(
     server: Server[Bot], http: aiohttp.ClientSession
 ) -> None:
     async with http.ws_connect(server.ws_url) as socket:
@@ -308,7 +310,9 @@ async def test_a_stranger_cannot_guess_keys_for_ever(
         assert (await socket.receive()).data == 1008
 
 
-async def test_a_stranger_cannot_send_much(server: Server[Bot], http: aiohttp.ClientSession) -> None:
+async def test_an_unauthenticated_client_cannot_send_much(
+    server: Server[Bot], http: aiohttp.ClientSession
+) -> None:
     async with http.ws_connect(server.ws_url) as socket:
         await socket.send_str(family("echo", {"x": "x" * 600_000}))
         message = await socket.receive()
@@ -318,7 +322,7 @@ async def test_a_stranger_cannot_send_much(server: Server[Bot], http: aiohttp.Cl
         assert len((await socket.receive_json())["data"]["x"]) == 500_000
 
 
-async def test_strangers_are_few_and_those_who_showed_the_key_do_not_count(
+async def test_unauthenticated_clients_are_few_and_those_that_showed_the_key_do_not_count(
     server: Server[Bot], http: aiohttp.ClientSession
 ) -> None:
     sockets = [await http.ws_connect(server.ws_url) for _ in range(64)]
@@ -336,7 +340,7 @@ async def test_strangers_are_few_and_those_who_showed_the_key_do_not_count(
 async def test_no_more_connections_than_allowed_are_open_on_either_port(
     serving: Serving, http: aiohttp.ClientSession
 ) -> None:
-    async with serving(limits=ServerLimits(connections=2)) as server:
+    async with serving(connections=2) as server:
         for url in (server.ws_url, server.multicast_ws_url):
             sockets = [await http.ws_connect(url) for _ in range(2)]
             for socket in sockets:

@@ -65,7 +65,7 @@ def test_whatever_comes_is_read_without_an_exception() -> None:
             dialect.read(bytes(message))
 
 
-def test_the_original_library_is_told_by_the_leading_slash() -> None:
+def test_the_original_library_is_recognised_by_the_leading_slash() -> None:
     assert type(legacy("discord-ext-ipc", '{"endpoint":"/x"}')) is OriginalDialect
     assert type(legacy("discord-ext-ipc", '{"endpoint":"x"}')) is FamilyDialect
     assert type(legacy("better-ipc", '{"endpoint":"/x","secret":"y"}')) is BetterDialect
@@ -102,7 +102,7 @@ def test_other_errors_carry_their_message_which_is_meant_for_callers(error: Any)
         (b"false", "JSON", "false"),
     ],
 )
-def test_better_ipc_gets_texts_as_they_are_and_all_else_as_json_in_json(
+def test_better_ipc_gets_texts_as_they_are_and_everything_else_as_json_in_json(
     result: bytes, decoding: str | None, response: str | None
 ) -> None:
     answer = json.loads(BetterDialect().result(result))

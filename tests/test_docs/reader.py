@@ -1,27 +1,17 @@
-"""Somebody who reads a page from top to bottom and tries each block."""
+"""A reader who goes through a page from top to bottom and tries each block."""
 
 from __future__ import annotations
 
 import ast
-import asyncio
 import inspect
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from test_docs.blocks import Block
-
-PATIENCE = 10.0
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Waits for something that tells nobody when it happens."""
-    async with asyncio.timeout(PATIENCE):
-        while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
 
 
 class Reader:

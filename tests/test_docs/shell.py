@@ -79,7 +79,7 @@ def hatch_scripts() -> set[str]:
 
 
 def check_dockerfile(text: str, files: Collection[str]) -> set[str]:
-    """Fails unless an image can be built from it. Returns the distributions of ours that it installs."""
+    """Fails unless an image can be built from it. Returns our own distributions that it installs."""
     ours: set[str] = set()
     copied: set[str] = set()
     for line in text.splitlines():

@@ -78,7 +78,7 @@ async def test_routes_come_and_go_without_a_decorator(page: Reader, bot: Any) ->
 
 
 @checks("cogs-parameters")
-async def test_the_parameters_of_the_guide_arrive_converted_and_all_else_is_refused(
+async def test_the_parameters_of_the_guide_arrive_converted_and_everything_else_is_refused(
     page: Reader, loopback: LoopbackDiscord
 ) -> None:
     await page.run("cogs-parameters")

@@ -8,14 +8,15 @@ from typing import Any
 import pytest
 
 from discord_tools import ipc
+from equipment.until import PATIENCE, until
 from loopback import LoopbackDiscord
 from test_docs.blocks import checks
 from test_docs.programs import port_of
-from test_docs.reader import PATIENCE, Reader, until
+from test_docs.reader import Reader
 
 
 def reading(page: Reader, name: str) -> asyncio.Task[None]:
-    """Runs a block whose loop has no end. Whoever cancels the task ends it."""
+    """Runs a block whose loop has no end. Cancelling the task ends it."""
     return asyncio.create_task(page.run(name))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
-import os
 import re
 import struct
 from collections.abc import AsyncIterator
@@ -19,13 +18,13 @@ from discord_tools import ipc
 from discord_tools.ipc.transports import base
 from discord_tools.ipc.wire import codes, frames, peer
 from discord_tools.ipc_server.events import MAX_EVENTS
+from equipment.until import PATIENCE, until
+from equipment.websockets import RawWebSocket
 from test_docs.blocks import ROOT, Block, checks
 from test_docs.programs import port_of
-from test_docs.reader import PATIENCE, Reader, until
+from test_docs.reader import Reader
 
 PAGE = (ROOT / "docs/protocol.rst").read_text("utf-8")
-BINARY, TEXT, CLOSE = 0x2, 0x1, 0x8
-
 #: What is different each time, and what replaces it in a comparison.
 ASIDE = [
     (re.compile(rb'"session":"[^"]+"'), b'"session":"..."'),
@@ -36,43 +35,9 @@ ASIDE = [
 ]
 
 
-class Wire:
-    """A WebSocket by hand (RFC 6455), so that nothing stands between the test and the bytes."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self._writer = writer
-        self.answer: list[str] = []
-
-    @classmethod
-    async def open(cls, url: str, request: str) -> Wire:
-        wire = cls(*await asyncio.open_connection("127.0.0.1", port_of(url)))
-        wire._writer.write(request.replace("\n", "\r\n").encode() + b"\r\n\r\n")
-        head = await asyncio.wait_for(wire._reader.readuntil(b"\r\n\r\n"), PATIENCE)
-        wire.answer = head.decode().strip().split("\r\n")
-        return wire
-
-    def send(self, payload: bytes, opcode: int = BINARY) -> None:
-        size = len(payload)
-        length = bytes([0x80 | size]) if size < 126 else b"\xfe" + struct.pack("!H", size)
-        mask = os.urandom(4)
-        masked = bytes(byte ^ mask[i % 4] for i, byte in enumerate(payload))
-        self._writer.write(bytes([0x80 | opcode]) + length + mask + masked)
-
-    async def receive(self) -> tuple[int, bytes]:
-        """The opcode and the payload of the next frame."""
-        async with asyncio.timeout(PATIENCE):
-            first, size = await self._reader.readexactly(2)
-            if size == 126:
-                (size,) = struct.unpack("!H", await self._reader.readexactly(2))
-            return first & 0x0F, await self._reader.readexactly(size)
-
-    def cut(self) -> None:
-        self._writer.transport.abort()
-
-    async def close(self) -> None:
-        self._writer.close()
-        await self._writer.wait_closed()
+async def open_socket(url: str, request: str) -> RawWebSocket:
+    """Connects with a request as the page shows it."""
+    return await RawWebSocket.open(port_of(url), request.strip().replace("\n", "\r\n") + "\r\n\r\n")
 
 
 def same(page: bytes, wire: bytes) -> None:
@@ -89,14 +54,14 @@ class Client:
         self._url = url
         self._key = key
         self._token = b""
-        self.wire: Wire | None = None
+        self.wire: RawWebSocket | None = None
 
-    async def connect(self) -> Wire:
+    async def connect(self) -> RawWebSocket:
         request = self._reader.text("protocol-handshake").replace("change me", self._key)
-        self.wire = await Wire.open(self._url, request)
+        self.wire = await open_socket(self._url, request)
         return self.wire
 
-    async def talk(self, name: str) -> None:
+    async def replay(self, name: str) -> None:
         """Does one block."""
         assert self.wire is not None
         for line in self._reader.text(name).splitlines():
@@ -106,7 +71,7 @@ class Client:
             else:
                 assert direction == "< ", line
                 opcode, came = await self.wire.receive()
-                assert opcode == BINARY
+                assert opcode == RawWebSocket.BINARY
                 same(shown, came)
                 if token := re.search(rb'"session":"([^"]+)"', came):
                     self._token = token[1]
@@ -159,7 +124,7 @@ async def test_the_session_of_the_page_is_what_goes_over_the_wire(
     assert lines == sorted(lines), "the page has another order"
     client = Client(reader, bot.ipc.ws_url, key)
     first = await client.connect()
-    assert set(reader.text("protocol-handshake-answer").splitlines()) <= set(first.answer)
+    assert set(reader.text("protocol-handshake-answer").splitlines()) <= set(first.head)
 
     async def order(item: str, cups: int) -> None:
         await bot.ipc.publish("order", {"item": item, "cups": cups})
@@ -177,11 +142,11 @@ async def test_the_session_of_the_page_is_what_goes_over_the_wire(
             await client.connect()
         elif name == "protocol-lost" and not kettle.begun.empty():
             kettle.begun.get_nowait()  # the one that was cancelled, which may not have begun at all
-        await client.talk(name)
+        await client.replay(name)
     last = client.wire
     assert last is not None
-    last.send(struct.pack("!H", base.NORMAL), CLOSE)
-    assert await last.receive() == (CLOSE, struct.pack("!H", base.NORMAL))
+    last.send(struct.pack("!H", base.NORMAL), RawWebSocket.CLOSE)
+    assert await last.receive() == (RawWebSocket.CLOSE, struct.pack("!H", base.NORMAL))
     await last.close()
 
 
@@ -216,11 +181,11 @@ async def test_the_multicast_port_answers_as_on_the_page(reader: Reader, bot: An
     asked, answered = (line[2:] for line in reader.text("protocol-multicast").splitlines())
     request = "GET / HTTP/1.1\nHost: localhost\nUpgrade: websocket\nConnection: Upgrade\n"
     request += "Sec-WebSocket-Version: 13\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
-    wire = await Wire.open(bot.ipc.multicast_ws_url, request)
+    wire = await open_socket(bot.ipc.multicast_ws_url, request)
     for question, code in ((asked.replace("change me", key), 200), (asked, 403)):
-        wire.send(question.encode(), TEXT)
+        wire.send(question.encode(), RawWebSocket.TEXT)
         opcode, came = await wire.receive()
-        assert opcode == TEXT
+        assert opcode == RawWebSocket.TEXT
         assert json.loads(came)["code"] == code
         if code == 200:
             same(answered.encode(), came)
@@ -243,8 +208,8 @@ async def test_the_handshake_is_answered_as_the_page_says(
     every_block: dict[str, Block], bot: Any, key: str, change: tuple[str, str], status: int
 ) -> None:
     request = every_block["protocol-handshake"].text.replace(*change).replace("change me", key)
-    wire = await Wire.open(bot.ipc.ws_url, request)
-    assert wire.answer[0].split()[1] == str(status)
+    wire = await open_socket(bot.ipc.ws_url, request)
+    assert wire.status == status
     assert status == 101 or f"* - {status}\n" in PAGE
     await wire.close()
 

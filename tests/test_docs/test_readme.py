@@ -14,12 +14,13 @@ from aiohttp.test_utils import TestClient, TestServer
 from discord.ext import commands
 
 from discord_tools import ipc
+from equipment.until import until
 from loopback import TOKEN, LoopbackDiscord
 from loopback.bots import running_bot
 from test_docs import shell
 from test_docs.blocks import MARKDOWN, checks
 from test_docs.programs import defaults, point_at, running_program
-from test_docs.reader import PATIENCE, Reader, until
+from test_docs.reader import Reader
 
 SHELL = ("README-1", "README-2", "README-3", "README-4", "README-9")
 
@@ -76,12 +77,13 @@ async def test_the_live_part_of_the_readme_streams_and_hears_who_joins(
             return shown.endswith(text)
 
         await until(lambda: says("loopback-bot\n"))
-        # Whoever joins before the reader has come to its second loop is not heard of.
-        async with asyncio.timeout(PATIENCE):
-            while not says("Ada joined\n"):
-                member = await loopback.join(guild, name="ada")
-                await asyncio.sleep(0.05)
-                await loopback.leave(guild, member)
+
+        async def ada_is_seen() -> bool:
+            # Before the reader has come to its second loop, it does not get the event.
+            await loopback.leave(guild, await loopback.join(guild, name="ada"))
+            return says("Ada joined\n")
+
+        await until(ada_is_seen)
         reading.cancel()
         await asyncio.wait((reading,))
         assert reading.cancelled()

@@ -73,7 +73,9 @@ async def test_a_bot_runs_against_the_process() -> None:
         ("add_guild", {"size": 3}, "size"),
     ],
 )
-async def test_a_command_that_cannot_be_done_is_told_so(op: str, fields: dict[str, str], error: str) -> None:
+async def test_a_command_that_cannot_be_done_gets_an_error(
+    op: str, fields: dict[str, str], error: str
+) -> None:
     async with LoopbackProcess(guilds=1) as process:
         with pytest.raises(ValueError, match=error):
             await process.command(op, **fields)

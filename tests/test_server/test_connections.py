@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import logging
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import aiohttp
+import pytest
 from aiohttp import web
+from discord.ext import commands
 
-from discord_tools.ipc import ServerLimits
+from discord_tools.ipc import ClientSession, Request, Server, ServerLimits
+from discord_tools.ipc.wire.frames import SUBPROTOCOL
 from discord_tools.ipc_server.connections import REFUSED, Connections
+from discord_tools.ipc_server.gate import LOGGED_PER_MINUTE
 from discord_tools.ipc_server.listeners.http import Handler, HTTPListener
-from test_server.tools import until
+from test_server.tools import KEY, family, http_url, jsonrpc, records_with, serving, until
 
 
 async def answer(request: web.Request) -> web.Response:
@@ -80,12 +86,20 @@ async def test_of_too_many_silent_connections_the_oldest_is_closed() -> None:
         assert silent.are_open() == [False, *[True] * (3 + REFUSED - 1)]
 
 
-async def test_a_burst_of_silent_connections_is_bounded_and_closed_in_time() -> None:
+async def test_a_burst_of_silent_connections_is_bounded() -> None:
     bound = 3 + REFUSED
-    async with listening(connections=3, handshake_timeout=0.2) as port, silent_connections(port, 0) as silent:
+    async with (
+        listening(connections=3, handshake_timeout=3600) as port,
+        silent_connections(port, 0) as silent,
+    ):
         # All of them are accepted in one turn of the loop, before any of them has a transport.
         await silent.connect(port, 10 * bound)
         await until(lambda: silent.are_open().count(True) <= bound)
+
+
+async def test_all_silent_connections_of_a_burst_are_closed_in_time() -> None:
+    async with listening(connections=3, handshake_timeout=0.1) as port, silent_connections(port, 0) as silent:
+        await silent.connect(port, 100)
         await until(lambda: not any(silent.are_open()))
 
 
@@ -128,3 +142,160 @@ async def test_a_connection_whose_response_is_being_sent_is_not_idle() -> None:
         assert len(await reader.readexactly(size)) == size
         writer.close()
         await writer.wait_closed()
+
+
+# -- all kinds of connections of a server
+
+KEYED = {"Authorization": KEY}
+
+
+@asynccontextmanager
+async def native(server: Server[Any]) -> AsyncIterator[None]:
+    async with ClientSession("127.0.0.1", server.port, secret_key=KEY) as session:
+        assert await session.request("echo", a=1) == {"a": 1}
+        yield
+
+
+@asynccontextmanager
+async def socket_with(url: str, message: Any, answer: Any, **headers: str) -> AsyncIterator[None]:
+    async with aiohttp.ClientSession() as http, http.ws_connect(url, headers=headers) as socket:
+        await socket.send_json(message)
+        assert await socket.receive_json(timeout=5) == answer
+        yield
+
+
+@asynccontextmanager
+async def json_rpc_socket(server: Server[Any]) -> AsyncIterator[None]:
+    answer = {"jsonrpc": "2.0", "id": 1, "result": {}}
+    async with socket_with(server.ws_url, jsonrpc("echo"), answer, **KEYED):
+        yield
+
+
+@asynccontextmanager
+async def older_client(server: Server[Any]) -> AsyncIterator[None]:
+    async with socket_with(server.ws_url, family("echo", {"a": 1}), {"a": 1}):
+        yield
+
+
+@asynccontextmanager
+async def port_question(server: Server[Any]) -> AsyncIterator[None]:
+    question = {"connect": True, "headers": KEYED}
+    answer = {"message": "Connection success", "port": server.port, "code": 200}
+    async with socket_with(server.multicast_ws_url, question, answer):
+        yield
+
+
+@asynccontextmanager
+async def post_in_progress(server: Server[Any]) -> AsyncIterator[None]:
+    release, started = asyncio.Event(), asyncio.Event()
+
+    async def hold(request: Request) -> None:
+        started.set()
+        await release.wait()
+
+    name = f"hold {len(server.routes)}"
+    server.add_route(hold, name)
+    async with aiohttp.ClientSession(headers=KEYED) as http:
+        posting = asyncio.create_task(http.post(http_url(server), json=jsonrpc(name)))
+        await started.wait()
+        yield
+        release.set()
+        async with await posting as response:
+            assert response.status == 200
+
+
+#: Opens a connection that is served, and keeps it open.
+Kind = Callable[[Server[Any]], AbstractAsyncContextManager[None]]
+
+KINDS: tuple[Kind, ...] = (native, json_rpc_socket, older_client, port_question, post_in_progress)
+
+
+async def statuses(server: Server[Any]) -> set[int]:
+    """The HTTP statuses of all ways to connect."""
+    found: set[int] = set()
+    async with aiohttp.ClientSession(headers=KEYED) as http:
+        for url in (server.ws_url, server.multicast_ws_url):
+            for protocols in ((), (SUBPROTOCOL,)):
+                try:
+                    async with http.ws_connect(url, protocols=protocols):
+                        found.add(101)
+                except aiohttp.WSServerHandshakeError as error:
+                    found.add(error.status)
+        async with http.post(http_url(server), json=jsonrpc("echo")) as response:
+            found.add(response.status)
+        async with http.get(http_url(server, "/health")) as response:
+            # It answers 503 while the bot is not ready, too.
+            found.add(response.status if "too many" in await response.text() else 0)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [(KINDS[i], two) for i in range(len(KINDS)) for two in KINDS[i:]]
+)
+async def test_no_third_connection_is_served_whatever_kinds_are_open_on_either_port(
+    bot: commands.Bot, first: Kind, second: Kind
+) -> None:
+    async with serving(bot, limits=ServerLimits(connections=2)) as server, first(server):
+        async with second(server):
+            assert await statuses(server) == {503}
+        # A place is free again.
+        await is_served(server)
+
+
+async def is_served(server: Server[Any]) -> None:
+    """Waits until another connection is served: the server notices a close some turns later."""
+    async with aiohttp.ClientSession(headers=KEYED) as http, asyncio.timeout(5):
+        while True:
+            async with http.post(http_url(server), json=jsonrpc("echo")) as response:
+                if response.status == 200:
+                    return
+                assert response.status == 503
+
+
+async def test_idle_connections_make_way_for_new_ones_of_either_port(bot: commands.Bot) -> None:
+    async with (
+        serving(bot, limits=ServerLimits(connections=2)) as server,
+        aiohttp.ClientSession(headers=KEYED) as one,
+        aiohttp.ClientSession(headers=KEYED) as two,
+    ):
+        for http in (one, two):
+            async with http.post(http_url(server), json=jsonrpc("echo")) as response:
+                assert response.status == 200
+        assert (open_connections(one), open_connections(two)) == (1, 1)
+        async with port_question(server):
+            # The one that was idle for longer was closed.
+            await until(lambda: not open_connections(one))
+            assert open_connections(two) == 1
+            async with native(server):
+                await until(lambda: not open_connections(two))
+                assert await statuses(server) == {503}
+
+
+async def test_silent_connections_take_no_place_of_others_on_either_port(bot: commands.Bot) -> None:
+    limits = ServerLimits(connections=2)
+    async with (
+        serving(bot, limits=limits) as server,
+        silent_connections(server.port, 5) as one,
+        silent_connections(server.multicast_port, 5) as two,
+    ):
+        async with native(server), port_question(server):
+            assert await statuses(server) == {503}
+        await is_served(server)
+        # Both ports share their bound, too.
+        await until(lambda: sum(one.are_open()) + sum(two.are_open()) <= 2 + REFUSED)
+
+
+async def test_refused_connections_are_logged_a_bounded_number_of_times(
+    bot: commands.Bot, http: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(bot, limits=ServerLimits(connections=1)) as server, native(server):
+        for _ in range(LOGGED_PER_MINUTE + 5):
+            async with http.get(http_url(server)) as response:
+                assert response.status == 503
+    records = records_with(
+        caplog, "Refused with HTTP 503: ServerLimits.connections allows no more connections"
+    )
+    assert len(records) == LOGGED_PER_MINUTE
+    for record in records:
+        assert re.match(r"\[conn-\d+ 127\.0\.0\.1\] Refused", record.getMessage())
+        assert (record.levelno, record.exc_info) == (logging.WARNING, None)

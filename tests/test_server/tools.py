@@ -15,7 +15,7 @@ import msgspec
 import pytest
 from msgspec import UNSET, Raw
 
-from discord_tools.ipc import Route, ServerLimits, UnknownEndpoint
+from discord_tools.ipc import Request, Route, Server, ServerLimits, UnknownEndpoint
 from discord_tools.ipc.connection import Connection
 from discord_tools.ipc.missing import MISSING
 from discord_tools.ipc.transports.base import Closed
@@ -191,14 +191,15 @@ class MemoryServer:
         self.clients.append(client)
         return client
 
-    def post(self, message: Any, caller: Caller) -> asyncio.Future[Any]:
-        """Answers the body of a POST, and returns the answer to come."""
+    def post(self, message: Any, caller: Caller = CALLER) -> asyncio.Future[Any]:
+        """Answers the body of a POST, bytes or anything else as JSON, and returns the answer to come."""
         answered: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
         def done(answer: bytes | None) -> None:
             answered.set_result(None if answer is None else json.loads(answer))
 
-        body = read_body(json.dumps(message), self.service.limits.calls)
+        data = message if isinstance(message, bytes) else json.dumps(message).encode()
+        body = read_body(data, self.service.limits.calls)
         Exchange(self.service, caller, None, body, done).start()
         return answered
 
@@ -421,6 +422,25 @@ async def native_client(
         yield native
 
 
+@asynccontextmanager
+async def serving(client: discord.Client, **options: Any) -> AsyncIterator[Server[Any]]:
+    """A server on free ports, with the key :data:`KEY` unless another one is given, and a route ``echo``."""
+    options = {"host": "127.0.0.1", "port": 0, "multicast_port": 0, "secret_key": KEY, **options}
+    server = Server(client, **options)
+
+    @server.route()
+    async def echo(request: Request) -> dict[str, Any]:
+        return dict(request)
+
+    async with server:
+        yield server
+
+
+def http_url(server: Server[Any], path: str = "/") -> str:
+    """The URL of the main port for plain HTTP."""
+    return server.ws_url.replace("ws:", "http:") + path
+
+
 def caller(**changes: Any) -> Caller:
     """A native client that differs from :data:`CALLER` in some fields."""
     return replace(CALLER, **changes)
@@ -443,9 +463,11 @@ __all__ = (
     "better",
     "caller",
     "family",
+    "http_url",
     "jsonrpc",
     "memory_server",
     "native_client",
     "records_with",
+    "serving",
     "until",
 )

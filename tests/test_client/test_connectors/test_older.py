@@ -20,6 +20,7 @@ from discord_tools.ipc import (
     ClientSession,
     ConnectError,
     ConnectionLost,
+    DecodeError,
     Request,
     RequestTimeout,
     RequestTooLarge,
@@ -276,6 +277,11 @@ async def keeping(
         yield recorded, session
 
 
+def tasks(prefix: str) -> list[asyncio.Task[Any]]:
+    """All tasks whose names begin with that."""
+    return [task for task in asyncio.all_tasks() if task.get_name().startswith(prefix)]
+
+
 def canonical(text: str) -> str:
     return json.dumps(json.loads(text), sort_keys=True)
 
@@ -319,12 +325,14 @@ async def test_requests_to_a_server_that_keeps_its_sockets_share_one_and_it_is_n
 async def test_a_late_answer_on_a_kept_socket_is_never_that_of_the_next_request(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async with keeping(monkeypatch, 0.01) as (recorded, session):
+    async with keeping(monkeypatch, 0.01, limits=QUICK) as (recorded, session):
+        while not recorded.arrived.locked():
+            await recorded.received()
         recorded.hold = asyncio.Event()
         first = asyncio.create_task(session.request("get_member_count"))
         await recorded.received()
         first.cancel()
-        await asyncio.wait((first,))
+        await until(lambda: not tasks("ipc older request"))
         second = asyncio.create_task(session.request("text"))
         await recorded.received()
         recorded.hold.set()
@@ -457,6 +465,7 @@ async def test_closing_the_session_ends_requests_in_progress() -> None:
         request = asyncio.create_task(session.request("text"))
         await recorded.received()
         await session.close()
+        assert tasks("ipc") == []
         with pytest.raises(SessionClosed):
             await request
         recorded.hold.set()
@@ -467,7 +476,7 @@ async def test_an_answer_without_a_request_is_never_that_of_the_next_request(
 ) -> None:
     async with keeping(monkeypatch, 0.01) as (recorded, session):
         before, kept = recorded.sockets, tuple(recorded.live)
-        readers = [task for task in asyncio.all_tasks() if task.get_name() == "ipc older reader"]
+        readers = tasks("ipc older reader")
         assert len(readers) == len(kept)
         for socket in kept:
             await socket.send_str('"without a request"')
@@ -526,3 +535,93 @@ async def test_streams_and_subscriptions_of_an_older_server_are_refused_and_requ
         with pytest.raises(Unsupported, match="is older"):
             await anext(session.subscribe("tick"))
         assert await session.request("text") == "text"
+
+
+async def test_a_given_session_that_is_closed_is_a_connect_error_at_an_older_server_too() -> None:
+    recorded = Recorded()
+    http = aiohttp.ClientSession()
+    async with (
+        listening(recorded.handle) as port,
+        ClientSession(
+            "127.0.0.1", port, secret_key=KEY, session=http, connect_timeout=0.1, limits=QUICK
+        ) as session,
+    ):
+        assert await session.request("text") == "text"
+        await http.close()
+        with pytest.raises(ConnectError, match="closed"):
+            await session.request("nothing")
+
+
+@pytest.mark.parametrize("answer", ["nonsense", "[1", '{"a":1}x', ""])
+async def test_an_answer_of_an_older_server_that_is_not_json_is_a_decode_error(answer: str) -> None:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        async for _ in socket:
+            await socket.send_str(answer)
+        return socket
+
+    async with listening(handle) as port, ClientSession("127.0.0.1", port, secret_key=KEY) as session:
+        for _ in range(2):
+            with pytest.raises(DecodeError, match="'text' cannot be decoded"):
+                await session.request("text")
+
+
+async def test_a_key_that_an_older_server_no_longer_accepts_ends_all_requests() -> None:
+    recorded = Recorded()
+    recorded.hold = asyncio.Event()
+    async with listening(recorded.handle) as port:
+        session = ClientSession("127.0.0.1", port, secret_key="wrong", limits=QUICK)
+        requests = [asyncio.create_task(session.request("get_member_count")) for _ in range(5)]
+        for _ in requests:
+            await recorded.received()
+        recorded.hold.set()
+        outcomes = await asyncio.gather(*requests, return_exceptions=True)
+        assert {type(outcome) for outcome in outcomes} <= {Unauthorized, ConnectionLost}
+        assert Unauthorized in {type(outcome) for outcome in outcomes}
+        with pytest.raises(Unauthorized) as caught:
+            await session.request("get_member_count")
+        assert (caught.value.host, caught.value.port) == ("127.0.0.1", port)
+        await session.close()
+
+
+async def test_a_request_whose_socket_cannot_be_opened_is_sent_when_the_older_server_is_back() -> None:
+    recorded = Recorded()
+    async with listening(recorded.handle) as port:
+        session = ClientSession("127.0.0.1", port, secret_key=KEY, limits=QUICK)
+        assert await session.request("text") == "text"
+    request = asyncio.create_task(session.request("get_member_count"))
+    await until(lambda: not session.is_connected())
+    async with listening(recorded.handle, port):
+        assert await request == 42
+        await session.close()
+
+
+async def test_a_socket_is_not_used_again_before_it_is_known_that_the_server_keeps_it() -> None:
+    again: list[Any] = []
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        async for _ in socket:
+            await socket.send_str("7")
+            again.extend([message.data async for message in socket])
+        return socket
+
+    async with (
+        listening(handle) as port,
+        ClientSession("127.0.0.1", port, secret_key=KEY, limits=QUICK) as session,
+    ):
+        assert [await session.request("text") for _ in range(3)] == [7, 7, 7]
+    assert again == []
+
+
+async def test_closing_the_session_closes_the_sockets_of_a_given_session(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with aiohttp.ClientSession() as http:
+        async with keeping(monkeypatch, 0.01, session=http) as (recorded, session):
+            assert recorded.live
+            await session.close()
+            await until(lambda: not recorded.live)
+        assert not http.closed

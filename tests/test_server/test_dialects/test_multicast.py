@@ -28,12 +28,6 @@ async def serving(client: discord.Client, **options: Any) -> AsyncIterator[Serve
         yield server
 
 
-@pytest.fixture
-async def http() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as http:
-        yield http
-
-
 async def ask(http: aiohttp.ClientSession, server: Server[Any], question: Any) -> Any:
     async with http.ws_connect(server.multicast_ws_url) as ws:
         if isinstance(question, bytes):

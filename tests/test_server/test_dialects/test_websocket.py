@@ -260,12 +260,15 @@ async def test_a_socket_that_opens_while_the_server_is_draining_is_closed(bot: c
     assert (closed.code, "the bot is shutting down" in closed.reason) == (1008, True)
 
 
-async def test_the_end_of_the_server_cancels_calls_and_sends_their_answers(bot: commands.Bot) -> None:
+async def test_the_end_of_the_server_cancels_calls_and_sends_their_answers(
+    bot: commands.Bot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(websocket, "CLOSE_TIMEOUT", 3600)  # which is only for clients that do not read
     async with memory_server(bot) as server:
         routes, socket = Routes(server), server.open_socket(KNOWN)
         await socket.send(jsonrpc("wait"))
         await routes.started.wait()
-        await server.service.close(())
+        await asyncio.wait_for(server.service.close(()), 5)
         answer = await socket.receive()
         assert (answer["id"], answer["error"]["code"]) == (1, -32006)
         with pytest.raises(Closed) as caught:

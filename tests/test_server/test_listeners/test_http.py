@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
 
@@ -15,12 +14,6 @@ from aiohttp import web
 from discord_tools.ipc import ListenError, ServerLimits
 from discord_tools.ipc_server.connections import Connections
 from discord_tools.ipc_server.listeners.http import Handler, HTTPListener
-
-
-@pytest.fixture
-async def http() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as http:
-        yield http
 
 
 def listening(handler: Handler, limits: ServerLimits = ServerLimits()) -> HTTPListener:  # noqa: B008

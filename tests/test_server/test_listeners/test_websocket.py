@@ -31,12 +31,6 @@ async def serving(client: discord.Client, **options: Any) -> AsyncIterator[Serve
         yield server
 
 
-@pytest.fixture
-async def http() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as http:
-        yield http
-
-
 async def refused(http: aiohttp.ClientSession, server: Server[Any], **options: Any) -> int:
     options = {"protocols": (SUBPROTOCOL,), **options}
     with pytest.raises(aiohttp.WSServerHandshakeError) as caught:

@@ -263,7 +263,8 @@ class OlderBridge:
         try:
             async with asyncio.timeout(self._limits.handshake_timeout):
                 opened = await self._dial()
-        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+        except (TimeoutError, aiohttp.ClientError, OSError, RuntimeError) as error:
+            # RuntimeError: the given session was closed.
             raise _Unreachable(str(error) or type(error).__name__) from error
         socket = _Socket(opened)
         self._sockets.add(socket)

@@ -1,0 +1,113 @@
+"""``POST /`` over real connections: callers, their account, and lines in the log."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from typing import Any
+
+import aiohttp
+import pytest
+from discord.ext import commands
+
+from discord_tools.ipc import Request, Server, ServerLimits
+from test_server.tools import FORGED, KEY, assert_bounded_lines, http_url, jsonrpc, records_with, serving
+
+KEYED = {"Authorization": KEY}
+
+
+class Waiting:
+    """A route that waits until it is released."""
+
+    def __init__(self, server: Server[Any]) -> None:
+        self.started, self.release = asyncio.Event(), asyncio.Event()
+        server.add_route(self.wait)
+
+    async def wait(self, request: Request) -> str:
+        self.started.set()
+        await self.release.wait()
+        return "done"
+
+
+async def post(http: aiohttp.ClientSession, url: str, message: Any) -> Any:
+    async with http.post(url, json=message, headers=KEYED) as response:
+        return await response.json()
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 401),
+        ({"Authorization": "kex"}, 401),
+        ({"Authorization": "ключ"}, 401),
+        ({**KEYED, "Origin": "https://evil.example"}, 403),
+    ],
+)
+async def test_a_refused_post_is_logged_with_its_connection_and_its_status(
+    bot: commands.Bot,
+    http: aiohttp.ClientSession,
+    caplog: pytest.LogCaptureFixture,
+    headers: dict[str, str],
+    status: int,
+) -> None:
+    async with (
+        serving(bot) as server,
+        http.post(http_url(server), json=jsonrpc("echo"), headers=headers) as response,
+    ):
+        assert response.status == status
+        assert (await response.json())["error"]["code"] == -32001
+    (record,) = records_with(caplog, "Refused a POST")
+    assert re.fullmatch(rf"\[conn-\d+ 127\.0\.0\.1\] Refused a POST with HTTP {status}", record.getMessage())
+    assert (record.levelno, record.exc_info) == (logging.WARNING, None)
+
+
+async def test_a_line_about_a_call_by_post_names_its_connection_its_address_and_its_key(
+    bot: commands.Bot, http: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(bot) as server:
+        for _ in range(2):
+            await post(http, http_url(server), jsonrpc(FORGED))
+    labels = {record.getMessage().split("]")[0] for record in records_with(caplog, "There is no endpoint ")}
+    assert len(labels) == 2
+    assert all(re.fullmatch(r"\[conn-\d+ 127\.0\.0\.1 key secret_key", label) for label in labels)
+    assert_bounded_lines(caplog)
+
+
+async def test_posts_over_different_connections_share_one_account(
+    bot: commands.Bot, http: aiohttp.ClientSession
+) -> None:
+    async with serving(bot, limits=ServerLimits(calls=1)) as server, aiohttp.ClientSession() as another:
+        waiting, url = Waiting(server), http_url(server)
+        first = asyncio.create_task(post(http, url, jsonrpc("wait")))
+        await waiting.started.wait()
+        assert (await post(another, url, jsonrpc("echo")))["error"]["code"] == -32004
+        waiting.release.set()
+        assert (await first)["result"] == "done"
+        assert (await post(another, url, jsonrpc("echo")))["result"] == {}
+
+
+async def test_a_post_while_the_server_is_draining_did_not_run(
+    bot: commands.Bot, http: aiohttp.ClientSession
+) -> None:
+    async with serving(bot) as server, aiohttp.ClientSession() as another:
+        waiting, url = Waiting(server), http_url(server)
+        await post(http, url, jsonrpc("echo"))  # so that there is a connection when the port is freed
+        first = asyncio.create_task(post(another, url, jsonrpc("wait")))
+        await waiting.started.wait()
+        ending = asyncio.create_task(server.terminate_server())
+        await asyncio.sleep(0)  # its first step
+        refused = (await post(http, url, jsonrpc("echo")))["error"]
+        assert (refused["code"], refused["data"]) == (-32003, {"ran": False})
+        waiting.release.set()
+        assert (await first)["result"] == "done"
+        await ending
+
+
+async def test_without_a_key_a_post_has_none(
+    bot: commands.Bot, http: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(bot, secret_key=None) as server:
+        await post(http, http_url(server), jsonrpc("nothing"))
+    (record,) = records_with(caplog, "There is no endpoint ")
+    assert re.match(r"\[conn-\d+ 127\.0\.0\.1 no key\] ", record.getMessage())
