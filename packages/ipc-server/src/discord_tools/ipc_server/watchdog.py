@@ -72,7 +72,10 @@ class Watchdog:
 
     def was_blocked_for(self, seconds: float) -> bool:
         """Whether the loop was blocked lately, for at least that long: what is read now may be as old."""
-        return self._block >= seconds and time.monotonic() - self._block_ended < self._block + 1.0
+        now = time.monotonic()
+        if now - self._last >= max(seconds, THRESHOLD + BEAT):
+            return True  # it has only just ended: the loop reads before it gives its next sign
+        return self._block >= seconds and now - self._block_ended < self._block + 1.0
 
     def _beat(self, loop: asyncio.AbstractEventLoop) -> None:
         now = time.monotonic()
