@@ -161,8 +161,8 @@ class Conversation:
         self._spared: Collection[asyncio.Task[Any]] = ()
         #: The smallest difference of the two sides' clocks, in seconds.
         self._shortest = math.inf
-        #: How old the messages are that are read now, in seconds, at least.
-        self._age = 0.0
+        #: When the client last sent its clock, by the clock of this side. Calls that are read now are not older.
+        self._clock_sent = math.inf
         #: Number of items of streams in this turn of the loop.
         self._burst = 0
         #: Pumps subscriptions as soon as the backlog has capacity.
@@ -407,7 +407,9 @@ class Conversation:
         if not call.streams:
             now = self._loop.time()
             call.deadline = now + timeout
-            if timeout <= 0 or (self._age > timeout and self._has_expired(timeout)):
+            if timeout <= 0 or (now - self._clock_sent > timeout and self._was_blocked_for(timeout)):
+                # It was waiting here for as long as its caller waits. A clock that was stopped, as that of a computer
+                # that slept, counts only if this side was blocked as well.
                 call.fail(DeadlineExceeded("the time for this call is over"))
                 return
         task = spawn(self._dispatcher.handle(call), self._loop)
@@ -419,15 +421,9 @@ class Conversation:
             self._deadlines.add(call, call.deadline)
 
     def _compare_clocks(self, time: float) -> None:
-        """Finds out how old the messages are that follow: the shortest way that one ever took counts as none."""
-        difference = self._loop.time() - time
-        self._shortest = min(self._shortest, difference)
-        self._age = difference - self._shortest
-
-    def _has_expired(self, timeout: float) -> bool:
-        """Whether a call that is read now was waiting for longer than its caller does."""
-        # A clock that was stopped, as that of a computer that slept, counts only if this side was blocked as well.
-        return self._age > timeout and self._was_blocked_for(timeout)
+        """Finds out when the client sent its clock: the shortest way that one ever took counts as none."""
+        self._shortest = min(self._shortest, self._loop.time() - time)
+        self._clock_sent = time + self._shortest
 
     def _own_headers(self, event: CallReceived) -> tuple[Mapping[str, Any], float]:
         """Returns the caller's own headers, and how long the call may take, in seconds."""
