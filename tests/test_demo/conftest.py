@@ -16,7 +16,8 @@ from playwright.async_api import Browser, Page, async_playwright, expect
 from equipment.until import until
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-sys.path.insert(0, str(EXAMPLES))
+LAUNCH = EXAMPLES / "launch"
+sys.path[:0] = [str(EXAMPLES), str(LAUNCH)]
 
 from demo import Demo, running_demo  # noqa: E402 (its folder was not on the path before)
 

@@ -15,14 +15,14 @@ import aiohttp
 import pytest
 from demo import running_demo
 
-from .conftest import EXAMPLES, gone
+from .conftest import LAUNCH, gone
 
 
 @asynccontextmanager
 async def started(*arguments: str) -> AsyncGenerator[asyncio.subprocess.Process]:
     """The demo's command as a process, which a failing test does not leave behind."""
     pipe = asyncio.subprocess.PIPE
-    command = (sys.executable, str(EXAMPLES / "demo.py"), *arguments)
+    command = (sys.executable, str(LAUNCH / "demo.py"), *arguments)
     process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, stderr=pipe)
     try:
         yield process

@@ -24,6 +24,7 @@ from children import Child, ChildFailed
 from life import live
 
 HERE = Path(__file__).resolve().parent
+TESTS = HERE.parents[1] / "tests"  # the loopback Discord is one of their packages
 PORT = 8080
 RESTART = 5.0  # seconds; long enough to see how the page takes it
 
@@ -53,7 +54,7 @@ async def running_demo(port: int = 0, token: str | None = None) -> AsyncGenerato
         if token is not None:
             bot_env = {"DISCORD_TOKEN": token}
         else:
-            tests = {"PYTHONPATH": str(HERE.parent / "tests")}
+            tests = {"PYTHONPATH": str(TESTS)}
             world = ("--guilds", "4", "--members", "12", "--text-channels", "3")
             discord = Child("Discord", *python, "-m", "loopback", *world, env=base | tests)
             await started.enter_async_context(discord)

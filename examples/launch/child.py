@@ -1,8 +1,8 @@
 """Run a module as a part of the demo: ``python child.py [--without MODULE]... MODULE [ARGUMENT]...``.
 
-It ends, as by Ctrl-C, once its standard input closes. Unlike signals this works the same on every system,
-and also when the launcher was killed: no part of the demo is left behind. ``--without`` makes a module
-impossible to import, as it is where it is not installed.
+The module is one of the folder above, such as ``bot``. It ends, as by Ctrl-C, once its standard input closes.
+Unlike signals this works the same on every system, and even if the launcher was killed: no part of the demo is
+left behind. ``--without`` makes a module impossible to import, as it is where it is not installed.
 """
 
 import _thread
@@ -12,6 +12,7 @@ import runpy
 import signal
 import sys
 import threading
+from pathlib import Path
 
 
 def end_with_stdin() -> None:
@@ -34,6 +35,7 @@ def main() -> None:
 
     for name in options.without:
         sys.modules[name] = None  # type: ignore[assignment]  # Python's own way to say: never import this
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
     threading.Thread(target=end_with_stdin, daemon=True).start()
     sys.argv[1:] = options.arguments
     runpy.run_module(options.module, run_name="__main__", alter_sys=True)
