@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from hypothesis.strategies import booleans, data, integers, sampled_from
@@ -301,7 +302,8 @@ class TwoPeers(RuleBasedStateMachine):
                 self.deliver(side, len(self.sides[side].wire), 1 << 20)
 
 
-TestTwoPeers = TwoPeers.TestCase
+# Where it fails, Hypothesis looks for a shorter way to the same end, for up to five minutes.
+TestTwoPeers = pytest.mark.timeout(400)(TwoPeers.TestCase)
 TestTwoPeers.settings = settings(
     max_examples=250,
     stateful_step_count=60,

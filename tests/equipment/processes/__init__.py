@@ -31,15 +31,17 @@ class Program:
     Parameters
     ----------
     name
-        The module to run: ``bot`` or ``dashboard``.
+        The module to run: ``bot`` or ``dashboard``, or one of another package with its dots.
     options
         Its options. ``uvloop=True`` becomes ``--uvloop``, ``port=1`` becomes ``--port=1``; ``None`` and ``False`` are
         left out.
     """
 
-    def __init__(self, name: str, **options: float | bool | None) -> None:
+    def __init__(self, name: str, /, **options: float | str | bool | None) -> None:
         self.ready: dict[str, Any] = {}
         """The first line that it wrote."""
+        self.patience = PATIENCE
+        """How long its answers may take."""
         self._name = name
         self._arguments = [
             f"--{key.replace('_', '-')}" + ("" if value is True else f"={value}")
@@ -50,9 +52,10 @@ class Program:
         self._process: asyncio.subprocess.Process | None = None
 
     async def __aenter__(self) -> Self:
+        module = self._name if "." in self._name else f"{__name__}.{self._name}"
         paths = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
         self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-W", "default::ResourceWarning", "-m", f"{__name__}.{self._name}"),
+            *(sys.executable, "-W", "default::ResourceWarning", "-m", module),
             *self._arguments,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
@@ -83,6 +86,10 @@ class Program:
         return self._process
 
     @property
+    def name(self) -> str:
+        return self._name.rpartition(".")[2]
+
+    @property
     def pid(self) -> int:
         return self._running.pid
 
@@ -104,10 +111,14 @@ class Program:
         process.stdin.close()
         return status
 
-    async def finish(self) -> None:
-        """Ends it by ending its stdin, and checks that it reported no fault."""
+    def end_input(self) -> None:
+        """Ends its stdin, and so asks it to end."""
         assert self._running.stdin is not None, "it was asked for"
         self._running.stdin.close()
+
+    async def finish(self) -> None:
+        """Ends it by ending its stdin, and checks that it had nothing to complain of."""
+        self.end_input()
         status = await self.ended()
         assert status == 0, self.errors()
         self.check()
@@ -134,7 +145,7 @@ class Program:
         """The next line that it writes."""
         stdout = self._running.stdout
         assert stdout is not None, "it was asked for"
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(self.patience):
             line = await stdout.readline()
         assert line, f"the {self._name} has ended with status {await self.ended()}: {self.errors()}"
         return json.loads(line)
