@@ -93,8 +93,13 @@ class Conversations:
             if conversation.detach(connection):
                 self._step_away(conversation)
             await transport.close(GOING_AWAY, "the connection was closed")
-        level = logging.DEBUG if closed.clean else logging.INFO
-        connection.log.log(level, "The connection has ended: %.500r", closed.reason)
+        text, label = "The connection has ended: %.500r", connection.log.label
+        if closed.clean:
+            connection.log.debug(text, closed.reason)
+        else:
+            # Clients can cause it any number of times.
+            level = logging.INFO
+            self._incidents.warning(caller.account_label, text, closed.reason, label=label, level=level)
 
     def tell_ready(self, ready: bool) -> None:
         """Tells every client whether the bot is ready."""

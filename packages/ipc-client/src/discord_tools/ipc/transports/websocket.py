@@ -12,7 +12,7 @@ from typing import Any, Final
 from aiohttp import ClientConnectionError, ClientWebSocketResponse, WSMsgType
 from aiohttp.web import WebSocketResponse
 
-from discord_tools.ipc.transports.base import NORMAL, Closed
+from discord_tools.ipc.transports.base import NORMAL, POLICY, PROTOCOL_ERROR, Closed
 
 __all__ = ("WebSocketTransport", "release", "tcp_of")
 
@@ -22,6 +22,9 @@ CLOSE_TIMEOUT: Final = 2.0
 #: Maximum number of pings and pongs within a second, after which the connection is closed. A healthy client sends one
 #: per heartbeat; answering them without a bound would leave the event loop no turn.
 MAX_CONTROL_FRAMES: Final = 32
+
+#: Codes with which a connection is closed for what the other side did.
+_FAULTS: Final = (POLICY, PROTOCOL_ERROR)
 
 #: What aiohttp raises where a connection is closed. RuntimeError: uvloop for a closed transport, and aiohttp's server
 #: when it is asked too often.
@@ -77,6 +80,8 @@ class WebSocketTransport:
         self._loop = asyncio.get_running_loop()
         #: Whether :meth:`close` was called.
         self._closing = False
+        #: Whether the connection is closed once everything is written.
+        self._flushing = False
         #: Whether sending failed before this side closed.
         self._broken = False
         #: Timer of the next check by the heartbeat.
@@ -155,6 +160,9 @@ class WebSocketTransport:
             async with asyncio.timeout(self._close_timeout):
                 # RFC 6455, 5.5.1: a reason has at most 123 bytes, and they are UTF-8.
                 message = reason.encode()[:123].decode(errors="ignore").encode()
+                if code in _FAULTS and self._tcp is not None:
+                    await self._close_at_once(self._tcp, code, message)
+                    return
                 await self._socket.close(code=code, message=message)
         except (*_ENDED, TimeoutError):
             pass  # it is closed already, or is aborted now
@@ -163,8 +171,18 @@ class WebSocketTransport:
                 raise
         finally:
             _open.discard(self)
-            if self._abort is not None:
+            if self._abort is not None and not self._flushing:
                 self._abort()
+
+    async def _close_at_once(self, tcp: asyncio.BaseTransport, code: int, message: bytes) -> None:
+        """Closes without waiting for the other side's close frame: aiohttp would read all that comes before it, without
+        a turn for the loop. What was sent is still written, for as long as a close may take.
+        """
+        await self._socket.send_frame(code.to_bytes(2, "big") + message, WSMsgType.CLOSE)
+        tcp.close()
+        if self._abort is not None:
+            self._flushing = True
+            self._loop.call_later(self._close_timeout, self._abort)
 
     def drop(self) -> None:
         """Ends the connection without its event loop, which is closed or another process's, and without writing to it.
