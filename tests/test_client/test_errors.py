@@ -39,6 +39,7 @@ from discord_tools.ipc.errors import (
     Unauthorized,
     UnknownEndpoint,
     Unsupported,
+    WrongEventLoop,
 )
 from discord_tools.ipc.wire.codes import remote_error
 
@@ -49,6 +50,7 @@ TREE: dict[type[BaseException], tuple[type[BaseException], ...]] = {
     ConnectionLost: (IPCError, ConnectionError),
     Unauthorized: (IPCError,),
     SessionClosed: (IPCError, RuntimeError),
+    WrongEventLoop: (IPCError, RuntimeError),
     RequestTimeout: (IPCError, TimeoutError),
     DecodeError: (IPCError, ValueError),
     EncodeError: (IPCError, TypeError),
@@ -101,6 +103,11 @@ SAMPLES: list[tuple[IPCError, dict[str, Any], str]] = [
         "the connection was lost while 'stats' was waiting for its answer; the route may have run",
     ),
     (SessionClosed(), {}, "the session is closed"),
+    (
+        WrongEventLoop(),
+        {},
+        "the session belongs to another event loop: make one session for each loop; nothing was sent",
+    ),
     (
         RequestTimeout("stats", 1.5),
         {"endpoint": "stats", "seconds": 1.5},
@@ -204,7 +211,7 @@ def test_an_error_that_is_an_oserror_has_no_invented_errno(
         assert not hasattr(error, "errno")
 
 
-@pytest.mark.parametrize("cls", [RequestTooLarge, EncodeError, Unsupported], ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize("cls", [RequestTooLarge, EncodeError, Unsupported, WrongEventLoop], ids=lambda cls: cls.__name__)
 def test_an_error_of_the_client_alone_is_an_ipc_error_but_no_error_of_the_bot(cls: type[IPCError]) -> None:
     assert issubclass(cls, IPCError)
     assert not issubclass(cls, RemoteError)

@@ -21,8 +21,8 @@ def test_limits_cannot_be_changed_since_sessions_share_the_default(limits: Any) 
 @BOTH
 def test_limits_are_given_by_name(limits: Any) -> None:
     with pytest.raises(TypeError):
-        limits(1)
-    assert limits(message_bytes=1).message_bytes == 1
+        limits(5000)
+    assert limits(message_bytes=5000).message_bytes == 5000
 
 
 @BOTH

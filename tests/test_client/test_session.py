@@ -117,7 +117,7 @@ async def not_served(transport: Transport) -> None:
     [
         {"host": "example.org"},
         {"port": 8000},
-        {"port": 0},
+        {"port": 20000},
         {"multicast_port": 20001},
         {"secret_key": KEY},
         {"session": object()},
@@ -469,13 +469,13 @@ async def test_an_answer_over_the_own_limit_ends_the_connection_and_the_next_one
         await far.welcome()
         frame = await far.read()
         if frame["method"] == "large":
-            await far.answer(frame, "x" * 2000)
+            await far.answer(frame, "x" * 5000)
             await far.ended()
         else:
             await far.answer(frame, "small")
             await far.echo()
 
-    limits = ClientLimits(message_bytes=1000, backoff_initial=0.01, backoff_max=0.02, close_timeout=0.2)
+    limits = ClientLimits(message_bytes=4096, backoff_initial=0.01, backoff_max=0.02, close_timeout=0.2)
     async with Bot(script) as bot, session(bot.port, limits=limits) as ipc:
         with pytest.raises(ConnectionLost):
             await ipc.request("large")
@@ -672,9 +672,7 @@ async def test_starting_with_anything_that_listens_there_goes_on_or_raises_an_er
         assert ipc.is_closed()
 
 
-@pytest.mark.parametrize(
-    ("host", "port"), [("nobody.invalid", 8000), ("not a host", 8000), ("127.0.0.1", 65536), ("", 8000)]
-)
+@pytest.mark.parametrize(("host", "port"), [("nobody.invalid", 8000), ("not a host", 8000)])
 async def test_a_request_to_an_invalid_address_raises_an_error_of_this_library(host: str, port: int) -> None:
     ipc = ClientSession(host, port, connect_timeout=0.2, limits=QUICK)
     try:

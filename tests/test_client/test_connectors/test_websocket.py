@@ -198,13 +198,13 @@ async def test_a_given_session_that_is_closed_is_a_connect_error() -> None:
 
 async def test_a_message_as_large_as_the_limit_is_taken_and_a_larger_one_is_not() -> None:
     async def script(far: FarSide) -> None:
-        await far.send_bytes(b"x" * 1000)
-        await far.send_bytes(b"x" * 1001)
+        await far.send_bytes(b"x" * 5000)
+        await far.send_bytes(b"x" * 5001)
         await far.ended()
 
-    limits = ClientLimits(message_bytes=1000)
+    limits = ClientLimits(message_bytes=5000)
     async with Bot(script) as bot, connecting(connector(bot.port, limits=limits)) as transport:
-        assert await transport.receive() == b"x" * 1000
+        assert await transport.receive() == b"x" * 5000
         with pytest.raises(Closed, match="exceeds limit"):
             await transport.receive()
 

@@ -6,11 +6,25 @@ from itertools import pairwise
 import pytest
 from msgspec import UNSET, Raw
 
-from discord_tools.ipc.wire.codec import Malformed, Unreadable, decode, encode, pack
+from discord_tools.ipc.limits import PACK_BYTES
+from discord_tools.ipc.wire.codec import (
+    MAX_PACK_BYTES,
+    Malformed,
+    Unreadable,
+    decode,
+    decode_one,
+    encode,
+    pack,
+)
 from discord_tools.ipc.wire.frames import ErrorObject, Frame
 
 CALL = b'{"jsonrpc":"2.0","id":1,"method":"a","params":{"x":1}}'
 DEEP = 100_000
+
+
+def elements(message: bytes) -> list[Frame | Malformed]:
+    """All elements of a message, each decoded."""
+    return [decode_one(one) if isinstance(one, Raw) else one for one in decode(message)]
 
 
 def test_a_call_comes_back_as_it_was_sent() -> None:
@@ -43,7 +57,7 @@ def test_members_of_later_versions_are_ignored() -> None:
 
 def test_a_pack_is_read_frame_by_frame() -> None:
     frames = decode(b"[" + CALL + b"," + CALL + b"]")
-    assert [frame.id for frame in frames] == [1, 1]
+    assert [frame.id for frame in frames if isinstance(frame, Frame)] == [1, 1]
 
 
 def test_an_empty_pack_has_no_frames() -> None:
@@ -95,43 +109,86 @@ def test_what_is_not_json_is_unreadable_and_says_why(data: bytes, reason: str) -
 )
 def test_json_that_is_no_frame_is_malformed(data: bytes) -> None:
     (element,) = decode(data)
-    assert isinstance(element, Malformed)
-    assert element.reason
+    assert isinstance(element, Raw)
+    malformed = decode_one(element)
+    assert isinstance(malformed, Malformed)
+    assert malformed.reason
 
 
 def test_a_malformed_frame_has_its_id_and_a_reason() -> None:
-    (element,) = decode(b'{"jsonrpc":"2.0","id":7,"method":5}')
+    (element,) = elements(b'{"jsonrpc":"2.0","id":7,"method":5}')
     assert isinstance(element, Malformed)
     assert element.id == 7
     assert "method" in element.reason
 
 
 def test_a_bad_frame_spoils_only_itself() -> None:
-    first, second, third = decode(b"[" + CALL + b',{"id":8,"method":[]},' + CALL + b"]")
+    first, second, third = elements(b"[" + CALL + b',{"id":8,"method":[]},' + CALL + b"]")
     assert isinstance(first, Frame)
     assert isinstance(third, Frame)
-    assert second == Malformed(8, second.reason)  # pyright: ignore[reportAttributeAccessIssue]
+    assert encode(first) == encode(third) == CALL
+    assert isinstance(second, Malformed)
+    assert second.id == 8
+
+
+def test_a_pack_with_a_bad_frame_stays_encoded_until_its_elements_are_wanted() -> None:
+    message = decode(b"[" + CALL + b',5,{"id":1,"method":"\xff"}]')
+    assert [bytes(element) for element in message if isinstance(element, Raw)] == [
+        CALL,
+        b"5",
+        b'{"id":1,"method":"\xff"}',
+    ]
+
+
+@pytest.mark.parametrize("space", [b"", b" \n\t\r", b" " * 64, b" " * 1000], ids=len)
+@pytest.mark.parametrize("text", [False, True], ids=["bytes", "text"])
+def test_an_array_over_the_largest_pack_is_unreadable_though_each_of_its_frames_is_good(
+    space: bytes, text: bool
+) -> None:
+    message = space + b"[" + b",".join([CALL] * (MAX_PACK_BYTES // len(CALL))) + b"]"
+    assert len(message) > MAX_PACK_BYTES
+    with pytest.raises(Unreadable, match=f"may have {MAX_PACK_BYTES} bytes, this one has {len(message)}"):
+        decode(message.decode() if text else message)
+
+
+def test_an_array_as_large_as_the_largest_pack_is_read() -> None:
+    message = (b"[" + CALL + b"," + CALL + b"]").ljust(MAX_PACK_BYTES)
+    assert len(message) == MAX_PACK_BYTES
+    assert [encode(frame) for frame in decode(message)] == [CALL, CALL]
+
+
+@pytest.mark.parametrize("text", [False, True], ids=["bytes", "text"])
+def test_a_single_frame_may_be_larger_than_any_pack(text: bool) -> None:
+    large = b'{"jsonrpc":"2.0","id":1,"method":"a","params":["' + b"x" * MAX_PACK_BYTES + b'"]}'
+    (frame,) = decode(large.decode() if text else large)
+    assert encode(frame) == large
+
+
+def test_packs_of_this_library_are_smaller_than_the_largest_one_that_is_read() -> None:
+    assert PACK_BYTES < MAX_PACK_BYTES
 
 
 def test_a_frame_that_is_bad_before_it_is_broken_has_no_id() -> None:
-    assert [element.id for element in decode(b'{"method":5,"id":7')] == [None]
+    (element,) = elements(b'{"method":5,"id":7')
+    assert isinstance(element, Malformed)
+    assert element.id is None
 
 
 def test_a_bad_frame_whose_id_cannot_be_read_has_none() -> None:
-    (first, _) = decode(b'[{"method":5,"id":"\xff"},5]')
+    (first, _) = elements(b'[{"method":5,"id":"\xff"},5]')
     assert isinstance(first, Malformed)
     assert first.id is None
 
 
 def test_text_in_a_pack_that_is_not_utf_8_spoils_only_its_frame() -> None:
-    (_, second, third) = decode(b'[5,{"jsonrpc":"2.0","method":"\xff"},' + CALL + b"]")
+    (_, second, third) = elements(b'[5,{"jsonrpc":"2.0","method":"\xff"},' + CALL + b"]")
     assert second == Malformed(None, "not UTF-8")
     assert isinstance(third, Frame)
 
 
 def test_nesting_in_a_pack_that_is_too_deep_is_unreadable_or_spoils_only_its_frame() -> None:
     deep = b'{"jsonrpc":"2.0","id":1,"method":"a","params":' + b"[" * DEEP + b"]" * DEEP + b"}"
-    assert [element.id for element in decode(b"[5," + deep + b"]")] == [None]
+    assert [element.id for element in elements(b"[5," + deep + b"]")] == [None]
 
 
 def test_one_frame_travels_alone() -> None:

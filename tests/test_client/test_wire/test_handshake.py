@@ -47,7 +47,7 @@ def frame(**members: Any) -> str:
     "hello",
     [
         Hello("client"),
-        Hello("client", "token", 7, 1.5, 1000, {"user": "me", "timeout": "mine"}),
+        Hello("client", "token", 7, 1.5, 5000, {"user": "me", "timeout": "mine"}),
         Hello("client", headers={"größe": [1, None]}),
     ],
 )
@@ -82,7 +82,7 @@ def test_a_pack_of_one_hello_is_a_hello() -> None:
 def test_a_first_message_that_is_not_json_is_an_invalid_hello_without_an_id(message: bytes | str) -> None:
     error = refused(message)
     assert (error.numbers, error.code) == ((None,), PARSE_ERROR)
-    assert "not JSON" in str(error)
+    assert str(error).startswith("the message cannot be read: ")
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_a_hello_without_parameters_is_refused_under_its_id() -> None:
 
 
 def test_a_first_message_of_many_calls_gets_a_bounded_number_of_answers() -> None:
-    message = "[" + ",".join(frame(id=number, method="stats") for number in range(100_000)) + "]"
+    message = "[" + ",".join(frame(id=number, method="stats") for number in range(5000)) + "]"
     assert list(refused(message).numbers) == list(range(MAX_REFUSED))
 
 
