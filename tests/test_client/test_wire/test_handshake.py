@@ -6,12 +6,17 @@ from typing import Any
 import pytest
 from msgspec import UNSET
 
-from discord_tools.ipc import InvalidRequest, ProtocolError
+from discord_tools.ipc import ClientLimits, InvalidRequest, ProtocolError
+from discord_tools.ipc.conversation import AGENT
 from discord_tools.ipc.limits import PACK_BYTES
+from discord_tools.ipc.wire.codec import MAX_PACK_BYTES, encode
 from discord_tools.ipc.wire.codes import PARSE_ERROR
 from discord_tools.ipc.wire.frames import HELLO
 from discord_tools.ipc.wire.handshake import (
+    MAX_CLIENT_CHARS,
+    MAX_HEADERS_BYTES,
     MAX_REFUSED,
+    MIN_MESSAGE_BYTES,
     Grants,
     Hello,
     InvalidHello,
@@ -122,6 +127,73 @@ def test_a_hello_without_parameters_is_refused_under_its_id() -> None:
 def test_a_first_message_of_many_calls_gets_a_bounded_number_of_answers() -> None:
     message = "[" + ",".join(frame(id=number, method="stats") for number in range(5000)) + "]"
     assert list(refused(message).numbers) == list(range(MAX_REFUSED))
+
+
+def test_a_first_message_over_the_largest_pack_cannot_be_read() -> None:
+    call = frame(id=1, method="stats")
+    error = refused("[" + ",".join([call] * (MAX_PACK_BYTES // len(call))) + "]")
+    assert (error.numbers, error.code) == ((None,), PARSE_ERROR)
+    assert str(error).startswith("the message cannot be read: an array of frames may have")
+
+
+# -- bounds of what is kept as long as the conversation
+
+
+def hello_of(**params: Any) -> str:
+    return frame(id=7, method=HELLO, params={"client": "c", **params})
+
+
+def headers_of(size: int) -> dict[str, str]:
+    """Headers that take this number of bytes."""
+    headers = {"x": ""}
+    headers["x"] = "x" * (size - len(encode(headers)))
+    assert len(encode(headers)) == size
+    return headers
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"client": "ü" * MAX_CLIENT_CHARS},
+        {"client": ""},
+        {"headers": headers_of(MAX_HEADERS_BYTES)},
+        {"message_bytes": MIN_MESSAGE_BYTES},
+        {"message_bytes": 2**62},
+        {"message_bytes": None},
+    ],
+    ids=["name", "no name", "headers", "small messages", "large messages", "any messages"],
+)
+def test_a_hello_within_the_bounds_is_read(params: dict[str, Any]) -> None:
+    number, hello = decode_hello(hello_of(**params))
+    assert number == 7
+    assert {name: getattr(hello, name) for name in params} == params
+
+
+@pytest.mark.parametrize(
+    ("params", "reason"),
+    [
+        ({"client": "x" * (MAX_CLIENT_CHARS + 1)}, "the name of a client may have 256 characters"),
+        ({"headers": headers_of(MAX_HEADERS_BYTES + 1)}, "may have 8192 bytes, these have 8193"),
+        ({"headers": {"ü" * 5000: None}}, "may have 8192 bytes, these have 10009"),
+        ({"message_bytes": MIN_MESSAGE_BYTES - 1}, "messages of 4096 bytes, this one takes 4095"),
+        ({"message_bytes": 0}, "this one takes 0"),
+        ({"message_bytes": -1}, "this one takes -1"),
+    ],
+    ids=["name", "headers", "headers beyond ascii", "small messages", "no messages", "negative"],
+)
+def test_a_hello_over_a_bound_is_refused_under_its_id_with_the_bound(
+    params: dict[str, Any], reason: str
+) -> None:
+    error = refused(hello_of(**params))
+    assert (error.numbers, error.code) == ((7,), InvalidRequest.code)
+    assert reason in str(error)
+
+
+def test_the_hello_of_any_session_is_within_the_bounds() -> None:
+    assert len(AGENT) <= MAX_CLIENT_CHARS
+    with pytest.raises(ValueError, match="write 4096 or more"):
+        ClientLimits(message_bytes=MIN_MESSAGE_BYTES - 1)
+    assert ClientLimits(message_bytes=MIN_MESSAGE_BYTES).message_bytes == MIN_MESSAGE_BYTES
 
 
 def test_a_refusal_answers_each_call_with_the_reason() -> None:

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
 from msgspec import UNSET, Raw
 
 from discord_tools.ipc import EncodeError, Overloaded, RequestTooLarge, TooLarge
+from discord_tools.ipc.wire.codec import MAX_PACK_BYTES
 from discord_tools.ipc.wire.frames import ACK, BYE, CANCEL, ITEM, MORE, READY, ErrorObject, Meta
 from discord_tools.ipc.wire.peer import (
     ACK_BYTES,
@@ -520,6 +522,40 @@ def test_a_pack_of_100_000_violations_costs_no_more_than_16() -> None:
     peer.feed(b"[" + b",".join([b"1"] * 100_000) + b"]")
     assert len(events_of(peer)) == MAX_VIOLATIONS
     assert len(sent(peer)) == MAX_VIOLATIONS
+
+
+@pytest.mark.parametrize("bad", [b"1", b'{"jsonrpc":"1.0"}', b'{"method":5}'], ids=bytes.decode)
+def test_what_follows_the_fatal_violation_in_a_pack_is_not_decoded(bad: bytes) -> None:
+    # Its id would be copied.
+    size = 400_000
+    last = b'{"jsonrpc":"2.0","method":5,"id":"' + b"x" * size + b'"}'
+    message = b"[" + b",".join([bad] * MAX_VIOLATIONS + [last]) + b"]"
+    peer = make()
+    tracemalloc.start()
+    try:
+        peer.feed(message)
+        assert [event.fatal for event in events_of(peer)] == [False] * (MAX_VIOLATIONS - 1) + [True]
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < size // 2
+
+
+def test_an_array_over_the_largest_pack_is_one_violation_and_runs_no_call_in_it() -> None:
+    peer = make()
+    call = b'{"jsonrpc":"2.0","id":1,"method":"stats"}'
+    peer.feed(b"[" + b",".join([call] * (MAX_PACK_BYTES // len(call))) + b"]")
+    assert violation(events_of(peer)).startswith("the message cannot be read: an array of frames may have")
+    (answer,) = (frame for frame in sent(peer) if frame.get("method") != ACK)
+    assert (answer["id"], answer["error"]["code"]) == (None, -32700)
+
+
+def test_good_frames_before_and_after_a_bad_one_are_read_in_their_order() -> None:
+    peer = make()
+    calls = [b'{"jsonrpc":"2.0","id":%d,"method":"stats"}' % number for number in range(3)]
+    peer.feed(b"[" + b",5,".join(calls) + b"]")
+    events = [type(event) for event in events_of(peer)]
+    assert events == [CallReceived, ProtocolViolation, CallReceived, ProtocolViolation, CallReceived]
 
 
 def test_nothing_is_read_after_a_fatal_violation() -> None:
