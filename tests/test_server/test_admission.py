@@ -12,6 +12,7 @@ from discord.ext import commands
 from discord_tools.ipc import NotReady, Overloaded, Request, ServerLimits
 from discord_tools.ipc.wire.dialects import BETTER, FAMILY, JSONRPC
 from discord_tools.ipc_server.admission import Account, Admission
+from discord_tools.ipc_server.budget import MemoryBudget
 from discord_tools.ipc_server.caller import NATIVE
 from discord_tools.ipc_server.dialects.service import HTTP
 from test_server.callers import CALLERS, MakeCaller, Outcome, elsewhere, in_each_dialect
@@ -27,32 +28,37 @@ def account(calls: int = 0, size: int = 0) -> Account:
     return one
 
 
+def admission(limits: ServerLimits = ServerLimits(), held: int = 0) -> Admission:  # noqa: B008
+    """What admits calls while ``held`` bytes are held for clients."""
+    return Admission(limits, MemoryBudget(limits.total_bytes, tuple, lambda: held))
+
+
 # -- the decision
 
 
 def test_a_call_below_all_bounds_is_admitted() -> None:
-    admission = Admission(ServerLimits(calls=2, call_bytes=100))
-    assert admission.refusal(account()) is None
-    assert admission.refusal(account(calls=1, size=99)) is None
+    admits = admission(ServerLimits(calls=2, call_bytes=100))
+    assert admits.refusal(account(), 0) is None
+    assert admits.refusal(account(calls=1, size=99), 2**22) is None
 
 
 def test_a_caller_with_the_maximum_number_of_calls_is_overloaded() -> None:
-    refusal = Admission(ServerLimits(calls=2)).refusal(account(calls=2))
+    refusal = admission(ServerLimits(calls=2)).refusal(account(calls=2), 0)
     assert isinstance(refusal, Overloaded)
     assert refusal.message == "2 of your calls are in progress"
 
 
 def test_a_caller_with_the_maximum_size_of_data_is_overloaded() -> None:
-    refusal = Admission(ServerLimits(call_bytes=100)).refusal(account(calls=1, size=100))
+    refusal = admission(ServerLimits(call_bytes=100)).refusal(account(calls=1, size=100), 0)
     assert isinstance(refusal, Overloaded)
     assert refusal.message == "your calls in progress have 100 bytes of data"
 
 
 @pytest.mark.parametrize("busy", [account(), account(calls=5000, size=2**40)])
 def test_while_draining_each_call_is_refused_with_the_note_that_it_did_not_run(busy: Account) -> None:
-    admission = Admission(ServerLimits())
-    admission.draining = True
-    refusal = admission.refusal(busy)
+    draining = admission()
+    draining.draining = True
+    refusal = draining.refusal(busy, 0)
     assert isinstance(refusal, NotReady)
     assert refusal.data == {"ran": False}
 

@@ -142,7 +142,7 @@ async def test_a_client_that_disconnects_before_its_hello_leaves_nothing(
         await native.ended()
         asyncio.get_running_loop().call_later(0.02, passed.set)
         await passed.wait()
-    assert "No hello within" not in caplog.text
+    assert "No hello in time" not in caplog.text
     assert not native.server.made
 
 
@@ -328,9 +328,9 @@ async def send_a_call_as_the_first_message(native: NativeClient) -> None:
 @pytest.mark.parametrize(
     ("act", "words", "level"),
     [
-        (fail_to_send_a_hello, "No hello within", logging.INFO),
+        (fail_to_send_a_hello, "No hello in time", logging.INFO),
         (disconnect_before_the_hello, "closed before its hello", logging.DEBUG),
-        (send_a_call_as_the_first_message, "Refused: ", logging.WARNING),
+        (send_a_call_as_the_first_message, "Refused a hello: ", logging.WARNING),
     ],
 )
 async def test_a_line_about_a_failed_handshake_names_the_connection_the_address_and_the_key(
@@ -368,7 +368,7 @@ async def test_a_line_about_a_conversation_names_both_ids_the_address_the_key_an
     assert second.getMessage().startswith(f"[{ids[1]} conn-1002 192.0.2.1 no key 'test'] ")
 
 
-@pytest.mark.parametrize("name", [FORGED, "x" * 100_000, "\u202e"])
+@pytest.mark.parametrize("name", [FORGED[:256], "x" * 256, "\u202e"])
 async def test_the_name_of_a_client_is_quoted_and_bounded_in_the_log(
     bot: commands.Bot, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:

@@ -194,7 +194,7 @@ async def test_what_is_no_id_is_bad_data(loopback_bot: commands.Bot, value: Any)
 
 
 async def test_before_the_bot_is_ready_an_unknown_id_means_that_it_is_not_ready(bot: commands.Bot) -> None:
-    with pytest.raises(NotReady, match="not received its guilds"):
+    with pytest.raises(NotReady, match="not received all of its guilds"):
         bind(takes_guild, bot, guild=5)
 
 

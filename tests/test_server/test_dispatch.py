@@ -467,7 +467,7 @@ async def test_a_remote_error_of_the_route_itself_arrives_as_such(
 FROM_ANOTHER_BOT = {
     "an error of the other bot's route": ("fails", {}, RouteError),
     "an unknown endpoint of the other bot": ("nothing", {}, UnknownEndpoint),
-    "data that is too large": ("fails", {"data": "x" * 2000}, RequestTooLarge),
+    "data that is too large": ("fails", {"data": "x" * 8000}, RequestTooLarge),
     "data that cannot be encoded": ("fails", {"data": object()}, EncodeError),
 }
 
@@ -487,7 +487,7 @@ async def test_an_error_of_a_session_inside_a_route_is_a_failure_of_the_route(
     async def fails(request: Request) -> None:
         raise RouteError(404, "from another bot", data="of another bot")
 
-    async with memory_server(bot, ServerLimits(message_bytes=1000)) as other, memory_server(bot) as server:
+    async with memory_server(bot, ServerLimits(message_bytes=4096)) as other, memory_server(bot) as server:
         other.add_route(fails)
         connector = MemoryConnector(lambda transport: other.conversations.serve(transport, CALLER))
         async with ClientSession(connector=connector) as session:

@@ -9,8 +9,7 @@ import pytest
 from discord.ext import commands
 from multidict import CIMultiDict
 
-from discord_tools.ipc import Server
-from discord_tools.ipc_server import gate as gates
+from discord_tools.ipc import Server, logs
 from discord_tools.ipc_server.caller import Caller
 from discord_tools.ipc_server.gate import Gate, Refusal
 
@@ -128,16 +127,38 @@ def test_a_key_that_no_header_can_hold_is_refused_by_the_constructor(bot: comman
         Server(bot, secret_key=key)
 
 
-def test_a_bounded_number_of_refusals_is_logged_per_minute(
+def test_refusals_of_one_address_for_one_reason_are_one_line_a_minute_and_then_a_count(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     now = 1000.0
-    monkeypatch.setattr(gates.time, "monotonic", lambda: now)
-    gate = Gate("k", ())
+    monkeypatch.setattr(logs.time, "monotonic", lambda: now)
+    incidents = Gate("k", ()).incidents
     for number in range(1000):
-        gate.warn("refused %d", number)
-    assert caplog.messages == [f"refused {number}" for number in range(gates.LOGGED_PER_MINUTE)]
+        incidents.warning("192.0.2.1", "refused %d", number, label=f"conn-{number} 192.0.2.1")
+    incidents.warning("192.0.2.2", "refused %d", 1)
+    incidents.warning("192.0.2.2", "closed %d", 2)
+    first = ["[conn-0 192.0.2.1] refused 0", "[192.0.2.2] refused 1", "[192.0.2.2] closed 2"]
+    assert caplog.messages == first
     caplog.clear()
-    now += 60
-    gate.warn("refused once more")
-    assert caplog.messages == [f"{1000 - gates.LOGGED_PER_MINUTE} more were refused", "refused once more"]
+    now += logs.INCIDENT_PERIOD
+    incidents.warning("192.0.2.1", "refused %d", 1000)
+    assert caplog.messages == ["[192.0.2.1] 999 more within a minute: refused %d", "[192.0.2.1] refused 1000"]
+
+
+def test_the_number_of_lines_a_minute_is_bounded_whatever_the_number_of_addresses(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(logs.time, "monotonic", lambda: now)
+    incidents = Gate("k", ()).incidents
+    for number in range(5000):
+        incidents.warning(f"2001:db8::{number:x}", "refused")
+    assert len(caplog.messages) == logs.INCIDENT_KINDS + 1
+    caplog.clear()
+    now += logs.INCIDENT_PERIOD
+    incidents.warning("192.0.2.1", "refused")
+    rest = 5000 - logs.INCIDENT_KINDS - 1
+    assert caplog.messages == [
+        f"[others] {rest} more within a minute: more kinds of incidents",
+        "[192.0.2.1] refused",
+    ]

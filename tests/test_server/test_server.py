@@ -246,7 +246,7 @@ async def test_a_host_that_others_reach_is_served_with_a_key(bot: commands.Bot, 
 async def test_a_host_that_is_not_this_machine_is_an_error(
     bot: commands.Bot, host: str, key: str | None
 ) -> None:
-    server = serve(bot, host=host, secret_key=key)
+    server = serve(bot, host=host, **({} if key is None else {"secret_key": key}))
     with pytest.raises((ListenError, ValueError)) as caught:
         await server.start()
     if key is not None or host != "192.0.2.1":  # which is no loopback address, so the key comes first

@@ -125,6 +125,8 @@ class MemoryServer:
         self.made: list[Conversation] = []
         #: All clients that were connected, in their order.
         self.clients: list[NativeClient | DialectClient] = []
+        #: Sockets without our subprotocol that have not shown a key.
+        self.unauthenticated = Unauthenticated()
         #: How long the event loop was blocked, as far as the server knows.
         self.blocked = 0.0
         dispatcher, gate = Dispatcher(client, self.table), Gate(KEY, ())
@@ -182,7 +184,7 @@ class MemoryServer:
             connection,
             address if caller is None else caller.address,
             caller=caller,
-            unauthenticated=Unauthenticated(),
+            unauthenticated=self.unauthenticated,
             authenticated=lambda: None,
             speaks=frozenset((JSONRPC, FAMILY, BETTER, CONNECT)),
             otherwise=NOT_UNDERSTOOD,

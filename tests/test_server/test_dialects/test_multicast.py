@@ -17,6 +17,7 @@ from aiohttp import WSMsgType
 from discord.ext import commands
 
 from discord_tools.ipc import ClientSession, Server, ServerLimits
+from discord_tools.ipc.missing import MISSING
 
 ASK = {"connect": True, "headers": {"Authorization": "key"}}
 
@@ -61,7 +62,7 @@ async def test_a_wrong_key_is_answered_with_an_error_and_logged(
 async def test_a_server_without_a_key_answers_every_client(
     bot: commands.Bot, http: aiohttp.ClientSession
 ) -> None:
-    async with serving(bot, secret_key=None) as server:
+    async with serving(bot, secret_key=MISSING) as server:
         for headers in ({"Authorization": None}, {}):
             assert (await ask(http, server, {"connect": True, "headers": headers}))["port"] == server.port
         assert (await ask(http, server, {"connect": True}))["code"] == 200

@@ -13,6 +13,7 @@ from discord.ext import commands
 from discord_tools.ipc import Request, ServerLimits
 from discord_tools.ipc.transports.base import Closed
 from discord_tools.ipc.wire.dialects import JSONRPC
+from discord_tools.ipc_server import connections
 from discord_tools.ipc_server.dialects import websocket
 from discord_tools.ipc_server.dialects.websocket import MAX_WRONG_KEYS
 from test_server.tools import (
@@ -158,21 +159,32 @@ async def test_a_client_that_showed_the_key_in_time_stays(bot: commands.Bot, mes
         assert not socket.serving.done()
 
 
-async def test_a_client_counts_as_unauthenticated_until_it_shows_the_key(bot: commands.Bot) -> None:
+async def test_a_client_counts_as_unauthenticated_until_it_shows_the_key(
+    bot: commands.Bot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "UNAUTHENTICATED_PER_ADDRESS", 2)
     async with memory_server(bot) as server:
         Routes(server)
-        connections = server.service.connections
-        server.open_socket(KNOWN)
-        sockets = [server.open_socket() for _ in range(2)]
-        await until(lambda: connections.unauthenticated == 2)
-        assert await sockets[0].ask(family("text", key="wrong")) != "text"
-        assert connections.unauthenticated == 2
-        assert await sockets[0].ask(family("text")) == "text"
-        assert connections.unauthenticated == 1
-        await sockets[1].close()
-        assert connections.unauthenticated == 0
-        await sockets[0].close()
-        assert connections.unauthenticated == 0
+        known = server.open_socket(KNOWN)
+        first, second = (server.open_socket() for _ in range(2))
+        for socket in (first, second):
+            assert await socket.ask(WRONG) != result("text")
+        assert await first.ask(family("text")) == "text"
+        # The first one counts no more, and neither does one that has closed.
+        third = server.open_socket()
+        assert await third.ask(family("text", key="wrong")) != "text"
+        await third.close()
+        fourth = server.open_socket()
+        assert await fourth.ask(family("text", key="wrong")) != "text"
+        assert await second.ask(WRONG) != result("text")
+        # With another one there are too many, and the oldest of them is closed.
+        fifth = server.open_socket()
+        closed = await second.ended()
+        assert closed.code == 1008
+        assert "too many connections have shown no key" in closed.reason
+        assert await fourth.ask(family("text")) == "text"
+        assert await fifth.ask(family("text")) == "text"
+        assert await known.ask(jsonrpc("text")) == result("text")
 
 
 async def test_a_port_question_does_not_authenticate(bot: commands.Bot) -> None:
@@ -288,16 +300,17 @@ async def test_lines_about_a_socket_name_the_key_once_it_was_shown(
     caplog.set_level(logging.DEBUG, logger="discord_tools")
     async with memory_server(bot) as server:
         Routes(server)
-        socket = server.open_socket()
-        await socket.ask(write("text", key="wrong"))
-        await socket.ask(write("text"))
-        await socket.ask(write("text", key="wrong"))
-        await socket.close()
+        before, after = server.open_socket(), server.open_socket(address="192.0.2.2")
+        await before.ask(write("text", key="wrong"))
+        await before.ask(write("text"))
+        await after.ask(write("text"))
+        await after.ask(write("text", key="wrong"))
+        await before.close()
     first, second = (record.getMessage() for record in records_with(caplog, "wrong secret key"))
-    (end,) = records_with(caplog, "The connection has ended")
+    end = records_with(caplog, "The connection has ended")[0]
     label = first[1 : first.index("]")]
     assert re.fullmatch(r"conn-\d+ 192\.0\.2\.1", label)
-    assert second.startswith(f"[{label} key secret_key] ")
+    assert re.match(r"\[conn-\d+ 192\.0\.2\.2 key secret_key\] ", second)
     assert end.getMessage().startswith(f"[{label} key secret_key] ")
     assert end.levelno == logging.DEBUG
 
