@@ -162,11 +162,11 @@ async def test_a_server_that_shuts_down_refuses_calls_as_on_the_page(
     ending = asyncio.create_task(bot.ipc.terminate_server())
     await client.talk("protocol-not-run")
     kettle.boiled.set()
-    assert await wire.receive() == (BINARY, b'{"jsonrpc":"2.0","id":8,"result":"tea"}')
+    assert await wire.receive() == (RawWebSocket.BINARY, b'{"jsonrpc":"2.0","id":8,"result":"tea"}')
     code = struct.pack("!H", base.GOING_AWAY)
     opcode, came = await wire.receive()
-    assert (opcode, came[:2]) == (CLOSE, code)
-    wire.send(code, CLOSE)
+    assert (opcode, came[:2]) == (RawWebSocket.CLOSE, code)
+    wire.send(code, RawWebSocket.CLOSE)
     await ending
     wire.cut()
 
