@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from benchmarks.chaos.notes import Line, Report, judge, read
 from processes import Program
 from test_wire.proxy import Proxy
+
+from benchmarks.chaos.notes import Line, Report, judge, read
 
 __all__ = ("Load", "OneByteProxy", "World", "world")
 

@@ -211,7 +211,9 @@ def test_an_error_that_is_an_oserror_has_no_invented_errno(
         assert not hasattr(error, "errno")
 
 
-@pytest.mark.parametrize("cls", [RequestTooLarge, EncodeError, Unsupported, WrongEventLoop], ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize(
+    "cls", [RequestTooLarge, EncodeError, Unsupported, WrongEventLoop], ids=lambda cls: cls.__name__
+)
 def test_an_error_of_the_client_alone_is_an_ipc_error_but_no_error_of_the_bot(cls: type[IPCError]) -> None:
     assert issubclass(cls, IPCError)
     assert not issubclass(cls, RemoteError)

@@ -68,7 +68,9 @@ def test_a_key_that_would_not_come_through_a_header_is_refused(side: Side, value
 
 
 @EACH_SIDE
-@pytest.mark.parametrize("value", ["x" * 5000, "x" * (MAX_KEY_BYTES + 1), "ж" * (MAX_KEY_BYTES // 2 + 1)], ids=len)
+@pytest.mark.parametrize(
+    "value", ["x" * 5000, "x" * (MAX_KEY_BYTES + 1), "ж" * (MAX_KEY_BYTES // 2 + 1)], ids=len
+)
 def test_a_key_that_is_longer_than_a_header_line_is_refused(side: Side, value: str) -> None:
     with pytest.raises(ValueError, match=f"secret_key must not be longer than {MAX_KEY_BYTES} bytes"):
         side(secret_key=value)
@@ -82,7 +84,9 @@ def test_a_key_that_is_no_string_is_refused(side: Side, value: Any) -> None:
 
 
 @EACH_SIDE
-@pytest.mark.parametrize("value", [" hunter2", "hunter2\n", "hunter2" * 1000, b"hunter2", ["hunter2"]], ids=repr)
+@pytest.mark.parametrize(
+    "value", [" hunter2", "hunter2\n", "hunter2" * 1000, b"hunter2", ["hunter2"]], ids=repr
+)
 def test_a_key_that_is_refused_is_not_shown(side: Side, value: Any) -> None:
     with pytest.raises((TypeError, ValueError)) as caught:
         side(secret_key=value)
@@ -100,7 +104,9 @@ def test_a_host_is_kept_as_it_is(side: Side, value: str) -> None:
 
 def test_a_server_may_listen_on_all_addresses_and_a_session_may_not_connect_to_them() -> None:
     assert server(host="").host == ""
-    with pytest.raises(ValueError, match="host is '': write a host name or an IP address, such as \"localhost\""):
+    with pytest.raises(
+        ValueError, match="host is '': write a host name or an IP address, such as \"localhost\""
+    ):
         ClientSession(host="")
 
 
@@ -160,7 +166,9 @@ def test_a_session_uses_a_port_that_was_given_as_digits() -> None:
 @EACH_SIDE
 @PORTS
 @pytest.mark.parametrize(
-    "value", ["81x", "", " 8123", "-1", "8123.0", "٣", "0x50", True, False, None, 80.0, b"80", [80]], ids=ascii
+    "value",
+    ["81x", "", " 8123", "-1", "8123.0", "٣", "0x50", True, False, None, 80.0, b"80", [80]],
+    ids=ascii,
 )
 def test_a_port_that_is_no_number_is_refused(side: Side, name: str, value: Any) -> None:
     with pytest.raises(TypeError, match=re.escape(f"{name} must be an int, not {value!r}")):
@@ -213,7 +221,7 @@ def test_a_timeout_that_is_no_duration_is_refused_with_what_to_write(name: str, 
 
 
 def test_a_timeout_of_0_is_refused_since_every_request_would_fail() -> None:
-    with pytest.raises(ValueError, match="^timeout is 0: write a positive number of seconds$"):
+    with pytest.raises(ValueError, match=r"^timeout is 0: write a positive number of seconds$"):
         ClientSession(timeout=0)
 
 
@@ -291,9 +299,7 @@ def test_a_limit_of_0_is_accepted_only_where_it_means_something(
 
 
 @EACH_LIMIT
-def test_a_negative_limit_is_refused_with_what_to_write(
-    kind: type[Any], name: str, type_: type[Any]
-) -> None:
+def test_a_negative_limit_is_refused_with_what_to_write(kind: type[Any], name: str, type_: type[Any]) -> None:
     zero = "0 or " if name in ZERO[kind] else ""
     number = "a positive number of seconds" if type_ is float else "a positive number"
     with pytest.raises(ValueError, match=f"^{kind.__name__}.{name} is -1: write {zero}{number}$"):
@@ -326,7 +332,9 @@ def test_a_limit_that_is_no_number_is_refused(
 def test_the_largest_message_has_space_for_errors_and_welcomes(kind: type[Any]) -> None:
     assert kind(message_bytes=4096).message_bytes == 4096
     for value in (1, 4095):
-        with pytest.raises(ValueError, match=f"^{kind.__name__}.message_bytes is {value}: write 4096 or more$"):
+        with pytest.raises(
+            ValueError, match=f"^{kind.__name__}.message_bytes is {value}: write 4096 or more$"
+        ):
             kind(message_bytes=value)
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 from discord.ext import commands
+from test_wire.parts import Routes, Wire, wired
 
 from discord_tools.ipc import Server
 from discord_tools.ipc_server.watchdog import BEAT, THRESHOLD
-from test_wire.parts import Routes, Wire, wired
 
 #: How long callers wait, which is long enough for the watchdog to notice.
 TIMEOUT = THRESHOLD + 2 * BEAT

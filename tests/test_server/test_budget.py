@@ -23,9 +23,7 @@ LIMIT = 1000
 class Client:
     """Somebody that memory is held for."""
 
-    def __init__(
-        self, held: int, *, away: bool = False, calls: bool = False, blocked: bool = False
-    ) -> None:
+    def __init__(self, held: int, *, away: bool = False, calls: bool = False, blocked: bool = False) -> None:
         self.held_bytes = held
         self.is_away = away
         self.has_calls = calls
