@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import json
 import logging
 import re
 import socket
@@ -378,6 +379,29 @@ async def test_terminating_waits_for_calls_in_progress(bot: commands.Bot) -> Non
         slow.go.set()
         assert await answer == "done"
         await ending
+
+
+async def test_a_call_while_the_server_terminates_is_refused_with_the_note_that_it_did_not_run(
+    bot: commands.Bot,
+) -> None:
+    server = serve(bot)
+    slow = Slow(server)
+    await server.start()
+    near, far = memory_pair()
+    serving = asyncio.create_task(server.serve(far))
+    await near.send(b'{"jsonrpc":"2.0","id":0,"method":"rpc.hello","params":{"client":"test"}}')
+    await near.receive()
+    await near.send(b'{"jsonrpc":"2.0","id":1,"method":"slow"}')
+    await slow.started.wait()
+    ending = asyncio.create_task(server.terminate_server())
+    assert json.loads(await near.receive())["method"] == "rpc.bye"
+    await near.send(b'{"jsonrpc":"2.0","id":2,"method":"ping"}')
+    refused = json.loads(await near.receive())
+    assert (refused["id"], refused["error"]["code"], refused["error"]["data"]) == (2, -32003, {"ran": False})
+    slow.go.set()
+    assert json.loads(await near.receive())["result"] == "done"
+    await ending
+    await serving
 
 
 async def test_a_call_while_the_server_terminates_is_sent_again_to_the_next_run(bot: commands.Bot) -> None:
