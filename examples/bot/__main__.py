@@ -37,7 +37,7 @@ def main() -> int | str:
         try:
             asyncio.run(on_discord(token) if token else on_loopback(int(os.environ["LOOPBACK_PORT"])))
         except discord.LoginFailure:
-            return f"Discord does not know this DISCORD_TOKEN. Copy it anew from your bot's page: {PORTAL}"
+            return f"Discord does not know this DISCORD_TOKEN. Copy it again from your bot's page: {PORTAL}"
         except discord.PrivilegedIntentsRequired:
             return (
                 "This bot reads members and messages. On its page at "

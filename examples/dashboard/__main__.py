@@ -28,7 +28,7 @@ async def serve(host: str, port: int, names: list[str]) -> None:
 
 def main() -> int | str:
     parser = argparse.ArgumentParser(prog="dashboard", description="A web dashboard for the bot.")
-    # Whoever reaches the page can speak as the bot. Put a log-in in front before you open it to others.
+    # Everyone who reaches the page can speak as the bot. Put a log-in in front before you open it to others.
     parser.add_argument("--host", default="127.0.0.1", help="default: %(default)s, this machine only")
     parser.add_argument("--port", type=int, default=8080, help="0 takes a free one; default: %(default)s")
     parser.add_argument("--name", action="append", default=[], help="a host name it has, such as a proxy's")

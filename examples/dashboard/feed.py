@@ -12,7 +12,7 @@ from .words import explain
 
 EVENTS = ("member_join", "member_remove", "message", "guild_join", "guild_update", "guild_remove")
 GLANCE = 0.2  # seconds between two looks at the session, which cost nothing
-PAUSE = 5.0  # seconds after an error; only one that people have to mend, such as a wrong key, gets here
+PAUSE = 5.0  # seconds after an error; only one that people have to fix, such as a wrong key, gets here
 
 log = logging.getLogger(__name__)
 

@@ -55,7 +55,7 @@ class Change(TypedDict):
 
 
 class Update(TypedDict):
-    """What the page is told: how the connection with the bot is, one change, or that it has missed some."""
+    """What the page gets: the state of the connection with the bot, one change, or that it has missed some."""
 
     type: Literal["state", "change", "missed"]
     data: Any

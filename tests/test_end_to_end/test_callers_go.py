@@ -144,6 +144,6 @@ async def test_a_client_that_takes_long_to_send_one_large_call_is_not_given_up(
     async with server, unread_client(server.port, KEY) as (reader, writer), asyncio.timeout(PATIENCE):
         for start in range(0, len(message), 500):
             writer.write(message[start : start + 500])
-            # A slow network: all of it takes five heartbeats, and no pong can come in between.
+            # A slow network: all of it takes five heartbeats, and no pong can be sent in between.
             await asyncio.sleep(0.05)
         await reader.readuntil(b'"result":{"length":10000}')

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import json
 import logging
+import re
 import socket
 from typing import Any
 
@@ -14,6 +16,7 @@ from discord.ext import commands
 
 from discord_tools.ipc import (
     Cancelled,
+    ClientLimits,
     ClientSession,
     ConnectionLost,
     ListenError,
@@ -24,9 +27,15 @@ from discord_tools.ipc import (
     ServerLimits,
     UnknownEndpoint,
 )
+from discord_tools.ipc.connectors.memory import MemoryConnector
+from discord_tools.ipc.transports.base import Closed
+from discord_tools.ipc.transports.memory import memory_pair
 from loopback import LoopbackDiscord
 from loopback.bots import running_bot
-from test_server.tools import RecordedEvents, until
+from test_server.tools import RecordedEvents, records_with, until
+
+#: Times that a test can wait for.
+QUICK = ClientLimits(backoff_initial=0.01, backoff_max=0.05)
 
 
 def serve(client: discord.Client, **options: Any) -> Server[Any]:
@@ -115,6 +124,33 @@ def test_the_defaults_are_those_of_the_reference() -> None:
     assert (server.host, server.port, server.secret_key) == ("localhost", 8000, None)
     assert (server.multicast, server.multicast_port) == (True, 20000)
     assert server.ws_url == "ws://localhost:8000"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "client",
+        "host",
+        "limits",
+        "multicast",
+        "multicast_port",
+        "multicast_ws_url",
+        "port",
+        "routes",
+        "secret_key",
+        "ws_url",
+    ],
+)
+async def test_an_attribute_of_a_server_is_read_only(bot: commands.Bot, name: str) -> None:
+    server = serve(bot)
+    value = getattr(server, name)
+    with pytest.raises(AttributeError):
+        setattr(server, name, value)
+    async with server:
+        value = getattr(server, name)
+        with pytest.raises(AttributeError):
+            setattr(server, name, value)
+        assert getattr(server, name) == value
 
 
 # -- starting
@@ -287,13 +323,43 @@ async def test_a_start_that_is_cancelled_anywhere_leaves_nothing(bot: commands.B
 
 
 async def test_a_client_that_connects_to_a_server_that_does_not_run_is_refused(bot: commands.Bot) -> None:
-    from discord_tools.ipc.transports.base import Closed
-    from discord_tools.ipc.transports.memory import memory_pair
-
     near, far = memory_pair()
     await serve(bot).serve(far)
     with pytest.raises(Closed, match="the bot is shutting down"):
         await near.receive()
+
+
+# -- in one process
+
+
+@pytest.mark.parametrize(("key", "label"), [(None, "no key"), ("key", "key secret_key")])
+async def test_a_session_in_the_same_process_needs_no_port_and_is_named_memory_in_the_log(
+    bot: commands.Bot, caplog: pytest.LogCaptureFixture, key: str | None, label: str
+) -> None:
+    async with (
+        serve(bot, secret_key=key) as server,
+        ClientSession(connector=MemoryConnector(server.serve)) as session,
+    ):
+        assert await session.request("ping") == "pong"
+        with pytest.raises(UnknownEndpoint):
+            await session.request("nothing")
+    (record,) = records_with(caplog, "There is no endpoint '/nothing'")
+    assert re.match(rf"\[conn-\d+ memory {label}\] ", record.getMessage())
+
+
+async def test_a_header_of_a_session_that_is_named_timeout_is_seen_by_routes(bot: commands.Bot) -> None:
+    server = serve(bot)
+
+    @server.route()
+    async def headers(request: Request) -> Any:
+        return dict(request.headers)
+
+    async with server:
+        session = ClientSession(connector=MemoryConnector(server.serve), headers={"timeout": "mine"})
+        # The first request opens the connection, so it says how much of its time is left.
+        assert await session.request("headers") == {"timeout": "mine"}
+        assert await session.request("headers") == {"timeout": "mine"}
+        await session.close()
 
 
 # -- terminating
@@ -313,6 +379,46 @@ async def test_terminating_waits_for_calls_in_progress(bot: commands.Bot) -> Non
         slow.go.set()
         assert await answer == "done"
         await ending
+
+
+async def test_a_call_while_the_server_terminates_is_refused_with_the_note_that_it_did_not_run(
+    bot: commands.Bot,
+) -> None:
+    server = serve(bot)
+    slow = Slow(server)
+    await server.start()
+    near, far = memory_pair()
+    serving = asyncio.create_task(server.serve(far))
+    await near.send(b'{"jsonrpc":"2.0","id":0,"method":"rpc.hello","params":{"client":"test"}}')
+    await near.receive()
+    await near.send(b'{"jsonrpc":"2.0","id":1,"method":"slow"}')
+    await slow.started.wait()
+    ending = asyncio.create_task(server.terminate_server())
+    assert json.loads(await near.receive())["method"] == "rpc.bye"
+    await near.send(b'{"jsonrpc":"2.0","id":2,"method":"ping"}')
+    refused = json.loads(await near.receive())
+    assert (refused["id"], refused["error"]["code"], refused["error"]["data"]) == (2, -32003, {"ran": False})
+    slow.go.set()
+    assert json.loads(await near.receive())["result"] == "done"
+    await ending
+    await serving
+
+
+async def test_a_call_while_the_server_terminates_is_sent_again_to_the_next_run(bot: commands.Bot) -> None:
+    server = serve(bot)
+    slow = Slow(server)
+    await server.start()
+    async with ClientSession(connector=MemoryConnector(server.serve), limits=QUICK) as session:
+        first = asyncio.ensure_future(session.request("slow"))
+        await slow.started.wait()
+        ending = asyncio.ensure_future(server.terminate_server())
+        second = asyncio.ensure_future(session.request("ping"))
+        await until(lambda: not server.is_running())
+        slow.go.set()
+        assert await first == "done"
+        await ending
+        async with server:
+            assert await second == "pong"
 
 
 async def test_calls_that_take_longer_than_the_grace_period_are_cancelled_and_answered(

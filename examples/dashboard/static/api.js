@@ -16,7 +16,7 @@ export const get = (path) => call(path);
 export const post = (path, data) =>
   call(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(data) });
 
-// Calls heard(update) for everything that happens, and lost() while the dashboard's server is away. Reconnects for ever.
+// Calls heard(update) for everything that happens, and lost() while the dashboard's server is away. It always reconnects.
 export function listen(heard, lost) {
   const source = new EventSource("/api/events");
   source.onmessage = (event) => heard(JSON.parse(event.data));

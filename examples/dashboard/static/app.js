@@ -78,7 +78,7 @@ const TROUBLE = {
 };
 
 function setTrouble(trouble) {
-  // A new sentence about the same trouble does not start its clock anew.
+  // A new sentence about the same trouble does not restart its clock.
   const since = trouble && state.trouble?.title === trouble.title ? state.trouble.since : Date.now();
   state.trouble = trouble && { ...trouble, since };
 }
@@ -89,7 +89,7 @@ function apply(change) {
   const here = guild.id === state.guild?.id;
   if (kind === "guild_remove") {
     state.guilds.delete(guild.id);
-    if (here) reload(); // what is looked at is gone
+    if (here) reload(); // what is shown is gone
   } else {
     state.guilds.set(guild.id, guild);
     if (here) Object.assign(state.guild, guild);
@@ -144,7 +144,7 @@ async function send(event) {
 
 async function refreshStatus() {
   if (!state.up || document.hidden) return;
-  // Trouble is told by the events, so a failed refresh is silent and the old numbers stay.
+  // The events report trouble, so a failed refresh is silent and the old numbers stay.
   const status = await get("/api/status").catch(() => null);
   if (status) state.status = status;
   view.draw(state);

@@ -84,7 +84,7 @@ function drawMessages({ messages, channel }) {
   const other = shown !== channel?.id;
   if (other) $("messages").replaceChildren();
   shown = channel?.id;
-  // Who reads further up is not pulled down by what arrives.
+  // A reader further up is not pulled down by what arrives.
   const atEnd = other || box.scrollHeight - box.scrollTop - box.clientHeight < 60;
   const make = ({ author, text, at }) =>
     el("li", {}, picture(author.name, author.avatar_url, author.id),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,6 +18,7 @@ from discord.ext import commands
 
 from discord_tools.ipc import ClientSession, Request, Server, ServerLimits, Unauthorized
 from discord_tools.ipc.wire.frames import SUBPROTOCOL
+from test_server.tools import FORGED, assert_bounded_lines, records_with, until
 
 
 @asynccontextmanager
@@ -178,3 +180,22 @@ async def test_text_and_binary_messages_are_read_alike(
             "id": 2,
             "result": {"a": 1},
         }
+
+
+async def test_lines_about_a_connection_name_its_ids_its_address_its_key_and_quote_the_client(
+    bot: commands.Bot, http: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, logger="discord_tools")
+    async with serving(bot, secret_key="key") as server:
+        headers = {"Authorization": "key"}
+        async with http.ws_connect(server.ws_url, protocols=(SUBPROTOCOL,), headers=headers) as ws:
+            await ws.send_str(frame(1, "rpc.hello", {"client": FORGED}))
+            await ws.receive(timeout=5)
+            await ws.close(code=1000, message=FORGED.encode()[:123])
+        await until(lambda: records_with(caplog, "The connection has ended"))
+    (record,) = records_with(caplog, "The connection has ended")
+    label = rf"\[conv-\d+ conn-\d+ 127\.0\.0\.1 key secret_key {re.escape(repr(FORGED[:100]))}\] "
+    assert re.match(label, record.getMessage())
+    assert "forged line" in record.getMessage()
+    assert (record.levelno, record.exc_info) == (logging.DEBUG, None)
+    assert_bounded_lines(caplog)
