@@ -57,6 +57,9 @@ def judge(case: Case, figures: dict[str, Any], *, scale: float = 1.0) -> Verdict
     ]
     broken += [f"neighbour: {count} x {error}" for error, count in attacked["errors"].items()]
     broken += figures["attacker"]["faults"]
+    broken += [
+        f"a forged line: {line}" for line in bot["log"] if line.lstrip("\x1b[31m").startswith("FORGED")
+    ]
     broken += case.inspect(bot)
     return Verdict(case, figures, broken)
 

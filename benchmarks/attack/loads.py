@@ -8,9 +8,35 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from benchmarks.attack.crowd import Attack, crowd, keep
-from benchmarks.attack.wire import Target, call, dial, enter, exchange, post
+from benchmarks.attack.wire import (
+    NATIVE,
+    Refused,
+    Target,
+    Web,
+    call,
+    dial,
+    enter,
+    exchange,
+    hello,
+    notification,
+    post,
+)
 
-__all__ = ("MESSAGES", "garbage", "large_calls")
+__all__ = (
+    "MESSAGES",
+    "answers",
+    "away",
+    "endless_streams",
+    "garbage",
+    "hellos",
+    "invented_names",
+    "large_calls",
+    "names",
+    "notifications",
+    "unknown_endpoints",
+    "unread_answers",
+    "violations",
+)
 
 #: The largest message.
 LARGEST: Final = 4 << 20
@@ -30,6 +56,9 @@ MESSAGES: Final[Mapping[str, Callable[[], bytes]]] = {
     "ones 500 KB": lambda: _filled("1", 500_000),
     "calls of nothing": lambda: _filled('{"jsonrpc":"2.0","method":"none","id":1}', 500_000),
     "not UTF-8": lambda: b'{"jsonrpc":"2.0","id":1,"method":"' + b"\xff" * (LARGEST - 64) + b'"}',
+    "lists in data": lambda: (
+        b'{"jsonrpc":"2.0","id":1,"method":"small","params":{"x":' + _filled("[]", LARGEST - 128) + b"}}"
+    ),
     "members": lambda: b"{" + b",".join(b'"k%d":1' % n for n in range(350_000)) + b"}",
 }
 
@@ -101,3 +130,208 @@ def large_calls(way: str, where: str = "data", connections: int = 4) -> Attack:
 
     # Over a connection for each call, where one connection carries one.
     return crowd(30, by_post) if way == "post" else crowd(connections, by_socket)
+
+
+def asked(way: str, route: str, number: int, data: dict[str, Any] | None = None, key: str = "") -> Any:
+    """A call of a route as it is written in one of the ways."""
+    if way == "older":
+        return {"endpoint": route, "data": data or {}, "headers": {"Authorization": key}}
+    if way == "better":
+        return {"endpoint": route, "kwargs": data or {}, "secret": key}
+    return call(route, data, number)
+
+
+def unread_answers(way: str, clients: int = 40) -> Attack:
+    """Clients that ask for 29 times 4 MB and never read."""
+
+    def work(target: Target) -> None:
+        web = enter(target, way)
+        try:
+            for number in range(29):
+                web.send(asked(way, "big", number + 1, key=target.key))
+                target.count("calls")
+            while target.going:
+                time.sleep(0.05)
+                web.send(asked(way, "small", 99, key=target.key))
+        finally:
+            web.close()
+
+    return crowd(clients, work)
+
+
+def away(clients: int = 60) -> Attack:
+    """Clients that get 8 MB, acknowledge nothing, disconnect and stay away."""
+
+    def work(target: Target) -> None:
+        web = enter(target, "native")
+        try:
+            for number in (1, 2):
+                web.send(call("big", {"size": 3_900_000}, number))
+                web.receive()
+            target.count("away")
+        finally:
+            web.close()
+
+    return crowd(min(clients, 8), work)
+
+
+def hellos(members: Mapping[str, Any], *, must_fail: bool, connections: int = 4) -> Attack:
+    """Hellos with such members, and a call after each that is accepted."""
+    made: list[str] = []
+
+    def work(target: Target) -> None:
+        if not made:
+            made.append(json.dumps(hello(**members)))
+        web = Web(target.port, {"Authorization": target.key, "Sec-WebSocket-Protocol": NATIVE})
+        try:
+            web.send(made[0])
+            answer = json.loads(web.receive())
+            if must_fail and "result" in answer:
+                target.fault(f"a hello was accepted with {str(members)[:80]}")
+            target.count("hellos")
+            web.send(call("small"))
+            web.receive()
+        finally:
+            web.close()
+
+    return crowd(connections, work)
+
+
+def invented_names(subscriptions: int = 400, each: int = 256) -> Attack:
+    """Subscriptions to names that nobody publishes."""
+
+    def work(target: Target) -> None:
+        web = enter(target, "native")
+        try:
+            for number in range(subscriptions):
+                invented = [f"name {number} {n} {id(web)}" for n in range(each)]
+                web.send(call("rpc.subscribe", {"events": invented}, number + 1, credit=10))
+                target.count("subscriptions")
+            keep(target, web.tcp)
+        finally:
+            web.close()
+
+    return crowd(2, work)
+
+
+def unknown_endpoints(way: str) -> Attack:
+    """Calls of routes that do not exist, each of another name."""
+
+    def work(target: Target) -> None:
+        if way == "post":
+            with dial(target.port) as tcp:
+                while target.going:
+                    exchange(tcp, post(json.dumps(call(f"none {time.monotonic()}")).encode(), target.key))
+            return
+        web = enter(target, way)
+        try:
+            while target.going:
+                for number in range(20):
+                    web.send(asked(way, f"none {time.monotonic()}", number + 1, key=target.key))
+                for _ in range(20 if way != "native" else 1):
+                    web.receive()
+                target.count("calls", 20)
+        finally:
+            web.close()
+
+    return crowd(2, work)
+
+
+def violations() -> Attack:
+    """Messages that are not in the protocol, until the bot closes, and the same again."""
+
+    def work(target: Target) -> None:
+        web = enter(target, "native")
+        try:
+            for number in range(20):
+                web.send({"jsonrpc": "1.0", "id": number, "method": f"FORGED {number}"})
+            keep(target, web.tcp)
+        finally:
+            web.close()
+
+    return crowd(4, work)
+
+
+def names(way: str) -> Attack:
+    """Routes whose names are long or would forge lines of the log."""
+    forged = ("a\nFORGED line", "a\r\nFORGED line", "\u2028FORGED", "\x1b[31mFORGED", "x" * 400_000)
+
+    def work(target: Target) -> None:
+        web = enter(target, way)
+        try:
+            while target.going:
+                for number, name in enumerate(forged):
+                    web.send(asked(way, name, number + 1, key=target.key))
+                    web.receive()
+                    target.count("calls")
+        finally:
+            web.close()
+
+    return crowd(1, work)
+
+
+def notifications(kind: str) -> Attack:
+    """Notifications of the protocol without an end, in packs; they need no answer."""
+    made = {
+        "more": notification("rpc.more", {"id": 1, "n": 1}),
+        "cancel": notification("rpc.cancel", {"id": 77}),
+        "clock": notification("rpc.clock", {"time": 1.0}),
+        "unknown": notification("rpc.unknown", {}),
+        "calls": call("small"),
+    }[kind]
+    message = _filled(json.dumps(made), 250_000)
+
+    def work(target: Target) -> None:
+        web = enter(target, "native")
+        try:
+            while target.going:
+                web.send(message)
+                target.count("messages")
+                if kind == "calls":
+                    web.receive()
+        finally:
+            web.close()
+
+    return crowd(1, work)
+
+
+def endless_streams(number: int = 199) -> Attack:
+    """Streams without an end, whose reader takes all there is."""
+
+    def work(target: Target) -> None:
+        web = enter(target, "native")
+        try:
+            for one in range(number):
+                web.send(call("endless", {}, one + 1, credit=10**9))
+            while target.going:
+                web.receive()
+                target.count("messages")
+        finally:
+            web.close()
+
+    return crowd(1, work)
+
+
+def answers(way: str, pack: int = 1) -> Attack:
+    """Answers of 3.7 MiB with 2,000 members, one or several for each message."""
+
+    def work(target: Target) -> None:
+        calls = [call("members", {}, number + 1) for number in range(pack)]
+        if way == "post":
+            with dial(target.port) as tcp:
+                exchange(tcp, post(json.dumps(calls[0]).encode(), target.key))
+            return
+        web = enter(target, way)
+        try:
+            while target.going:
+                web.send(calls if pack > 1 else asked(way, "members", 1, key=target.key))
+                for _ in range(pack if way == "native" else 1):
+                    web.receive()
+                target.count("answers", pack)
+        except Refused:
+            target.count("closed")
+            raise
+        finally:
+            web.close()
+
+    return crowd(1, work)
