@@ -405,6 +405,59 @@ async def test_a_call_with_less_time_than_the_hello_said_carries_its_own_timeout
     await line.disconnect()
 
 
+async def test_a_call_brings_the_clock_at_most_once_a_second_and_only_after_the_first_second(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    now = began
+    monkeypatch.setattr(loop, "time", lambda: now)
+    line = Line(30.0)
+    await line.open()
+    brought: list[Any] = []
+    for after in (0.0, 1.0, 1.25, 1.25, 2.25, 2.5, 3.0, 7.0):
+        now = began + after
+        call = line.start("stats", 30.0)
+        frame = await line.far.call("stats")
+        brought.append(frame.get("meta"))
+        assert "headers" not in frame
+        await line.far.answer(frame, 1)
+        await call
+    assert brought == [
+        None,
+        None,
+        {"clock": began + 1.25},
+        None,
+        None,
+        {"clock": began + 2.5},
+        None,
+        {"clock": began + 7.0},
+    ]
+    monkeypatch.undo()
+    await line.disconnect()
+
+
+async def test_a_call_with_its_own_timeout_or_without_one_brings_no_clock_and_delays_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loop = asyncio.get_running_loop()
+    now = loop.time()
+    monkeypatch.setattr(loop, "time", lambda: now)
+    line = Line(30.0)
+    await line.open()
+    now += 5.0
+    brought: list[Any] = []
+    for timeout in (10.0, None, 30.0):
+        call = line.start("stats", timeout)
+        frame = await line.far.call("stats")
+        brought.append(frame.get("meta"))
+        await line.far.answer(frame, 1)
+        await call
+    assert brought == [{"timeout": 10.0}, None, {"clock": now}]
+    monkeypatch.undo()
+    await line.disconnect()
+
+
 async def test_a_call_that_is_cancelled_while_it_waits_for_a_place_is_never_sent() -> None:
     line = Line()
     await line.open(calls=1)

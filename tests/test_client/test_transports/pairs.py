@@ -32,13 +32,15 @@ async def memory() -> AsyncGenerator[Pair]:
 
 
 @asynccontextmanager
-async def sockets(limit: int = 1 << 20, proxy: LossyProxy | None = None) -> AsyncGenerator[Pair]:
-    """Both sides of a real WebSocket: the client's, then the server's."""
+async def sockets(
+    limit: int = 1 << 20, proxy: LossyProxy | None = None, *, autoping: bool = True
+) -> AsyncGenerator[Pair]:
+    """Both sides of a real WebSocket: the client's, then the server's. ``autoping`` hides pings and answers them."""
     accepted: asyncio.Future[web.WebSocketResponse] = asyncio.get_running_loop().create_future()
     over = asyncio.Event()
 
     async def handle(request: web.Request) -> web.WebSocketResponse:
-        socket = web.WebSocketResponse(max_msg_size=limit, timeout=0.2)
+        socket = web.WebSocketResponse(max_msg_size=limit, timeout=0.2, autoping=autoping)
         await socket.prepare(request)
         accepted.set_result(socket)
         await over.wait()
@@ -54,6 +56,7 @@ async def sockets(limit: int = 1 << 20, proxy: LossyProxy | None = None) -> Asyn
         socket = await http.ws_connect(
             f"http://127.0.0.1:{port if proxy is None else await proxy.start(port)}",
             max_msg_size=limit,
+            autoping=autoping,
             timeout=aiohttp.ClientWSTimeout(ws_close=0.2),  # pyright: ignore[reportCallIssue] (attrs)
         )
         try:

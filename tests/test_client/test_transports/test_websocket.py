@@ -1,14 +1,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from itertools import cycle
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from discord_tools.ipc.transports.base import Closed, Transport
-from discord_tools.ipc.transports.websocket import WebSocketTransport
+from discord_tools.ipc.transports.websocket import MAX_CONTROL_FRAMES, WebSocketTransport, release
 from test_client.scripts import until
 from test_client.test_transports.pairs import LossyProxy, raw, receive, receive_into, send_all, sockets, tcp
+
+Socket = aiohttp.ClientWebSocketResponse | web.WebSocketResponse
 
 
 async def test_messages_are_sent_as_binary_frames() -> None:
@@ -86,6 +92,103 @@ async def test_a_ping_that_cannot_be_answered_any_more_is_the_end() -> None:
         tcp(one).close()
         closed = await receive(one)
         assert isinstance(closed, Closed)
+
+
+# -- pings and pongs
+
+
+class Clock:
+    """The time of the event loop, which does not go on by itself."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        loop = asyncio.get_running_loop()
+        self.now = loop.time()
+        monkeypatch.setattr(loop, "time", lambda: self.now)
+
+
+@asynccontextmanager
+async def pinged(*, answer_pings: bool = True) -> AsyncIterator[tuple[WebSocketTransport, Socket]]:
+    """A transport, and the socket of the other side, which shows pings and pongs."""
+    async with sockets(autoping=False) as (one, two):
+        socket = raw(one)
+        assert isinstance(socket, aiohttp.ClientWebSocketResponse)
+        transport = WebSocketTransport(socket, lambda: release(socket), answer_pings=answer_pings)
+        try:
+            yield transport, raw(two)
+        finally:
+            await transport.close()
+
+
+async def next_pong(socket: Socket) -> bytes:
+    async with asyncio.timeout(5):
+        message = await socket.receive()
+    assert message.type is aiohttp.WSMsgType.PONG
+    return message.data
+
+
+async def test_pings_are_answered_each_with_its_own_data() -> None:
+    async with pinged() as (transport, other):
+        for data in (b"1", b"2", b""):
+            await other.ping(data)
+        await other.send_bytes(b"{}")
+        assert await transport.receive() == b"{}"
+        assert [await next_pong(other) for _ in range(3)] == [b"1", b"2", b""]
+
+
+async def test_pings_are_not_answered_before_they_are_to_be_answered() -> None:
+    async with pinged(answer_pings=False) as (transport, other):
+        for _ in range(3):
+            await other.ping(b"early")
+        await other.send_bytes(b"key")
+        assert await transport.receive() == b"key"
+        transport.answer_pings = True
+        await other.ping(b"late")
+        await other.send_bytes(b"{}")
+        assert await transport.receive() == b"{}"
+        assert await next_pong(other) == b"late"
+
+
+@pytest.mark.parametrize("kinds", ["ping", "pong", "ping pong"])
+@pytest.mark.parametrize("answer_pings", [True, False], ids=["answered", "not answered"])
+@pytest.mark.parametrize("between", [False, True], ids=["in a row", "between messages"])
+async def test_more_than_32_pings_and_pongs_within_a_second_close_the_connection(
+    monkeypatch: pytest.MonkeyPatch, kinds: str, answer_pings: bool, between: bool
+) -> None:
+    assert MAX_CONTROL_FRAMES == 32
+    async with pinged(answer_pings=answer_pings) as (transport, other):
+        Clock(monkeypatch)
+        send = cycle([getattr(other, kind) for kind in kinds.split()])
+        for _ in range(MAX_CONTROL_FRAMES):
+            await next(send)()
+            if between:
+                await other.send_bytes(b"message")
+                assert await transport.receive() == b"message"
+        await other.send_bytes(b"last")
+        assert await transport.receive() == b"last"
+        await next(send)()
+        with pytest.raises(Closed, match="more than 32 pings and pongs in a second") as caught:
+            await transport.receive()
+        assert not caught.value.clean
+        monkeypatch.undo()
+        async with asyncio.timeout(5):
+            while (await other.receive()).type is aiohttp.WSMsgType.PONG:
+                pass
+        assert other.closed
+
+
+async def test_pings_and_pongs_of_a_second_that_is_over_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with pinged() as (transport, other):
+        clock = Clock(monkeypatch)
+        for _ in range(5):
+            clock.now += 1.25
+            for _ in range(MAX_CONTROL_FRAMES):
+                await other.pong()
+            await other.send_bytes(b"{}")
+            assert await transport.receive() == b"{}"
+        await other.pong()
+        with pytest.raises(Closed, match="pings and pongs"):
+            await transport.receive()
+        monkeypatch.undo()
 
 
 async def flooding(end: Transport) -> None:

@@ -1,0 +1,399 @@
+"""A session and the event loops and processes that use it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from typing import Any
+
+import pytest
+
+from discord_tools.ipc import ClientSession, SessionClosed, WrongEventLoop
+from discord_tools.ipc.transports.base import Closed
+from test_client import forking
+from test_client.scripts import Bot, FarSide, session, until
+
+Use = Callable[[ClientSession], Awaitable[Any]]
+
+USES: dict[str, Use] = {
+    "request": lambda ipc: ipc.request("echo"),
+    "call": lambda ipc: ipc("echo"),
+    "start": lambda ipc: ipc.start(),
+    "close": lambda ipc: ipc.close(),
+    "wait_until_ready": lambda ipc: ipc.wait_until_ready(),
+    "stream": lambda ipc: anext(ipc.stream("items")),
+    "async with stream": lambda ipc: ipc.stream("items").__aenter__(),
+    "subscribe": lambda ipc: anext(ipc.subscribe("tick")),
+    "async with subscribe": lambda ipc: ipc.subscribe("tick").__aenter__(),
+}
+
+
+@contextmanager
+def bot_in_a_thread(bot: Bot) -> Iterator[Bot]:
+    """Runs a bot in a thread and a loop of its own."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        asyncio.run_coroutine_threadsafe(bot.__aenter__(), loop).result(10)
+        yield bot
+    finally:
+        asyncio.run_coroutine_threadsafe(bot.stop(), loop).result(10)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
+
+
+def in_another_loop(use: Use, ipc: ClientSession) -> Awaitable[Any]:
+    """Uses a session in another thread with a loop of its own, while this one lives."""
+
+    async def main() -> Any:
+        return await use(ipc)
+
+    return asyncio.to_thread(asyncio.run, main())
+
+
+class Counting:
+    """The script of a bot that echoes calls, and remembers their names and how its connections ended."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.ends: list[Closed] = []
+
+    async def __call__(self, far: FarSide) -> None:
+        await far.welcome()
+        try:
+            while True:
+                frame = await far.read()
+                self.calls.append(frame["method"])
+                if "id" in frame and frame["method"] not in ("hold", "items", "rpc.subscribe"):
+                    await far.answer(frame, frame["params"])
+        except Closed as closed:
+            self.ends.append(closed)
+            raise
+
+
+class Running:
+    """A program in a process of its own, and what it writes."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+
+    async def line(self) -> str:
+        assert self.process.stdout is not None
+        async with asyncio.timeout(20):
+            line = (await self.process.stdout.readline()).decode().strip()
+        if not line:
+            assert self.process.stderr is not None
+            self.process.kill()
+            pytest.fail((await self.process.stderr.read()).decode())
+        return line
+
+    async def child_says(self, answer: str) -> None:
+        who, _, said = (await self.line()).split(" ", 2)
+        assert (who, said) == ("child", answer)
+
+    async def ask_child(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(b"\n")
+        await self.process.stdin.drain()
+
+    async def errors(self) -> str:
+        """What both wrote to stderr, once both have ended."""
+        assert self.process.stdin is not None
+        assert self.process.stderr is not None
+        self.process.stdin.close()
+        async with asyncio.timeout(20):
+            return (await self.process.stderr.read()).decode()
+
+
+@asynccontextmanager
+async def program(*arguments: object) -> AsyncIterator[Running]:
+    """Runs Python with some arguments. The end of stdin, or of this context, ends the program."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *map(str, arguments),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        yield Running(process)
+    finally:
+        if process.returncode is None:
+            process.kill()
+        assert process.stdin is not None
+        process.stdin.close()
+        await process.wait()
+
+
+def forked(port: int) -> AbstractAsyncContextManager[Running]:
+    """The program that forks."""
+    return program("-X", "dev", "-W", "ignore::DeprecationWarning", forking.__file__, port)
+
+
+# -- one loop after another
+
+
+def test_a_session_works_in_one_event_loop_after_another() -> None:
+    script = Counting()
+    with bot_in_a_thread(Bot(script)) as bot:
+        ipc = session(bot.port)
+        for number in range(4):
+            assert asyncio.run(ipc.request("echo", number=number)) == {"number": number}
+        asyncio.run(ipc.close())
+        assert len(bot.requests) == 4
+    assert len(script.ends) == 4
+
+
+def test_a_session_is_started_and_streams_in_one_event_loop_after_another() -> None:
+    async def script(far: FarSide) -> None:
+        await far.welcome()
+        frame = await far.call("items")
+        await far.send({"method": "rpc.item", "params": {"id": frame["id"], "items": [1, 2]}})
+        await far.answer(frame)
+        await far.ended()
+
+    async def main() -> list[int]:
+        await ipc.start()
+        return [item async for item in ipc.stream("items", int)]
+
+    with bot_in_a_thread(Bot(script)) as bot:
+        ipc = session(bot.port)
+        assert [asyncio.run(main()) for _ in range(3)] == [[1, 2]] * 3
+        asyncio.run(ipc.close())
+
+
+def test_calls_that_a_loop_left_behind_do_not_disturb_the_next_one() -> None:
+    async def main() -> Any:
+        waiting = [asyncio.create_task(ipc.request("hold")) for _ in range(3)]
+        answer = await ipc.request("echo", x=1)
+        assert not any(task.done() for task in waiting)
+        return answer
+
+    script = Counting()
+    with bot_in_a_thread(Bot(script)) as bot:
+        ipc = session(bot.port)
+        assert [asyncio.run(main()) for _ in range(3)] == [{"x": 1}] * 3
+        asyncio.run(ipc.close())
+    assert script.calls.count("hold") == 9
+
+
+def test_a_session_that_found_no_bot_in_one_loop_finds_it_in_the_next() -> None:
+    with bot_in_a_thread(Bot()) as bot:
+        port = bot.port
+    ipc = session(port, connect_timeout=0)
+    with pytest.raises(ConnectionError):
+        asyncio.run(ipc.request("echo"))
+    with bot_in_a_thread(Bot(port=port)):
+        again = session(port)
+        assert asyncio.run(again.request("echo", x=1)) == {"x": 1}
+        asyncio.run(again.close())
+    asyncio.run(ipc.close())
+
+
+#: Uses a session in loops that are closed with everything in them still running, then in another one.
+CLOSING_LOOPS = """
+import asyncio, sys
+from discord_tools.ipc import ClientSession
+
+ipc = ClientSession("127.0.0.1", int(sys.argv[1]))
+
+async def main(number):
+    waiting = [asyncio.create_task(ipc.request("hold")) for _ in range(3)]
+    return await ipc.request("echo", number=number), waiting
+
+kept = []
+for number in range(3):
+    loop = asyncio.new_event_loop()
+    answer, waiting = loop.run_until_complete(main(number))
+    loop.close()
+    kept.append(waiting)
+    print(answer, flush=True)
+print(asyncio.run(ipc.request("echo", number=3)), flush=True)
+sys.stdin.readline()
+"""
+
+
+async def test_a_loop_that_was_closed_without_cancelling_anything_is_left_for_the_next_one() -> None:
+    script = Counting()
+    # In a process of its own, since Python reports all that such a loop leaves behind.
+    async with Bot(script) as bot, program("-c", CLOSING_LOOPS, bot.port) as running:
+        assert [await running.line() for _ in range(4)] == [f"{{'number': {number}}}" for number in range(4)]
+        # The connections of those loops have ended, though the process still holds all that belongs to them.
+        await until(lambda: len(script.ends) == 4, 20)
+        assert running.process.returncode is None
+        assert [closed.code for closed in script.ends[:3]] == [None] * 3
+        assert Counter(script.calls) == {"hold": 9, "echo": 4}
+
+
+def test_a_session_that_was_closed_in_one_loop_is_closed_in_the_next() -> None:
+    with bot_in_a_thread(Bot()) as bot:
+        ipc = session(bot.port)
+
+        async def main() -> None:
+            async with ipc:
+                await ipc.request("echo")
+
+        asyncio.run(main())
+        for name in USES.keys() - {"close"}:
+            with pytest.raises(SessionClosed):
+                asyncio.run(in_this_loop(USES[name], ipc))
+        asyncio.run(ipc.close())
+        assert len(bot.requests) == 1
+
+
+async def in_this_loop(use: Use, ipc: ClientSession) -> Any:
+    return await use(ipc)
+
+
+# -- two loops at a time
+
+
+@pytest.mark.parametrize("name", USES)
+async def test_a_session_is_refused_at_once_in_a_second_loop_while_the_first_one_lives(name: str) -> None:
+    script = Counting()
+    async with Bot(script) as bot, session(bot.port) as ipc:
+        assert await ipc.request("echo", x=1) == {"x": 1}
+        with pytest.raises(WrongEventLoop):
+            await in_another_loop(USES[name], ipc)
+        assert not ipc.is_closed()
+        assert await ipc.request("echo", x=2) == {"x": 2}
+        assert (script.calls, len(bot.requests)) == (["echo", "echo"], 1)
+
+
+@pytest.mark.parametrize("name", USES)
+async def test_a_second_loop_is_refused_while_the_first_one_is_still_connecting(name: str) -> None:
+    welcome = asyncio.Event()
+    script = Counting()
+
+    async def late(far: FarSide) -> None:
+        await welcome.wait()
+        await script(far)
+
+    async with Bot(late) as bot:
+        ipc = session(bot.port)
+        first = asyncio.create_task(ipc.request("echo", x=1))
+        await until(lambda: bot.requests)
+        with pytest.raises(WrongEventLoop):
+            await in_another_loop(USES[name], ipc)
+        welcome.set()
+        assert await first == {"x": 1}
+        await ipc.close()
+        assert (script.calls[0], len(bot.requests)) == ("echo", 1)
+        assert script.calls.count("echo") == 1
+
+
+async def test_sessions_of_two_loops_do_not_know_of_each_other() -> None:
+    async with Bot() as bot, session(bot.port) as ipc:
+
+        async def main() -> Any:
+            async with session(bot.port) as other:
+                return await other.request("echo", x=2)
+
+        assert await asyncio.to_thread(asyncio.run, main()) == {"x": 2}
+        assert await ipc.request("echo", x=1) == {"x": 1}
+
+
+# -- two processes
+
+
+class Holding:
+    """The script of a bot that keeps calls open until it is to answer them, and records all frames."""
+
+    def __init__(self) -> None:
+        self.connections: list[list[dict[str, Any]]] = []
+        self.sides: list[FarSide] = []
+        self.ends: dict[int, Closed] = {}
+
+    async def __call__(self, far: FarSide) -> None:
+        frames: list[dict[str, Any]] = []
+        number = len(self.connections)
+        self.connections.append(frames)
+        self.sides.append(far)
+        await far.welcome(calls=100)
+        try:
+            while True:
+                frame = await far.read()
+                frames.append(frame)
+                if "id" in frame and frame["method"] not in ("held", "items"):
+                    await far.answer(frame, frame["params"])
+        except Closed as closed:
+            self.ends[number] = closed
+            raise
+
+    def methods(self, number: int) -> list[str]:
+        return [frame["method"] for frame in self.connections[number]]
+
+    async def answer_all(self) -> None:
+        for frame in self.connections[0]:
+            if frame["method"] == "held":
+                await self.sides[0].answer(frame, frame["params"]["number"] * 10)
+            elif frame["method"] == "items":
+                await self.sides[0].send({"method": "rpc.item", "params": {"id": frame["id"], "items": [7]}})
+
+
+SENT_BY_THE_PARENT = ["held"] * forking.CALLS + ["items", "sent"]
+FORK = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+
+
+@FORK
+async def test_parent_and_child_each_get_their_own_answers_after_a_fork() -> None:
+    script = Holding()
+    async with Bot(script) as bot, forked(bot.port) as running:
+        await running.child_says("{'number': 0}")
+        assert len(script.connections) == 2
+        assert script.methods(0) == SENT_BY_THE_PARENT
+        await script.answer_all()
+        answers = [number * 10 for number in range(forking.CALLS)]
+        assert await running.line() == f"parent {[*answers, 7]}"
+        assert await running.line() == "parent more"
+        await running.ask_child()
+        await running.child_says("{'number': 1}")
+        # Only what the parent has sent came over the connection that both had.
+        assert [name for name in script.methods(0) if name != "rpc.more"] == [*SENT_BY_THE_PARENT, "more"]
+        assert script.methods(1) == ["child", "child"]
+        assert script.ends == {}
+        running.process.kill()
+        assert await running.errors() == ""
+
+
+@FORK
+async def test_the_end_of_a_child_leaves_the_connection_of_its_parent_open() -> None:
+    script = Holding()
+    async with Bot(script) as bot, forked(bot.port) as running:
+        await running.child_says("{'number': 0}")
+        assert running.process.stdin is not None
+        running.process.stdin.close()
+        await until(lambda: 1 in script.ends, 20)
+        assert script.ends[1].clean
+        assert script.methods(0) == SENT_BY_THE_PARENT
+        await script.answer_all()
+        await running.line()
+        assert await running.line() == "parent more"
+        assert 0 not in script.ends
+        running.process.kill()
+        assert await running.errors() == ""
+
+
+@FORK
+async def test_the_bot_sees_the_end_of_the_parent_although_the_child_lives() -> None:
+    script = Holding()
+    async with Bot(script) as bot, forked(bot.port) as running:
+        await running.child_says("{'number': 0}")
+        running.process.send_signal(signal.SIGKILL)
+        await until(lambda: 0 in script.ends, 20)
+        assert script.ends[0].code is None
+        await running.ask_child()
+        await running.child_says("{'number': 1}")
+        assert 1 not in script.ends
+        assert await running.errors() == ""
+        await until(lambda: 1 in script.ends, 20)
+        assert script.ends[1].clean
