@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import fields
@@ -16,6 +17,7 @@ __all__ = (
     "checked_key",
     "checked_port",
     "checked_seconds",
+    "without_key",
 )
 
 #: The longest key, in bytes. HTTP servers refuse header lines of more than 8 KiB.
@@ -49,6 +51,14 @@ def checked_key(value: Any) -> str | None:
     if len(value.encode(errors="surrogatepass")) > MAX_KEY_BYTES:
         raise ValueError(f"secret_key must not be longer than {MAX_KEY_BYTES} bytes")
     return value
+
+
+def without_key(text: str, key: str | None) -> str:
+    """Returns a text that a server wrote without the key that it was shown, which an error may quote."""
+    if key is not None:
+        for written in (key, json.dumps(key)[1:-1], json.dumps(key, ensure_ascii=False)[1:-1]):
+            text = text.replace(written, "***")
+    return text
 
 
 def checked_host(value: Any, *, any_address: bool = False) -> str:

@@ -9,6 +9,7 @@ import msgspec
 
 from discord_tools.ipc.address import Address
 from discord_tools.ipc.errors import ResolutionError, Unauthorized
+from discord_tools.ipc.settings import without_key
 
 __all__ = ("resolve",)
 
@@ -57,5 +58,5 @@ async def resolve(http: aiohttp.ClientSession, address: Address, secret_key: str
         raise Unauthorized(host, multicast_port)
     if not 0 < port < 65536:
         reason = f"it answers with an error: {answer.error}" if answer.error else "its answer names no port"
-        raise ResolutionError(host, multicast_port, reason)
+        raise ResolutionError(host, multicast_port, without_key(reason, secret_key))
     return port

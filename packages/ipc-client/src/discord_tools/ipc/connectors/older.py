@@ -23,6 +23,7 @@ from discord_tools.ipc.connection import Connection
 from discord_tools.ipc.errors import NotReady, RemoteError, Unauthorized
 from discord_tools.ipc.limits import ClientLimits
 from discord_tools.ipc.logs import LabelledLogger
+from discord_tools.ipc.settings import without_key
 from discord_tools.ipc.transports.base import GOING_AWAY, NORMAL, Closed, Transport
 from discord_tools.ipc.transports.memory import memory_pair
 from discord_tools.ipc.transports.websocket import release
@@ -219,7 +220,7 @@ class OlderBridge:
                 reply = hear(endpoint, await self._exchange(question))
             msgspec.json.decode(reply, type=Raw)
         except RemoteError as raised:
-            error = ErrorObject(raised.code, raised.message)
+            error = ErrorObject(raised.code, without_key(raised.message, self._secret_key))
         except Closed:
             error = _LOST
         except UNREADABLE as unreadable:
