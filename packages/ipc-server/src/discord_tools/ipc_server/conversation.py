@@ -401,6 +401,9 @@ class Conversation:
         if refusal is not None:
             call.fail(refusal)
             return
+        if self._peer.message_size > SMALL_BYTES:
+            # Before the handler starts, which may run at once and whose request refers to the data.
+            self._measure(call)
         if event.method.startswith(RESERVED):
             self._protocol_call(event.method, call)
             return
@@ -443,13 +446,16 @@ class Conversation:
         self._calls[call] = None
         self._by_id[call.number] = call
         self._account.calls += 1
-        if self._peer.message_size > SMALL_BYTES:
-            call.size = memoryview(call.params).nbytes
-            if self._peer.message_size > 2 * call.size:
-                # The data is a view into the whole message, which would be held for it.
-                call.params = bytes(call.params)
+        if call.size:
             self._account.size += call.size
             self._budget.add(call.size)
+
+    def _measure(self, call: NativeCall) -> None:
+        """Finds out the size of a call's data, and copies it where it is a small part of its message."""
+        call.size = memoryview(call.params).nbytes
+        if self._peer.message_size > 2 * call.size:
+            # The data is a view into the whole message, which would be held for it.
+            call.params = bytes(call.params)
 
     def _protocol_call(self, method: str, call: NativeCall) -> None:
         if method == SUBSCRIBE and call.streams:

@@ -79,7 +79,7 @@ class NativeCall:
     credit: int = 0
     #: When nobody waits for the answer any more, by the loop's clock.
     deadline: float | None = None
-    #: Size of the data, in bytes, once it counts in the caller's account.
+    #: Size of the data, in bytes, where it came in a large message: it counts in the caller's account.
     size: int = 0
     #: Whether it has its answer, or needs none.
     settled: bool = False
