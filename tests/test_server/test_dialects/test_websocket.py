@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import time
 from typing import Any
 
 import pytest
@@ -159,9 +160,27 @@ async def test_a_client_that_showed_the_key_in_time_stays(bot: commands.Bot, mes
         assert not socket.serving.done()
 
 
-async def test_a_client_counts_as_unauthenticated_until_it_shows_the_key(
+async def test_a_socket_may_have_to_make_way_in_the_turn_in_which_its_time_is_over(
     bot: commands.Bot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(connections, "UNAUTHENTICATED_PER_ADDRESS", 1)
+    async with memory_server(bot, ServerLimits(handshake_timeout=0.001)) as server:
+        Routes(server)
+        older, newer = server.open_socket(), []
+        await until(lambda: server.service.sockets)
+        # The loop is blocked until the time is over. What it reads then starts before the older socket ends.
+        asyncio.get_running_loop().call_soon(lambda: newer.append(server.open_socket()))
+        time.sleep(0.01)  # noqa: ASYNC251
+        closed = await older.ended()
+        assert closed.code == 1008
+        await newer[0].ended()
+        assert newer[0].serving.exception() is None
+
+
+async def test_a_client_counts_as_unauthenticated_until_it_shows_the_key(
+    bot: commands.Bot, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="discord_tools")
     monkeypatch.setattr(connections, "UNAUTHENTICATED_PER_ADDRESS", 2)
     async with memory_server(bot) as server:
         Routes(server)
@@ -185,6 +204,7 @@ async def test_a_client_counts_as_unauthenticated_until_it_shows_the_key(
         assert await fourth.ask(family("text")) == "text"
         assert await fifth.ask(family("text")) == "text"
         assert await known.ask(jsonrpc("text")) == result("text")
+    assert not records_with(caplog, "in time")
 
 
 async def test_a_port_question_does_not_authenticate(bot: commands.Bot) -> None:

@@ -274,9 +274,12 @@ class DialectSocket:
             async with asyncio.timeout(patience) as self._timeout:
                 await self._read()
         except TimeoutError:
-            self._closing = self._closing or "no request with the right key in time"
             text = "No request with the right key in time"
-            service.gate.incidents.warning(str(self.address), text, label=self.log.label, level=logging.INFO)
+            if self._closing is None:  # otherwise the wait was ended to close the connection
+                self._closing = "no request with the right key in time"
+                service.gate.incidents.warning(
+                    str(self.address), text, label=self.log.label, level=logging.INFO
+                )
         finally:
             self._unauthenticated.discard(self._make_way)
             service.sockets.discard(self)
@@ -376,7 +379,8 @@ class DialectSocket:
 
     def _close_soon(self, reason: str) -> None:
         self._closing = reason
-        if self._timeout is not None:
+        # One that has expired in this turn of the loop ends the wait already, and takes no other time.
+        if self._timeout is not None and not self._timeout.expired():
             self._timeout.reschedule(asyncio.get_running_loop().time())
 
 
