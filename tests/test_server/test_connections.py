@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import socket
+import struct
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -16,8 +20,17 @@ from discord.ext import commands
 
 from discord_tools.ipc import ClientSession, Request, Server, ServerLimits
 from discord_tools.ipc.wire.frames import SUBPROTOCOL
-from discord_tools.ipc_server.connections import REFUSED, Connections
-from discord_tools.ipc_server.listeners.http import Handler, HTTPListener
+from discord_tools.ipc_server import connections
+from discord_tools.ipc_server.connections import (
+    REFUSED,
+    UNAUTHENTICATED,
+    UNAUTHENTICATED_PER_ADDRESS,
+    Connections,
+    Unauthenticated,
+    usable_connections,
+)
+from discord_tools.ipc_server.listeners.http import ACCEPTED_PER_TURN, Handler, HTTPListener
+from discord_tools.ipc_server.listeners.sockets import BACKLOG
 from test_server.tools import KEY, family, http_url, jsonrpc, records_with, serving, until
 
 
@@ -107,6 +120,188 @@ async def test_silent_connections_do_not_keep_a_request_from_its_answer() -> Non
         async with aiohttp.ClientSession() as http, http.get(f"http://127.0.0.1:{port}/") as response:
             assert await response.text() == "here"
         assert all(silent.are_open())
+
+
+async def connect_from(address: str, port: int) -> asyncio.StreamReader:
+    """Connects from an address of this machine and sends nothing. The connection stays as long as its reader."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(address, 0))
+    reader.writer = writer  # pyright: ignore[reportAttributeAccessIssue]
+    return reader
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is no 127.0.0.2")
+async def test_of_too_many_silent_connections_of_one_address_its_oldest_is_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connections, "NEW_PER_ADDRESS", 2)
+    async with listening() as port:
+        other = await connect_from("127.0.0.2", port)
+        first = [await connect_from("127.0.0.1", port) for _ in range(2)]
+        last = await connect_from("127.0.0.1", port)
+        await until(lambda: first[0].at_eof() or first[0].exception())
+        for reader in (other, first[1], last):
+            assert not reader.at_eof()
+            assert reader.exception() is None
+        for reader in (other, *first, last):
+            reader.writer.close()  # pyright: ignore[reportAttributeAccessIssue]
+
+
+async def test_the_number_of_silent_connections_is_bounded_below_the_limit_of_connections(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connections, "NEW", 4)
+    async with listening(connections=1000) as port, silent_connections(port, 5) as silent:
+        await until(lambda: not all(silent.are_open()))
+        assert silent.are_open() == [False, True, True, True, True]
+
+
+async def test_few_connections_are_accepted_in_one_turn_of_the_loop_and_many_may_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loop = asyncio.get_running_loop()
+    create_server, created = loop.create_server, []
+
+    async def recording(*args: Any, **options: Any) -> asyncio.Server:
+        server = await create_server(*args, **options)
+        created.append((options["backlog"], server.sockets[0]))
+        return server
+
+    monkeypatch.setattr(loop, "create_server", recording)
+    async with listening():
+        ((accepted, opened),) = created
+        assert accepted == ACCEPTED_PER_TURN
+        assert accepted <= 32
+        if sys.platform == "linux":
+            most = int(Path("/proc/sys/net/core/somaxconn").read_text())  # noqa: ASYNC240 (a file of the kernel)
+            assert backlog_of(opened) == min(BACKLOG, most) > accepted
+
+
+def backlog_of(listening: Any) -> int:
+    """How many connections may wait to be accepted: of a listening socket, Linux tells it in ``tcpi_sacked``."""
+    (backlog,) = struct.unpack_from("I", listening.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104), 28)
+    return backlog
+
+
+# -- open files
+
+
+def usable(monkeypatch: pytest.MonkeyPatch, files: int, limit: int) -> int:
+    """How many connections there may be where the process may open this number of files."""
+    resource = pytest.importorskip("resource")
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (files, files))
+    return usable_connections(ServerLimits(connections=limit))
+
+
+@pytest.mark.parametrize(
+    ("files", "limit", "expected"),
+    [(1024, 2048, 512), (1024, 512, 512), (1024, 100, 100), (8192, 2048, 2048), (1, 2048, 1)],
+)
+def test_connections_take_at_most_half_of_the_files_that_the_process_may_open(
+    monkeypatch: pytest.MonkeyPatch, files: int, limit: int, expected: int
+) -> None:
+    assert usable(monkeypatch, files, limit) == expected
+
+
+def test_a_process_that_may_open_any_number_of_files_may_have_all_connections(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    resource = pytest.importorskip("resource")
+    assert usable(monkeypatch, resource.RLIM_INFINITY, 2048) == 2048
+
+
+def test_where_the_system_has_no_such_limit_there_may_be_all_connections(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connections, "resource", None)
+    assert usable_connections(ServerLimits(connections=2048)) == 2048
+
+
+def test_the_log_tells_that_open_files_allow_fewer_connections(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="discord_tools")
+    assert usable(monkeypatch, 1024, 512) == 512
+    assert not caplog.messages
+    assert usable(monkeypatch, 1000, 512) == 500
+    (message,) = caplog.messages
+    assert message.startswith("At most 500 connections instead of 512: the process may open 1000 files")
+
+
+async def test_a_port_refuses_requests_beyond_the_share_of_open_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    resource = pytest.importorskip("resource")
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (2, 2))
+    go, asked = asyncio.Event(), asyncio.Event()
+
+    async def slow(request: web.Request) -> web.Response:
+        asked.set()
+        await go.wait()
+        return web.Response()
+
+    async with listening(slow) as port, aiohttp.ClientSession() as http:
+        url = f"http://127.0.0.1:{port}/"
+        first = asyncio.create_task(http.get(url))
+        await asked.wait()
+        async with http.get(url) as response:
+            assert response.status == 503
+        go.set()
+        assert (await first).status == 200
+
+
+# -- WebSockets without a key
+
+
+class Sockets:
+    """Sockets that have not shown a key."""
+
+    def __init__(self) -> None:
+        self.unauthenticated = Unauthenticated()
+        #: Those that had to make way, in order.
+        self.closed: list[str] = []
+        self._close: dict[str, Callable[[], None]] = {}
+
+    def add(self, name: str, address: str | None) -> None:
+        self._close[name] = lambda: self.closed.append(name)
+        self.unauthenticated.add(self._close[name], address)
+
+    def discard(self, name: str) -> None:
+        self.unauthenticated.discard(self._close[name])
+
+
+def test_of_too_many_sockets_of_one_address_its_oldest_makes_way() -> None:
+    sockets = Sockets()
+    sockets.add("other", "192.0.2.2")
+    for number in range(UNAUTHENTICATED_PER_ADDRESS):
+        sockets.add(f"busy {number}", "192.0.2.1")
+    assert sockets.closed == []
+    for number in range(3):
+        sockets.add(f"new {number}", "192.0.2.1")
+    assert sockets.closed == ["busy 0", "busy 1", "busy 2"]
+
+
+def test_of_too_many_sockets_in_all_the_oldest_makes_way() -> None:
+    sockets = Sockets()
+    for number in range(UNAUTHENTICATED):
+        sockets.add(str(number), f"192.0.2.{number}")
+    assert sockets.closed == []
+    sockets.add("new", "192.0.2.200")
+    sockets.add("of an address that is not known", None)
+    assert sockets.closed == ["0", "1"]
+
+
+def test_a_new_socket_is_never_the_one_that_makes_way() -> None:
+    sockets = Sockets()
+    for number in range(5 * UNAUTHENTICATED):
+        sockets.add(str(number), f"192.0.2.{number % 3}")
+        assert str(number) not in sockets.closed
+
+
+def test_a_socket_that_showed_its_key_or_was_closed_does_not_count() -> None:
+    sockets = Sockets()
+    for number in range(10 * UNAUTHENTICATED_PER_ADDRESS):
+        sockets.add(str(number), "192.0.2.1")
+        sockets.discard(str(number))
+        sockets.discard(str(number))
+    assert sockets.closed == []
 
 
 # -- between two requests

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -131,7 +132,7 @@ def test_refusals_of_one_address_for_one_reason_are_one_line_a_minute_and_then_a
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     now = 1000.0
-    monkeypatch.setattr(logs.time, "monotonic", lambda: now)
+    monkeypatch.setattr(logs, "time", SimpleNamespace(monotonic=lambda: now))
     incidents = Gate("k", ()).incidents
     for number in range(1000):
         incidents.warning("192.0.2.1", "refused %d", number, label=f"conn-{number} 192.0.2.1")
@@ -149,7 +150,7 @@ def test_the_number_of_lines_a_minute_is_bounded_whatever_the_number_of_addresse
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     now = 1000.0
-    monkeypatch.setattr(logs.time, "monotonic", lambda: now)
+    monkeypatch.setattr(logs, "time", SimpleNamespace(monotonic=lambda: now))
     incidents = Gate("k", ()).incidents
     for number in range(5000):
         incidents.warning(f"2001:db8::{number:x}", "refused")

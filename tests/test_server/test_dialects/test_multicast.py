@@ -7,7 +7,7 @@ import json
 import logging
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import aiohttp
@@ -18,6 +18,8 @@ from discord.ext import commands
 
 from discord_tools.ipc import ClientSession, Server, ServerLimits
 from discord_tools.ipc.missing import MISSING
+from discord_tools.ipc_server import connections
+from discord_tools.ipc_server.connections import UNAUTHENTICATED
 
 ASK = {"connect": True, "headers": {"Authorization": "key"}}
 
@@ -184,3 +186,35 @@ async def test_without_multicasting_only_one_port_is_bound(
         assert server.multicast_port == port
         with pytest.raises(aiohttp.ClientConnectorError):
             await http.ws_connect(server.multicast_ws_url)
+
+
+# -- sockets without a key
+
+
+@pytest.mark.parametrize("held", ["main", "multicast"])
+async def test_a_port_question_is_answered_while_any_number_of_sockets_show_no_key(
+    bot: commands.Bot, http: aiohttp.ClientSession, held: str
+) -> None:
+    async with serving(bot) as server, AsyncExitStack() as sockets:
+        url = server.ws_url if held == "main" else server.multicast_ws_url
+        for _ in range(UNAUTHENTICATED + 1):
+            await sockets.enter_async_context(http.ws_connect(url))
+        assert (await ask(http, server, ASK))["port"] == server.port
+
+
+async def test_a_client_that_shows_the_key_in_its_handshake_never_makes_way(
+    bot: commands.Bot, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "UNAUTHENTICATED_PER_ADDRESS", 1)
+    async with serving(bot) as server, http.ws_connect(server.multicast_ws_url) as older:
+        headers = {"Authorization": "key"}
+        async with (
+            http.ws_connect(server.multicast_ws_url, headers=headers) as one,
+            http.ws_connect(server.multicast_ws_url, headers=headers) as other,
+        ):
+            for ws in (one, other, older):
+                await ws.send_json(ASK)
+                assert (await ws.receive_json(timeout=5))["port"] == server.port
+        # A question with the key makes nobody stay, so this one counts still.
+        async with http.ws_connect(server.multicast_ws_url):
+            assert (await older.receive(timeout=5)).type is WSMsgType.CLOSE

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
 import pytest
 from aiohttp import web
 
-from discord_tools.ipc import ListenError, ServerLimits
+from discord_tools.ipc import ListenError, ServerLimits, logs
 from discord_tools.ipc_server.connections import Connections
 from discord_tools.ipc_server.listeners.http import Handler, HTTPListener
 
@@ -117,3 +119,91 @@ async def test_a_start_that_is_cancelled_frees_the_port() -> None:
         with socket.create_server(("127.0.0.1", port)):
             pass
     assert 0 < cancelled < 19  # it was cut short in some turns, and came to its end in others
+
+
+# -- what is refused without reading it
+
+
+async def say(port: int, request: str) -> bytes:
+    """Sends a request byte by byte, and returns all that is answered until the connection ends."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(request.encode())
+    try:
+        async with asyncio.timeout(5):
+            return await reader.read()
+    finally:
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+HAS_A_BODY = {
+    "a length": "Content-Length: 1000000000\r\n",
+    "chunks": "Transfer-Encoding: chunked\r\n",
+}
+
+
+@asynccontextmanager
+async def posting() -> AsyncIterator[tuple[int, list[str]]]:
+    """A port that reads the body of each POST, and the methods of the requests that its handlers got."""
+    handled: list[str] = []
+
+    async def handle(request: web.Request) -> web.Response:
+        handled.append(request.method)
+        return web.Response(body=await request.read())
+
+    listener = HTTPListener(handle, [web.post("/", handle)], connections=Connections(ServerLimits()))
+    try:
+        yield await listener.start("127.0.0.1", 0), handled
+    finally:
+        await listener.close()
+
+
+@pytest.mark.parametrize("head", HAS_A_BODY.values(), ids=HAS_A_BODY)
+async def test_a_get_request_with_a_body_is_refused_before_the_body_arrives(head: str) -> None:
+    async with posting() as (port, handled):
+        # Nothing of the body is sent: an answer that waited for it would never come.
+        answer = await say(port, f"GET / HTTP/1.1\r\nHost: x\r\n{head}\r\n")
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert b"a GET request must not have a body" in answer
+        assert handled == []
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "identity", "zstd, gzip"])
+@pytest.mark.parametrize("head", HAS_A_BODY.values(), ids=HAS_A_BODY)
+async def test_a_compressed_body_is_refused_before_it_arrives(head: str, encoding: str) -> None:
+    async with posting() as (port, handled):
+        request = f"POST / HTTP/1.1\r\nHost: x\r\nContent-Encoding: {encoding}\r\n{head}\r\n"
+        answer = await say(port, request)
+        assert answer.startswith(b"HTTP/1.1 415 ")
+        assert handled == []
+
+
+async def test_a_body_that_is_not_compressed_is_read(http: aiohttp.ClientSession) -> None:
+    async with posting() as (port, handled):
+        async with http.post(f"http://127.0.0.1:{port}/", data=b"body") as response:
+            assert await response.read() == b"body"
+        assert handled == ["POST"]
+
+
+# -- requests that are no HTTP
+
+
+async def test_requests_that_are_no_http_are_one_line_a_minute_without_a_traceback(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(logs, "time", SimpleNamespace(monotonic=lambda: now))  # not that of the loop
+    listener = listening(answer)
+    port = await listener.start("127.0.0.1", 0)
+    for number in range(20):
+        assert b" 400 " in await say(port, f"GET / HTTP/1.1\r\nnonsense{number}\x1b: x\r\n\r\n")
+    (record,) = caplog.records
+    assert record.name.startswith("discord_tools.")
+    assert record.exc_info is None
+    assert "nonsense" not in record.getMessage()
+    now += logs.INCIDENT_PERIOD
+    await say(port, "GET / HTTP/1.1\r\nnonsense\x1b: x\r\n\r\n")
+    await listener.close()
+    assert [one.exc_info for one in caplog.records] == [None] * 3
+    assert "19 more within a minute" in caplog.messages[1]

@@ -18,6 +18,8 @@ from discord.ext import commands
 
 from discord_tools.ipc import ClientSession, Request, Server, ServerLimits, Unauthorized
 from discord_tools.ipc.wire.frames import SUBPROTOCOL
+from discord_tools.ipc_server import brake
+from equipment.websockets import RawWebSocket, upgrade_request
 from test_server.tools import FORGED, assert_bounded_lines, records_with, until
 
 
@@ -199,3 +201,85 @@ async def test_lines_about_a_connection_name_its_ids_its_address_its_key_and_quo
     assert "forged line" in record.getMessage()
     assert (record.levelno, record.exc_info) == (logging.DEBUG, None)
     assert_bounded_lines(caplog)
+# -- subprotocols
+
+
+@pytest.mark.parametrize("offered", ["graphql-ws", "discord-tools.ipc.2", "soap, chat"])
+async def test_a_foreign_subprotocol_is_refused_without_a_line_in_the_log(
+    bot: commands.Bot, caplog: pytest.LogCaptureFixture, http: aiohttp.ClientSession, offered: str
+) -> None:
+    async with Server(bot, "127.0.0.1", 0, multicast_port=0, secret_key="key") as server:
+        for port in (server.port, server.multicast_port):
+            caplog.clear()
+            request = upgrade_request(
+                "Authorization: key", f"Sec-WebSocket-Protocol: {offered}", subprotocol=False
+            )
+            socket = await RawWebSocket.open(port, request)
+            assert socket.status == 400
+            await socket.close()
+            assert caplog.messages == []
+
+
+async def test_the_subprotocol_jsonrpc_is_selected_on_the_main_port(
+    bot: commands.Bot, http: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(bot, secret_key="key") as server:
+        options = {"protocols": ("soap", "jsonrpc"), "headers": {"Authorization": "key"}}
+        async with http.ws_connect(server.ws_url, **options) as ws:
+            assert ws.protocol == "jsonrpc"
+            await ws.send_str(frame(1, "echo", {"a": 1}))
+            assert json.loads((await ws.receive(timeout=5)).data)["result"] == {"a": 1}
+    assert caplog.messages == []
+
+
+async def test_the_subprotocol_jsonrpc_is_refused_where_that_dialect_is_switched_off(
+    bot: commands.Bot, http: aiohttp.ClientSession
+) -> None:
+    async with serving(bot, secret_key="key", dialects=("better-ipc",)) as server:
+        options = {"protocols": ("jsonrpc",), "headers": {"Authorization": "key"}}
+        assert await refused(http, server, **options) == 400
+
+
+# -- pings
+
+PING, PONG = 0x9, 0xA
+
+
+async def test_pings_are_answered_from_the_moment_when_the_key_was_shown(bot: commands.Bot) -> None:
+    async with serving(bot, secret_key="key") as server:
+        socket = await RawWebSocket.open(server.port, upgrade_request(subprotocol=False))
+        for _ in range(20):
+            socket.send(b"early", PING)
+        ask = {"endpoint": "echo", "data": {"a": 1}, "headers": {"Authorization": "key"}}
+        socket.send(json.dumps(ask).encode(), RawWebSocket.TEXT)
+        # Were they answered, a pong would come first.
+        opcode, payload = await socket.receive()
+        assert (opcode, json.loads(payload)) == (RawWebSocket.TEXT, {"a": 1})
+        socket.send(b"late", PING)
+        assert await socket.receive() == (PONG, b"late")
+        socket.cut()
+        await socket.close()
+
+
+# -- wrong keys
+
+
+async def test_a_wrong_key_is_refused_without_an_answer_after_too_many_and_the_right_one_is_accepted(
+    bot: commands.Bot, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(brake, "REFUSED", brake.FREE)
+    async with serving(bot, secret_key="key") as server:
+        url, headers = server.ws_url.replace("ws:", "http:"), {"Authorization": "kex"}
+        for _ in range(brake.FREE):
+            async with http.post(url, headers=headers) as response:
+                assert response.status == 401
+        for method in ("POST", "GET"):
+            async with http.request(method, url, headers=headers) as response:
+                assert (response.status, await response.text()) == (429, "too many wrong keys")
+                assert response.headers["Connection"] == "close"
+        assert await refused(http, server, headers=headers) == 429
+        async with ClientSession("127.0.0.1", server.port, secret_key="key") as session:
+            assert await session.request("echo", a=1) == {"a": 1}
+        body = {"jsonrpc": "2.0", "id": 1, "method": "echo", "params": {"a": 1}}
+        async with http.post(url, headers={"Authorization": "key"}, json=body) as response:
+            assert (await response.json())["result"] == {"a": 1}
