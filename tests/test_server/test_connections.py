@@ -227,7 +227,9 @@ def test_the_log_tells_that_open_files_allow_fewer_connections(
     assert message.startswith("At most 500 connections instead of 512: the process may open 1000 files")
 
 
-async def test_a_port_refuses_requests_beyond_the_share_of_open_files(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_port_refuses_requests_beyond_the_share_of_open_files(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     resource = pytest.importorskip("resource")
     monkeypatch.setattr(resource, "getrlimit", lambda kind: (2, 2))
     go, asked = asyncio.Event(), asyncio.Event()

@@ -97,7 +97,9 @@ async def test_a_call_is_answered_while_another_client_reads_streams_that_never_
 LISTS: dict[str, list[Any]] = {
     "numbers": list(range(10 * LARGE)),
     "texts": ["ü\u2028'\"" * n for n in range(LARGE)],
-    "a number of elements that is no multiple": [{"n": n, "list": [n]} for n in range(LARGE + SLICE // 2 + 1)],
+    "a number of elements that is no multiple": [
+        {"n": n, "list": [n]} for n in range(LARGE + SLICE // 2 + 1)
+    ],
     "nothing": [None] * LARGE,
 }
 
@@ -112,7 +114,9 @@ async def test_a_long_list_is_encoded_in_slices_with_a_turn_of_the_loop_after_ea
     assert await encode_large(tuple(value), len(written)) == written
 
 
-async def test_a_list_with_enums_and_objects_of_discord_is_the_same_in_slices(loopback_bot: commands.Bot) -> None:
+async def test_a_list_with_enums_and_objects_of_discord_is_the_same_in_slices(
+    loopback_bot: commands.Bot,
+) -> None:
     (guild, _) = loopback_bot.guilds
     value = [guild, *guild.members, guild.verification_level, *guild.channels] * LARGE
     assert await encode_large(value, 2**30) == encode_answer(value)
@@ -132,7 +136,9 @@ async def test_encoding_a_list_stops_soon_after_it_is_too_large() -> None:
 
 
 @in_each_dialect
-async def test_a_long_list_is_the_answer_that_it_would_be_in_one_go(bot: commands.Bot, make: MakeCaller) -> None:
+async def test_a_long_list_is_the_answer_that_it_would_be_in_one_go(
+    bot: commands.Bot, make: MakeCaller
+) -> None:
     value = [{"n": n, "text": "x" * (n % 7)} for n in range(3 * LARGE)]
 
     async def answer(request: Request) -> Any:

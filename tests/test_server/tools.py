@@ -30,7 +30,7 @@ from discord_tools.ipc_server.admission import Admission
 from discord_tools.ipc_server.budget import Holder, MemoryBudget
 from discord_tools.ipc_server.caller import NATIVE, Caller
 from discord_tools.ipc_server.connections import Connections, Unauthenticated
-from discord_tools.ipc_server.conversation import Conversation, Shared
+from discord_tools.ipc_server.conversation import Conversation
 from discord_tools.ipc_server.conversations import Conversations
 from discord_tools.ipc_server.dialects.jsonrpc import Exchange
 from discord_tools.ipc_server.dialects.service import DIALECTS, DialectService
@@ -39,6 +39,7 @@ from discord_tools.ipc_server.dispatch import Dispatcher
 from discord_tools.ipc_server.events import Hub
 from discord_tools.ipc_server.gate import Gate
 from discord_tools.ipc_server.routes import RouteTable
+from discord_tools.ipc_server.shared import Shared
 
 #: The routes that the server announces as idempotent.
 IDEMPOTENT = ["/twice"]

@@ -279,11 +279,14 @@ async def test_a_call_with_an_account_of_its_own_does_not_count_in_the_one_of_it
 
 
 async def test_a_refused_call_has_no_task_and_is_answered_at_once(bot: commands.Bot) -> None:
-    calls = Calls(bot, calls=0)
+    calls = Calls(bot, calls=1)
     calls.add_route(echo)
+    first = calls.start("echo")
     call = calls.start("echo")
     assert (call.task, call.settled) == (None, True)
-    assert calls.answers == [Overloaded("0 of your calls are in progress").message.encode()]
+    assert calls.answers == [Overloaded("1 of your calls are in progress").message.encode()]
+    assert first.task is not None
+    await asyncio.wait((first.task,))
 
 
 async def test_draining_waits_for_calls_in_progress_but_not_for_spared_ones(bot: commands.Bot) -> None:

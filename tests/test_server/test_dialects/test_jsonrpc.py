@@ -39,7 +39,7 @@ class Routes:
         return "waited"
 
     async def large(self, request: Request) -> str:
-        return "x" * 600
+        return "x" * 2500
 
 
 def result(value: Any, number: Any = 1) -> dict[str, Any]:
@@ -114,7 +114,7 @@ async def test_a_batch_cannot_have_more_requests_than_a_caller_may_have_calls(bo
 
 
 async def test_the_answers_to_a_batch_share_one_budget(bot: commands.Bot) -> None:
-    async with memory_server(bot, ServerLimits(message_bytes=1000)) as server:
+    async with memory_server(bot, ServerLimits(message_bytes=4096)) as server:
         Routes(server)
         answers = await answer(server, [jsonrpc("large", number=n) for n in range(3)])
     assert codes(answers) == [None, -32007, -32007]

@@ -12,8 +12,7 @@ import pytest
 from discord.ext import commands
 
 from discord_tools.ipc import Server
-from discord_tools.ipc_server.dialects import listener
-from test_server.tools import KEY, family, jsonrpc, records_with, serving
+from test_server.tools import KEY, jsonrpc, records_with, serving
 
 KEYED = {"Authorization": KEY}
 
@@ -59,33 +58,6 @@ async def test_a_client_without_a_key_is_refused_where_no_older_library_is_serve
 
 def url(server: Server[Any], port: str) -> str:
     return server.ws_url if port == "main" else server.multicast_ws_url
-
-
-@pytest.mark.parametrize("port", ["main", "multicast"])
-async def test_a_bounded_number_of_clients_may_be_connected_without_a_key(
-    bot: commands.Bot,
-    http: aiohttp.ClientSession,
-    caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
-    port: str,
-) -> None:
-    monkeypatch.setattr(listener, "MAX_UNAUTHENTICATED", 2)
-    async with serving(bot) as server:
-        # Both ports share one count.
-        sockets = [await http.ws_connect(url(server, one)) for one in ("main", "multicast")]
-        assert await refused(http, url(server, port)) == 503
-        (record,) = records_with(caplog, "Refused with HTTP")
-        text = r"\[conn-\d+ 127\.0\.0\.1\] Refused with HTTP 503: 2 connections have shown no key"
-        assert re.fullmatch(text, record.getMessage())
-        # A client that shows its key, at the handshake or later, is none of them.
-        async with http.ws_connect(server.ws_url, headers=KEYED):
-            pass
-        await sockets[0].send_json(family("echo"))
-        assert await sockets[0].receive_json() == {}
-        async with http.ws_connect(url(server, port)):
-            pass
-        for socket in sockets:
-            await socket.close()
 
 
 async def test_lines_about_a_socket_of_json_rpc_name_its_connection_its_address_and_its_key(

@@ -48,7 +48,7 @@ class Admission:
     def refusal(self, account: Account, size: int) -> RemoteError | None:
         """Returns the error that refuses another call of a caller, or ``None`` to let it start.
 
-        ``size`` is that of the message that it came in, in bytes.
+        ``size`` is that of the message with the call, in bytes.
         """
         if self.draining:
             return closing("the bot is shutting down")

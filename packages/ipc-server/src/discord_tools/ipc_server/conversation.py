@@ -6,7 +6,6 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable, Collection, Coroutine, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from msgspec import UNSET
@@ -21,8 +20,7 @@ from discord_tools.ipc.errors import (
     TooLarge,
     UnknownEndpoint,
 )
-from discord_tools.ipc.limits import ServerLimits
-from discord_tools.ipc.logs import Incidents, LabelledLogger, conversation_id
+from discord_tools.ipc.logs import LabelledLogger, conversation_id
 from discord_tools.ipc.tasks import spawn
 from discord_tools.ipc.transports.base import GOING_AWAY, POLICY, REPLACED, Transport
 from discord_tools.ipc.wire.frames import (
@@ -44,15 +42,13 @@ from discord_tools.ipc.wire.received import (
     PeerEvent,
     ProtocolViolation,
 )
-from discord_tools.ipc_server.admission import SMALL_BYTES, Account, Admission, closing
-from discord_tools.ipc_server.budget import MemoryBudget
+from discord_tools.ipc_server.admission import SMALL_BYTES, Account, closing
 from discord_tools.ipc_server.call import wait_for_handlers, without_key
 from discord_tools.ipc_server.caller import Caller
-from discord_tools.ipc_server.dispatch import Dispatcher
-from discord_tools.ipc_server.events import Hub
 from discord_tools.ipc_server.incoming import NativeCall
+from discord_tools.ipc_server.shared import Shared
 
-__all__ = ("Conversation", "Shared")
+__all__ = ("Conversation",)
 
 log = logging.getLogger(__name__)
 
@@ -62,37 +58,6 @@ ITEMS_PER_TURN: Final = 64
 
 #: Maximum number of names that all subscriptions of one client may have.
 MAX_NAMES: Final = 2048
-
-
-@dataclass(frozen=True, slots=True)
-class Shared:
-    """What all conversations of a server share.
-
-    Attributes
-    ----------
-    dispatcher: :class:`Dispatcher`
-        Runs calls.
-    hub: :class:`Hub`
-        Hands events to subscribers.
-    admission: :class:`Admission`
-        Decides whether calls may start.
-    budget: :class:`MemoryBudget`
-        Bounds the memory that is held for all clients.
-    incidents: :class:`~discord_tools.ipc.logs.Incidents`
-        Logs what clients can cause any number of times.
-    was_blocked_for: Callable[[:class:`float`], :class:`bool`]
-        Returns whether the event loop was blocked lately for at least that long.
-    limits: :class:`ServerLimits`
-        Sizes and timeouts.
-    """
-
-    dispatcher: Dispatcher
-    hub: Hub
-    admission: Admission
-    budget: MemoryBudget
-    incidents: Incidents
-    was_blocked_for: Callable[[float], bool]
-    limits: ServerLimits
 
 
 class Conversation:
@@ -132,12 +97,14 @@ class Conversation:
         self.over: bool = False
         #: Headers that all calls of the client carry.
         self._headers: Mapping[str, Any] = without_key(hello.headers)
-        self._dispatcher = shared.dispatcher
-        self._hub = shared.hub
+        #: Decides whether calls may start.
         self._admission = shared.admission
+        #: Runs calls.
+        self._dispatcher = shared.dispatcher
+        #: Bounds the memory that is held for all clients.
         self._budget = shared.budget
-        self._incidents = shared.incidents
-        self._was_blocked_for = shared.was_blocked_for
+        self._shared = shared
+        #: Sizes and timeouts.
         self._limits = limits
         #: How long a call may take, in seconds.
         self._timeout = (
@@ -379,7 +346,7 @@ class Conversation:
             if call := self._by_id.get(event.id):
                 call.grant(event.n)
         elif isinstance(event, ProtocolViolation):
-            self._incidents.warning(
+            self._shared.incidents.warning(
                 self.caller.account_label,
                 "The client broke the protocol: %.500r",
                 event.reason,
@@ -410,7 +377,7 @@ class Conversation:
         if not call.streams:
             now = self._loop.time()
             call.deadline = now + timeout
-            if timeout <= 0 or (now - self._clock_sent > timeout and self._was_blocked_for(timeout)):
+            if timeout <= 0 or (now - self._clock_sent > timeout and self._shared.was_blocked_for(timeout)):
                 # It was waiting here for as long as its caller waits. A clock that was stopped, as that of a computer
                 # that slept, counts only if this side was blocked as well.
                 call.fail(DeadlineExceeded("the time for this call is over"))
@@ -475,7 +442,7 @@ class Conversation:
             names = sum(one.subscriber.names for one in self._calls if one.subscriber is not None)
             if names >= MAX_NAMES:
                 raise Overloaded(f"your subscriptions have {names} names of events already")
-            call.subscriber = self._hub.subscribe(call)
+            call.subscriber = self._shared.hub.subscribe(call)
             call.subscriber.begin()
         except RemoteError as error:
             call.fail(error)

@@ -25,7 +25,7 @@ from discord_tools.ipc_server.admission import Admission
 from discord_tools.ipc_server.budget import Holder, MemoryBudget
 from discord_tools.ipc_server.caller import NATIVE, Caller
 from discord_tools.ipc_server.close_hook import CloseHook
-from discord_tools.ipc_server.conversation import Conversation, Shared
+from discord_tools.ipc_server.conversation import Conversation
 from discord_tools.ipc_server.conversations import Conversations
 from discord_tools.ipc_server.dialects.service import DIALECTS, Dialect, checked_dialects
 from discord_tools.ipc_server.dispatch import Dispatcher
@@ -35,6 +35,7 @@ from discord_tools.ipc_server.gate import SECRET_KEY, Gate, checked_origins
 from discord_tools.ipc_server.listeners.sockets import addresses_of
 from discord_tools.ipc_server.ports import Ports
 from discord_tools.ipc_server.routes import Decorator, Route, RouteTable, make_route
+from discord_tools.ipc_server.shared import Shared
 from discord_tools.ipc_server.watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -131,32 +132,25 @@ class Server(Generic[ClientT]):
         self._gate = Gate(self._secret_key, checked_origins(origins))
         #: All routes.
         self._table = RouteTable(client)
-        #: Runs calls.
-        self._dispatcher = Dispatcher(client, self._table)
         #: Notices when the event loop is blocked.
         self._watchdog = Watchdog(self._codes)
-        #: Bounds the memory that is held for all clients.
-        self._budget = MemoryBudget(limits.total_bytes, self._holders, self._held_by_others)
-        #: Decides whether calls may start.
-        self._admission = Admission(limits, self._budget)
-        #: Hands events to subscribers.
-        self._hub = Hub(limits)
+        budget = MemoryBudget(limits.total_bytes, self._holders, self._held_by_others)
+        #: What all conversations share.
+        self._shared = Shared(
+            dispatcher=Dispatcher(client, self._table),
+            hub=Hub(limits),
+            admission=Admission(limits, budget),
+            budget=budget,
+            incidents=self._gate.incidents,
+            was_blocked_for=self._watchdog.was_blocked_for,
+            limits=limits,
+        )
         #: All native clients.
         self._conversations = Conversations(
             self._converse, self._gate.incidents, limits, self._is_ready, self._idempotent
         )
-        #: What these share.
-        self._shared = Shared(
-            self._dispatcher,
-            self._hub,
-            self._admission,
-            self._budget,
-            self._gate.incidents,
-            self._watchdog.was_blocked_for,
-            limits,
-        )
         #: Publishes events of discord.py.
-        self._forwarder = Forwarder(client, self._hub.publish)
+        self._forwarder = Forwarder(client, self._shared.hub.publish)
         #: Tells clients when the bot becomes ready.
         self._watching: asyncio.Task[None] | None = None
         #: Passes on when the bot loses its guilds, and when it has them again.
@@ -354,7 +348,7 @@ class Server(Generic[ClientT]):
         TypeError
             The data cannot be written as JSON.
         """
-        self._hub.publish(name, data)
+        self._shared.hub.publish(name, data)
 
     def forward(self, *events: str) -> None:
         """Publishes events of discord.py, such as ``member_join``, under their own names while the server runs.
@@ -398,7 +392,7 @@ class Server(Generic[ClientT]):
                 return
             self._table.check()
             await self._check_exposure()
-            self._admission.draining = False
+            self._shared.admission.draining = False
             # Clients may connect from the moment the port is open, before the rest of this is done.
             self._running = listening = self._ports()
             try:
@@ -413,7 +407,7 @@ class Server(Generic[ClientT]):
                 await listening.close()
                 raise
         log.info("Listening on %s", self.ws_url)
-        self._dispatcher.emit("ipc_ready")
+        self._shared.dispatcher.emit("ipc_ready")
 
     async def terminate_server(self) -> None:
         """|coro|
@@ -443,7 +437,7 @@ class Server(Generic[ClientT]):
                 if self._watching is not None:
                     self._watching.cancel()
                 listening.stop_listening()
-                self._admission.draining = True
+                self._shared.admission.draining = True
                 others = asyncio.create_task(listening.drain(self._terminators))
                 try:
                     await self._conversations.drain(self._terminators)
@@ -470,7 +464,7 @@ class Server(Generic[ClientT]):
             await listening.close(self._terminators)
         finally:
             self._close_hook.remove()
-            self._budget.close()
+            self._shared.budget.close()
             log.info("Terminated")
 
     def _locked(self) -> asyncio.Lock:
@@ -483,9 +477,9 @@ class Server(Generic[ClientT]):
     def _ports(self) -> Ports:
         return Ports(
             self._gate,
-            self._dispatcher,
-            self._admission,
-            self._budget,
+            self._shared.dispatcher,
+            self._shared.admission,
+            self._shared.budget,
             self._limits,
             self._dialects,
             self._serve,

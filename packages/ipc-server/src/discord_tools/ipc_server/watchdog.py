@@ -39,8 +39,9 @@ class Watchdog:
         self._incidents = Incidents(log)
         #: When the loop last had a turn, by the monotonic clock.
         self._last = 0.0
-        #: How long the last block was, in seconds, and when it ended, by the monotonic clock.
+        #: How long the last block was, in seconds.
         self._block = 0.0
+        #: When it ended, by the monotonic clock.
         self._block_ended = float("-inf")
         #: Fires with the next sign of the loop.
         self._timer: asyncio.TimerHandle | None = None

@@ -100,6 +100,7 @@ class DialectCall:
         #: The name of the route, with its leading slash.
         self.endpoint: str = normal(endpoint)
         self.params: bytes = params
+        #: The caller's own headers.
         self.headers: Mapping[str, Any] = without_key(headers)
         self.writer = writer
         self.budget = budget

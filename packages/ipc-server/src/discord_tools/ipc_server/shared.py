@@ -1,0 +1,46 @@
+"""What all conversations of a server share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from discord_tools.ipc.limits import ServerLimits
+from discord_tools.ipc.logs import Incidents
+from discord_tools.ipc_server.admission import Admission
+from discord_tools.ipc_server.budget import MemoryBudget
+from discord_tools.ipc_server.dispatch import Dispatcher
+from discord_tools.ipc_server.events import Hub
+
+__all__ = ("Shared",)
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """Parts of a server that its conversations use.
+
+    Attributes
+    ----------
+    dispatcher: :class:`Dispatcher`
+        Runs calls.
+    hub: :class:`Hub`
+        Hands events to subscribers.
+    admission: :class:`Admission`
+        Decides whether calls may start.
+    budget: :class:`MemoryBudget`
+        Bounds the memory that is held for all clients.
+    incidents: :class:`~discord_tools.ipc.logs.Incidents`
+        Logs what clients can cause any number of times.
+    was_blocked_for: Callable[[:class:`float`], :class:`bool`]
+        Returns whether the event loop was blocked lately for at least that long.
+    limits: :class:`ServerLimits`
+        Sizes and timeouts.
+    """
+
+    dispatcher: Dispatcher
+    hub: Hub
+    admission: Admission
+    budget: MemoryBudget
+    incidents: Incidents
+    was_blocked_for: Callable[[float], bool]
+    limits: ServerLimits
