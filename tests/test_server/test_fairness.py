@@ -13,7 +13,7 @@ from discord.ext import commands
 from discord_tools.ipc import Cancelled, Request, ServerLimits, TooLarge
 from discord_tools.ipc.wire.jsonrpc import read_body
 from discord_tools.ipc.wire.received import ItemsReceived
-from discord_tools.ipc_server.conversation import ITEMS_PER_TURN
+from discord_tools.ipc_server.clock import ITEMS_PER_TURN
 from discord_tools.ipc_server.dialects.jsonrpc import STARTS_PER_TURN, Exchange
 from discord_tools.ipc_server.dialects.service import HTTP
 from discord_tools.ipc_server.encoding import LARGE, SLICE, encode_answer, encode_large

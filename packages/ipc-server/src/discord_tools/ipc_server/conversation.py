@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from typing import Any, Final
 
@@ -45,6 +44,7 @@ from discord_tools.ipc.wire.received import (
 from discord_tools.ipc_server.admission import SMALL_BYTES, Account, closing
 from discord_tools.ipc_server.call import wait_for_handlers, without_key
 from discord_tools.ipc_server.caller import Caller
+from discord_tools.ipc_server.clock import CallerClock, TurnShare
 from discord_tools.ipc_server.incoming import NativeCall
 from discord_tools.ipc_server.shared import Shared
 
@@ -52,9 +52,6 @@ __all__ = ("Conversation",)
 
 log = logging.getLogger(__name__)
 
-
-#: Maximum number of items that all streams of one client send in one turn of the loop.
-ITEMS_PER_TURN: Final = 64
 
 #: Maximum number of names that all subscriptions of one client may have.
 MAX_NAMES: Final = 2048
@@ -126,12 +123,10 @@ class Conversation:
         self._deadlines: Deadlines[NativeCall] = Deadlines(self._loop, _expire)
         #: Tasks of handlers that are neither waited for nor cancelled: they asked for the end of the server.
         self._spared: Collection[asyncio.Task[Any]] = ()
-        #: The smallest difference of the two sides' clocks, in seconds.
-        self._shortest = math.inf
-        #: When the client last sent its clock, by the clock of this side. Calls that are read now are not older.
-        self._clock_sent = math.inf
-        #: Number of items of streams in this turn of the loop.
-        self._burst = 0
+        #: How old calls are that are read now.
+        self._clock = CallerClock()
+        #: Whether another item of a stream may be sent in this turn of the loop.
+        self.may_send_item: Callable[[], bool] = TurnShare(self._loop).take
         #: Pumps subscriptions as soon as the backlog has capacity.
         self._pumping: asyncio.Task[None] | None = None
         #: Tasks that close connections which were replaced.
@@ -228,15 +223,6 @@ class Conversation:
             self._budget.add(len(item))
         if self._connection is None:
             self._check_backlog()
-
-    def may_send_item(self) -> bool:
-        if not self._burst:
-            self._loop.call_soon(self._end_burst)
-        self._burst += 1
-        return self._burst <= ITEMS_PER_TURN
-
-    def _end_burst(self) -> None:
-        self._burst = 0
 
     def pump_later(self) -> None:
         if self._pumping is None:
@@ -377,7 +363,7 @@ class Conversation:
         if not call.streams:
             now = self._loop.time()
             call.deadline = now + timeout
-            if timeout <= 0 or (now - self._clock_sent > timeout and self._shared.was_blocked_for(timeout)):
+            if timeout <= 0 or (now - self._clock.sent > timeout and self._shared.was_blocked_for(timeout)):
                 # It was waiting here for as long as its caller waits. A clock that was stopped, as that of a computer
                 # that slept, counts only if this side was blocked as well.
                 call.fail(DeadlineExceeded("the time for this call is over"))
@@ -390,11 +376,6 @@ class Conversation:
         if call.deadline is not None:
             self._deadlines.add(call, call.deadline)
 
-    def _compare_clocks(self, time: float) -> None:
-        """Finds out when the client sent its clock: the shortest way that one ever took counts as none."""
-        self._shortest = min(self._shortest, self._loop.time() - time)
-        self._clock_sent = time + self._shortest
-
     def _own_headers(self, event: CallReceived) -> tuple[Mapping[str, Any], float]:
         """Returns the caller's own headers, and how long the call may take, in seconds."""
         headers = {} if event.headers is UNSET else event.headers
@@ -403,7 +384,7 @@ class Conversation:
         if event.meta is not UNSET:
             timeout = event.meta.timeout if event.meta.timeout is not None else timeout
             if event.meta.clock is not None:
-                self._compare_clocks(event.meta.clock)
+                self._clock.compare(event.meta.clock, self._loop.time())
         if not isinstance(timeout, int | float) or timeout >= self._timeout:
             timeout = self._timeout
         return {**self._headers, **without_key(headers)} if headers else self._headers, timeout

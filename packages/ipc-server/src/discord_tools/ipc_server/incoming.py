@@ -34,6 +34,8 @@ class Channel(Protocol):
     caller: Caller
     #: Whether more waits to be sent than the backlog may hold.
     is_full: Callable[[], bool]
+    #: Whether another item of a stream may be sent in this turn of the loop.
+    may_send_item: Callable[[], bool]
 
     @property
     def item_bytes(self) -> int:
@@ -54,10 +56,6 @@ class Channel(Protocol):
 
     def send_item(self, number: Id, item: bytes) -> None:
         """Queues an item of a stream."""
-        ...
-
-    def may_send_item(self) -> bool:
-        """Whether another item of a stream may be sent in this turn of the loop."""
         ...
 
     def pump_later(self) -> None:

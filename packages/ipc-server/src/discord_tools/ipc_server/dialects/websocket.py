@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -26,10 +25,10 @@ from discord_tools.ipc.wire.dialects import (
 )
 from discord_tools.ipc.wire.frames import ErrorObject
 from discord_tools.ipc.wire.jsonrpc import read_body, refuse
-from discord_tools.ipc_server.admission import SMALL_BYTES, Account
-from discord_tools.ipc_server.budget import MemoryBudget
+from discord_tools.ipc_server.admission import Account
 from discord_tools.ipc_server.caller import Caller
 from discord_tools.ipc_server.connections import Unauthenticated
+from discord_tools.ipc_server.dialects.answers import Answers
 from discord_tools.ipc_server.dialects.calls import ByteBudget, DialectCall
 from discord_tools.ipc_server.dialects.jsonrpc import Exchange
 from discord_tools.ipc_server.dialects.service import DialectService
@@ -46,113 +45,6 @@ MESSAGES_PER_TURN: Final = 32
 
 #: How long a socket that is closed may take to send the answers that are ready, in seconds.
 CLOSE_TIMEOUT: Final = 1.0
-
-
-class _Place:
-    """The place of one answer among those of a socket."""
-
-    __slots__ = ("answer",)
-
-    def __init__(self) -> None:
-        #: The answer, once it is ready.
-        self.answer: bytes | None = None
-
-
-class _Answers:
-    """Sends answers in the order in which their places were taken.
-
-    Parameters
-    ----------
-    max_bytes: :class:`int`
-        Size of the answers that may wait, in bytes, above which the socket is not read.
-    """
-
-    def __init__(self, transport: Transport, budget: MemoryBudget, max_bytes: int) -> None:
-        self._transport = transport
-        self._budget = budget
-        self._max_bytes = max_bytes
-        #: Places of the answers that were not sent, in order.
-        self._places: deque[_Place] = deque()
-        #: Size of the answers that are ready and not sent, in bytes.
-        self._size = 0
-        #: Set when an answer is ready, or when no more will come.
-        self._ready = asyncio.Event()
-        #: Set when an answer was sent.
-        self._sent = asyncio.Event()
-        #: Whether the sender ends after the answers that are ready.
-        self._finishing = False
-        #: Whether nothing is sent any more.
-        self._ended = False
-
-    def reserve(self) -> _Place:
-        """Takes the place of an answer that is still to come."""
-        place = _Place()
-        self._places.append(place)
-        return place
-
-    def fill(self, place: _Place, answer: bytes) -> None:
-        """Puts an answer into its place."""
-        place.answer = answer
-        self._size += len(answer)
-        if len(answer) > SMALL_BYTES:
-            self._budget.add(len(answer))
-        self._ready.set()
-
-    def put(self, answer: bytes) -> None:
-        """Adds an answer that is ready."""
-        self.fill(self.reserve(), answer)
-
-    def finish(self) -> None:
-        """Ends :meth:`run` after the answers that are ready."""
-        self._finishing = True
-        self._ready.set()
-
-    @property
-    def size(self) -> int:
-        """Size of the answers that wait, in bytes."""
-        return self._size
-
-    def clear(self) -> None:
-        """Drops the answers that wait."""
-        self._places.clear()
-        self._size = 0
-        self._sent.set()
-
-    def is_full(self) -> bool:
-        """Whether more waits than may wait."""
-        return self._size > self._max_bytes and not self._ended
-
-    async def wait_for_capacity(self, timeout: float) -> bool:
-        """Waits until less waits than may wait. Returns ``False`` where the client does not read in time."""
-        try:
-            async with asyncio.timeout(timeout):
-                while self.is_full():
-                    self._sent.clear()
-                    await self._sent.wait()
-        except TimeoutError:
-            return False
-        return True
-
-    async def run(self) -> None:
-        """Sends answers until the transport is closed."""
-        places = self._places
-        try:
-            while True:
-                await self._ready.wait()
-                self._ready.clear()
-                while places and (answer := places[0].answer) is not None:
-                    places.popleft()
-                    await self._transport.send(answer)
-                    self._size = max(0, self._size - len(answer))
-                    self._sent.set()
-                if self._finishing:
-                    return
-        except Closed:
-            pass  # the reader meets the same end
-        finally:
-            # Until then it must not wait for what is never sent.
-            self._ended = True
-            self._sent.set()
 
 
 class Dialogue(Protocol):
@@ -221,7 +113,7 @@ class DialectSocket:
             log, f"{connection} {address}" if caller is None else caller.label
         )
         #: Answers on their way out.
-        self.answers: _Answers = _Answers(transport, service.budget, service.limits.backlog_bytes)
+        self.answers: Answers = Answers(transport, service.budget, service.limits.backlog_bytes)
         #: What takes the messages, once the first one told the dialect.
         self._dialogue: Dialogue | None = None
         #: Number of messages with a wrong key, or that were not understood.
