@@ -4,23 +4,14 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
-import discord
 import pytest
 from discord.ext import commands
 
-from discord_tools.ipc import ClientSession, Server
-
-
-@asynccontextmanager
-async def serving(client: discord.Client, **options: Any) -> AsyncIterator[Server[Any]]:
-    options = {"port": 0, "multicast_port": 0, "secret_key": "key", **options}
-    async with Server(client, "127.0.0.1", **options) as server:
-        yield server
+from discord_tools.ipc import ClientSession
+from test_server.tools import KEY, serving
 
 
 async def test_a_taken_multicast_port_is_logged_with_advice_and_the_main_port_serves(
@@ -35,7 +26,7 @@ async def test_a_taken_multicast_port_is_logged_with_advice_and_the_main_port_se
                 return "pong"
 
             assert server.is_running()
-            async with ClientSession("127.0.0.1", server.port, secret_key="key") as session:
+            async with ClientSession("127.0.0.1", server.port, secret_key=KEY) as session:
                 assert await session.request("ping") == "pong"
     (record,) = [record for record in caplog.records if "No multicasting" in record.getMessage()]
     assert record.levelno == logging.WARNING
