@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Final
 
 from processes import Program
-from test_wire.proxy import Proxy
 
 from benchmarks.chaos.notes import Line, Report, judge, read
+from equipment.proxy import Proxy
 
 __all__ = ("Load", "OneByteProxy", "World", "world")
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 from discord.ext import commands
-from test_wire.parts import until
 
 from discord_tools.ipc import ClientSession, IPCError, SessionClosed, Stream
+from equipment.until import until
 from test_cancellation.moments import HOW, How, moments
 from test_cancellation.world import World, connected
 

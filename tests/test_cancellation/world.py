@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from discord.ext import commands
-from test_wire.parts import until
 
 from discord_tools.ipc import ClientLimits, ClientSession, Request, Server, ServerLimits
 from discord_tools.ipc.connectors.memory import MemoryConnector
+from equipment.until import until
 
 #: Times that a test can wait for.
 QUICK = ClientLimits(backoff_initial=0.001, backoff_max=0.01, stream_items=8)

@@ -6,12 +6,10 @@ import asyncio
 import json
 import logging
 import socket
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from typing import Any
 
 import aiohttp
-import discord
 import pytest
 from aiohttp import WSMsgType
 from discord.ext import commands
@@ -20,15 +18,9 @@ from discord_tools.ipc import ClientSession, Server, ServerLimits
 from discord_tools.ipc.missing import MISSING
 from discord_tools.ipc_server import connections
 from discord_tools.ipc_server.connections import UNAUTHENTICATED
+from test_server.tools import KEY, serving
 
-ASK = {"connect": True, "headers": {"Authorization": "key"}}
-
-
-@asynccontextmanager
-async def serving(client: discord.Client, **options: Any) -> AsyncIterator[Server[Any]]:
-    options = {"port": 0, "multicast_port": 0, "secret_key": "key", **options}
-    async with Server(client, "127.0.0.1", **options) as server:
-        yield server
+ASK = {"connect": True, "headers": {"Authorization": KEY}}
 
 
 async def ask(http: aiohttp.ClientSession, server: Server[Any], question: Any) -> Any:
@@ -151,7 +143,7 @@ async def test_a_session_without_a_port_finds_the_server(bot: commands.Bot) -> N
             return "pong"
 
         async with ClientSession(
-            "127.0.0.1", multicast_port=server.multicast_port, secret_key="key"
+            "127.0.0.1", multicast_port=server.multicast_port, secret_key=KEY
         ) as session:
             assert await session.request("ping") == "pong"
             assert session.url == server.ws_url
