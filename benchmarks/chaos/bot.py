@@ -56,7 +56,7 @@ def calls_of(server: Server[Any]) -> list[str]:
 async def serve(options: argparse.Namespace) -> None:
     notes = Notes(options.notes)
     routes = Routes(notes)
-    limits = ServerLimits(heartbeat=1.0, connections=4096)
+    limits = ServerLimits(heartbeat=options.heartbeat, connections=4096)
     queue = commands()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, queue.put_nowait, None)
     async with running_bot(options.discord) as bot:
@@ -74,6 +74,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--discord", type=int, required=True)
     parser.add_argument("--notes", type=Path, required=True)
+    parser.add_argument("--heartbeat", type=float, required=True)
     parser.add_argument("--files", type=int, help="how many descriptors it may have")
     parser.add_argument("--log", help="the file of the log")
     options = parser.parse_args()

@@ -44,7 +44,9 @@ class Callers:
                 secret_key=SECRET_KEY,
                 timeout=options.timeout,
                 connect_timeout=options.connect_timeout,
-                limits=ClientLimits(heartbeat=1.0, handshake_timeout=2.0),
+                limits=ClientLimits(
+                    heartbeat=options.heartbeat, handshake_timeout=min(5.0, 2 * options.heartbeat)
+                ),
             )
             for _ in range(options.sessions)
         ]
@@ -105,6 +107,7 @@ def main() -> None:
     parser.add_argument("--timeout", type=float, required=True)
     parser.add_argument("--connect-timeout", type=float, required=True)
     parser.add_argument("--pause", type=float, required=True)
+    parser.add_argument("--heartbeat", type=float, required=True)
     parser.add_argument("--small", action="store_true")
     logging.basicConfig(level=logging.CRITICAL)
     asyncio.run(serve(parser.parse_args()))

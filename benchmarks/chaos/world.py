@@ -32,6 +32,8 @@ class Load:
     timeout: float = 10.0
     connect_timeout: float = 10.0
     pause: float = 0.02
+    #: The silence after which either side looks whether the other is there, in seconds.
+    heartbeat: float = 1.0
     small: bool = False
 
 
@@ -89,12 +91,18 @@ class World:
     def left_seconds(self) -> float:
         return self.end - time.monotonic()
 
+    @property
+    def clients(self) -> int:
+        """The number of sessions of all callers."""
+        return self._load.sessions
+
     async def start_bot(self) -> Program:
         """Starts another bot. Connections from now on lead to it."""
         bot = Program(
             "benchmarks.chaos.bot",
             discord=self._discord,
             files=self._files,
+            heartbeat=self._load.heartbeat,
             notes=str(self._folder / "ran"),
             log=self._log,
         )

@@ -52,6 +52,11 @@ class Proxy:
             await asyncio.wait(self._tasks)
         await self._server.wait_closed()
 
+    @property
+    def connections(self) -> int:
+        """How many connections there are."""
+        return len(self._pairs)
+
     def cut(self) -> int:
         """Cuts all connections, on both sides, and returns their number."""
         pairs, self._pairs = self._pairs, set()
