@@ -10,12 +10,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from processes import SECRET_KEY
-from processes.lines import commands, say
-
 from benchmarks.chaos.left import Held
 from benchmarks.chaos.notes import RAN, Notes
 from discord_tools.ipc import Request, Server, ServerLimits
+from equipment.processes import SECRET_KEY
+from equipment.processes.lines import commands, say
 from loopback.bots import running_bot
 
 try:

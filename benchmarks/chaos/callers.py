@@ -9,9 +9,6 @@ import random
 from pathlib import Path
 from typing import Any, Final
 
-from processes import SECRET_KEY
-from processes.lines import commands, say
-
 from benchmarks.chaos.left import Held
 from benchmarks.chaos.notes import ANSWERED, BEGUN, MAY_HAVE_RUN, MIXED_UP, REFUSED, Notes
 from discord_tools.ipc import (
@@ -22,6 +19,8 @@ from discord_tools.ipc import (
     NotReady,
     Overloaded,
 )
+from equipment.processes import SECRET_KEY
+from equipment.processes.lines import commands, say
 
 #: Errors that say that the route did not run.
 NOTHING_RAN: Final = (ConnectError, NotReady, Overloaded)

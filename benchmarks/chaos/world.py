@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from processes import Program
-
 from benchmarks.chaos.notes import Line, Report, judge, read
+from equipment.processes import Program
 from equipment.proxy import Proxy
 
 __all__ = ("Load", "OneByteProxy", "World", "world")
