@@ -71,12 +71,16 @@ class Route(Generic[R]):
         self._leading: tuple[Any, ...] = ()
 
     def is_replaced_by(self, other: Route[Any]) -> bool:
-        """Whether another route is this one after its module was reloaded: the same function of a new module.
+        """Whether another route is this one after its module was reloaded: the same function of a new module, or, after
+        a reload that failed, of this one.
 
         :meta private:
         """
-        namespaces = [getattr(inspect.unwrap(one.callback), "__globals__", None) for one in (self, other)]
-        return self.origin == other.origin and namespaces[0] is not namespaces[1]
+        one, another = inspect.unwrap(self.callback), inspect.unwrap(other.callback)
+        # discord.py runs the setup of the former module again where that of the new one failed.
+        return self.origin == other.origin and (
+            one is another or getattr(one, "__globals__", None) is not getattr(another, "__globals__", None)
+        )
 
     def __get__(self, instance: Any, owner: type | None = None) -> Route[R]:
         return self if instance is None else self.bound_to(instance)
