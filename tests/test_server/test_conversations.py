@@ -308,6 +308,34 @@ async def test_a_client_that_stays_away_loses_its_conversation_though_another_ha
         assert (await server.connect().shake_hands(session=token))["resumed"] is False
 
 
+async def leave(server: MemoryServer, number: int) -> str:
+    """Connects a client whose connection then breaks, and returns its token."""
+    native = server.connect(caller(connection=f"conn-{number}"))
+    token = (await native.shake_hands())["session"]
+    await native.transport.close(1006)
+    await native.ended()
+    return token
+
+
+async def test_of_too_many_clients_that_are_away_the_one_away_for_longest_is_dropped(
+    bot: commands.Bot,
+) -> None:
+    async with memory_server(bot, ServerLimits(connections=2)) as server:
+        tokens = [await leave(server, number) for number in range(4)]
+        assert [conversation.over for conversation in server.made] == [True, True, False, False]
+        resumed = [(await server.connect().shake_hands(session=token))["resumed"] for token in tokens]
+        assert resumed == [False, False, True, True]
+
+
+async def test_clients_that_are_connected_do_not_count_as_away(bot: commands.Bot) -> None:
+    async with memory_server(bot, ServerLimits(connections=2)) as server:
+        for _ in range(5):
+            await server.connect().shake_hands()
+        await leave(server, 6)
+        await leave(server, 7)
+        assert not any(conversation.over for conversation in server.made)
+
+
 # -- lines in the log
 
 

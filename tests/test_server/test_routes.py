@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -453,3 +453,95 @@ async def test_an_extension_that_fails_half_way_leaves_no_route(bot: commands.Bo
     with pytest.raises(commands.ExtensionFailed):
         await bot.load_extension(name)
     assert dict(server.routes) == {}
+
+
+# -- a function of a reloaded module that is added again
+
+ADDED = """
+async def version(request):
+    return {version}
+
+async def another(request):
+    return "another"
+
+async def setup(bot):
+    bot.ipc.add_route(version)
+"""
+
+
+class BotWithServer(commands.Bot):
+    """A bot whose extensions add functions to its server."""
+
+    ipc: Server[Any]
+
+
+@pytest.fixture
+async def bot_with_server() -> AsyncIterator[BotWithServer]:
+    async with BotWithServer("!", intents=discord.Intents.none()) as bot:
+        bot.ipc = Server(bot)
+        yield bot
+
+
+async def test_a_function_of_a_reloaded_module_replaces_its_former_self(
+    bot_with_server: BotWithServer, extension: Any
+) -> None:
+    server = bot_with_server.ipc
+    for version in range(3):
+        name = extension(ADDED.format(version=version))
+        await (bot_with_server.reload_extension if version else bot_with_server.load_extension)(name)
+        assert set(server.routes) == {"/version"}
+        assert await ask(server, "/version") == version
+
+
+async def test_another_function_does_not_replace_a_route_of_the_same_name(
+    bot_with_server: BotWithServer, extension: Any
+) -> None:
+    server = bot_with_server.ipc
+    await bot_with_server.load_extension(extension(ADDED.format(version=1)))
+    extension(ADDED.format(version=2).replace("add_route(version)", "add_route(another, 'version')"))
+    with pytest.raises(commands.ExtensionFailed) as caught:
+        await bot_with_server.reload_extension("an_extension")
+    assert isinstance(caught.value.original, DuplicateRoute)
+    assert await ask(server, "/version") == 1
+
+
+async def test_a_reload_that_fails_tells_its_own_error_and_leaves_the_added_function_in_place(
+    bot_with_server: BotWithServer, extension: Any
+) -> None:
+    server = bot_with_server.ipc
+    await bot_with_server.load_extension(extension(ADDED.format(version=1)))
+    extension(ADDED.format(version=2) + "    raise RuntimeError('half-way')\n")
+    with pytest.raises(commands.ExtensionFailed, match="half-way"):
+        await bot_with_server.reload_extension("an_extension")
+    assert await ask(server, "/version") == 1
+    assert "an_extension" in bot_with_server.extensions
+    extension(ADDED.format(version=3))
+    await bot_with_server.reload_extension("an_extension")
+    assert await ask(server, "/version") == 3
+
+
+async def test_a_function_of_the_same_name_elsewhere_is_a_duplicate(bot: commands.Bot) -> None:
+    server = Server(bot)
+
+    def module(name: str) -> Any:
+        """A module with this function."""
+        namespace: dict[str, Any] = {"__name__": name}
+        exec("async def same(request): ...", namespace)
+        return namespace["same"]
+
+    server.add_route(module("one"))
+    with pytest.raises(DuplicateRoute):
+        server.add_route(module("other"))
+    server.add_route(module("one"))
+
+
+async def test_a_function_does_not_replace_a_route_of_a_cog(bot: commands.Bot, extension: Any) -> None:
+    server = Server(bot)
+    await bot.load_extension(extension(COG.format(version=1, more="")))
+
+    async def version(request: Request) -> int:
+        return 2
+
+    with pytest.raises(DuplicateRoute):
+        server.add_route(version)
+    assert await ask(server, "/version") == 1

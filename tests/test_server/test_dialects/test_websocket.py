@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import re
 import time
@@ -14,7 +15,7 @@ from discord.ext import commands
 from discord_tools.ipc import Request, ServerLimits
 from discord_tools.ipc.transports.base import Closed
 from discord_tools.ipc.wire.dialects import JSONRPC
-from discord_tools.ipc_server import connections
+from discord_tools.ipc_server import brake, connections
 from discord_tools.ipc_server.dialects import websocket
 from discord_tools.ipc_server.dialects.websocket import MAX_WRONG_KEYS
 from test_server.tools import (
@@ -308,6 +309,73 @@ async def test_the_end_of_the_server_cancels_calls_and_sends_their_answers(
         assert caught.value.code == 1001
         assert routes.cancelled.is_set()
     assert not server.service.sockets
+
+
+@pytest.mark.parametrize("write", [family, better])
+async def test_a_client_that_guesses_keys_in_its_messages_is_disconnected_and_one_with_the_key_is_not(
+    bot: commands.Bot, monkeypatch: pytest.MonkeyPatch, write: Any
+) -> None:
+    monkeypatch.setattr(brake, "REFUSED", brake.FREE)
+    async with memory_server(bot) as server:
+        routes, other = Routes(server), server.open_socket()
+        sockets = [server.open_socket() for _ in range(brake.FREE)]
+        for n, socket in enumerate(sockets):
+            await socket.ask(write("text", key=f"guess {n}"))
+        for socket in sockets:
+            assert not socket.serving.done()
+        await sockets[0].send(write("text", key="one guess too many"), write("text"))
+        closed = await sockets[0].ended()
+        assert (closed.code, "too many wrong keys" in closed.reason) == (1008, True)
+        assert routes.ran == []
+        assert "text" in json.dumps(await other.ask(write("text")))
+        assert routes.ran == ["text"]
+
+
+# -- messages that only a lenient decoder reads
+
+LENIENT = {
+    "not a number": b'{"n": NaN}',
+    "infinity": b'{"n": -Infinity}',
+    "half a surrogate pair": b'{"n": "\\ud800"}',
+}
+
+
+def with_data(write: Any, data: bytes, key: str) -> bytes:
+    """A message with data that is no JSON."""
+    empty = json.dumps(write("text", {"n": 5}, key)).encode()
+    assert b'{"n": 5}' in empty
+    return empty.replace(b'{"n": 5}', data)
+
+
+@pytest.mark.parametrize("data", LENIENT.values(), ids=LENIENT)
+@pytest.mark.parametrize("write", [family, better])
+async def test_a_message_that_is_not_quite_json_is_answered_with_what_is_wrong_where_its_key_is_right(
+    bot: commands.Bot, write: Any, data: bytes
+) -> None:
+    async with memory_server(bot) as server:
+        routes, socket = Routes(server), server.open_socket()
+        await socket.send(with_data(write, data, KEY))
+        answer = await socket.receive()
+        text = answer["error"] if write is family else answer["error_details"]
+        assert "the message is not JSON: " in text
+        assert answer["code"] != 200
+        assert routes.ran == []
+        # Its key was right, so it may go on.
+        assert "text" in json.dumps(await socket.ask(write("text")))
+
+
+@pytest.mark.parametrize("data", LENIENT.values(), ids=LENIENT)
+@pytest.mark.parametrize("write", [family, better])
+async def test_a_message_that_is_not_quite_json_is_refused_as_any_other_where_its_key_is_wrong(
+    bot: commands.Bot, write: Any, data: bytes
+) -> None:
+    async with memory_server(bot) as server:
+        Routes(server)
+        socket = server.open_socket()
+        await socket.send(with_data(write, data, "wrong"))
+        refusal = await socket.receive()
+        assert "JSON" not in json.dumps(refusal)
+        assert refusal == await socket.ask(write("text", key="wrong"))
 
 
 # -- lines in the log
