@@ -15,8 +15,11 @@ import discord
 import pytest
 
 from discord_tools import ipc
+from discord_tools.ipc.limits import PACK_BYTES
 from discord_tools.ipc.transports import base
-from discord_tools.ipc.wire import codes, frames, peer
+from discord_tools.ipc.transports.websocket import MAX_CONTROL_FRAMES
+from discord_tools.ipc.wire import codec, codes, frames, handshake, jsonrpc, peer
+from discord_tools.ipc_server.brake import REFUSED
 from discord_tools.ipc_server.events import MAX_EVENTS
 from equipment.until import PATIENCE, until
 from equipment.websockets import RawWebSocket
@@ -202,6 +205,9 @@ async def test_the_multicast_port_answers_as_on_the_page(reader: Reader, bot: An
         (("Authorization: ", "Authorization: Bearer "), 101),
         (("Authorization: ", "Origin: https://example.org\nAuthorization: "), 403),
         (("Upgrade: websocket\n", ""), 426),
+        (("Host: ", "Content-Length: 1\nHost: "), 400),
+        (("Protocol: discord-tools.ipc.1", "Protocol: soap"), 400),
+        (("Protocol: discord-tools.ipc.1", "Protocol: jsonrpc"), 101),
     ],
 )
 async def test_the_handshake_is_answered_as_the_page_says(
@@ -211,6 +217,22 @@ async def test_the_handshake_is_answered_as_the_page_says(
     wire = await open_socket(bot.ipc.ws_url, request)
     assert wire.status == status
     assert status == 101 or f"* - {status}\n" in PAGE
+    await wire.close()
+
+
+@checks("protocol-handshake")
+async def test_the_right_key_works_after_many_wrong_ones(
+    reader: Reader, bot: Any, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("discord_tools.ipc_server.brake.LONGEST_DELAY", 0.0)
+    request = reader.text("protocol-handshake")
+    assert "* - 429\n" in PAGE
+    for number in range(REFUSED + 2):
+        wire = await Wire.open(bot.ipc.ws_url, request)
+        assert wire.answer[0].split()[1] == ("401" if number < REFUSED else "429")
+        await wire.close()
+    wire = await Wire.open(bot.ipc.ws_url, request.replace("change me", key))
+    assert wire.answer[0].split()[1] == "101"
     await wire.close()
 
 
@@ -237,8 +259,6 @@ def test_every_method_and_code_of_the_protocol_is_on_the_page() -> None:
     assert shown == {**classes, **others}
     closes = {int(code) for code in re.findall(r"\* - ([14]00\d)\n", PAGE)}
     ours = {value for name, value in vars(base).items() if name.isupper() and isinstance(value, int)}
-    # Clients of this protocol show the key before there is a WebSocket to close.
-    ours.remove(base.POLICY)
     assert closes == ours | {aiohttp.WSCloseCode.MESSAGE_TOO_BIG}
 
 
@@ -256,3 +276,8 @@ def test_the_figures_of_the_page_are_those_of_the_code() -> None:
     assert (limits.retained_bytes, limits.resume_timeout) == (8 * mib, 10)
     assert (limits.call_timeout, limits.handshake_timeout) == (60, 5)
     assert MAX_EVENTS == 256
+    assert limits.total_bytes == 64 * mib
+    assert (handshake.MAX_CLIENT_CHARS, handshake.MAX_HEADERS_BYTES) == (256, 8 * 1024)
+    assert (handshake.MIN_MESSAGE_BYTES, handshake.MAX_REFUSED) == (4096, 16)
+    assert (codec.MAX_PACK_BYTES, PACK_BYTES, jsonrpc.MAX_BATCH) == (512 * 1024, 256 * 1024, 1024)
+    assert (MAX_CONTROL_FRAMES, REFUSED) == (32, 40)
