@@ -23,6 +23,7 @@ extensions = [
     "sphinx_copybutton",
     "myst_parser",
     "attributetable",
+    "bounds",
     "modulelayers",
 ]
 exclude_patterns = ["_build", "inventories"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import aiohttp
@@ -223,6 +224,19 @@ async def test_a_session_and_a_server_meet_in_memory(page: Reader, monkeypatch: 
     page.sees("lifecycle-memory-output")
 
 
+@checks("lifecycle-blocking")
+async def test_a_route_that_blocks_the_loop_is_named_as_in_the_guide(
+    page: Reader, bot: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def report(request: ipc.Request) -> None:
+        time.sleep(1.2)  # noqa: ASYNC251 (the guide is about that)
+
+    bot.ipc.add_route(report)
+    await page.names["ipc"].request("report")
+    logged = [f"{record.levelname} {record.name}: {record.getMessage()}" for record in caplog.records]
+    assert page.text("lifecycle-blocking").strip() in logged
+
+
 @checks("lifecycle-two-bots")
 async def test_two_bots_have_ports_of_their_own(page: Reader, loopback: LoopbackDiscord) -> None:
     page.names |= {"music_bot": make_bot(loopback), "games_bot": make_bot(loopback)}
@@ -264,3 +278,61 @@ async def test_only_the_origin_of_the_guide_may_connect_from_a_browser(
                 pass
             with pytest.raises(aiohttp.WSServerHandshakeError, match="403"):
                 await http.ws_connect(server.ws_url, origin="https://elsewhere.example", protocols=protocols)
+
+
+@pytest.mark.parametrize(
+    "origins",
+    [
+        "https://dashboard.example",
+        ["*"],
+        ["dashboard.example"],
+        ["https://dashboard.example/admin"],
+        ["https://dashboard.example:443"],
+    ],
+)
+async def test_origins_that_the_guide_lists_are_refused(loopback: LoopbackDiscord, origins: Any) -> None:
+    async with make_bot(loopback) as bot:
+        with pytest.raises((TypeError, ValueError), match="origin"):
+            ipc.Server(bot, origins=origins)
+
+
+# ---------------------------------------------------------------- limits
+
+
+@checks("limits-small", "limits-stream")
+async def test_the_limits_of_the_guide_leave_place_for_a_dashboard(
+    page: Reader, loopback: LoopbackDiscord
+) -> None:
+    async with running_bot(loopback) as other:
+        page.names["bot"] = other
+        await page.run("limits-small")
+        other.ipc = page.names["server"]
+        await page.run("limits-stream")
+        async with (
+            page.names["server"] as server,
+            ipc.ClientSession(port=server.port, secret_key=page.names["key"]) as session,
+        ):
+            members = [one async for one in session.stream("members", guild=page.names["guild_id"])]
+            assert len(members) == 3
+
+
+# ---------------------------------------------------------------- moving from an older library
+
+
+@pytest.mark.parametrize(
+    ("settings", "error"),
+    [
+        ({"secret_key": None}, ValueError),
+        ({"secret_key": ""}, ValueError),
+        ({"secret_key": "k" * 4097}, ValueError),
+        ({"host": "ws://localhost"}, ValueError),
+        ({"host": "localhost:8000"}, ValueError),
+        ({"port": None}, TypeError),
+        ({"port": 65536}, ValueError),
+        ({"headers": {"authorization": "key"}}, ValueError),
+        ({"timeout": -1}, ValueError),
+    ],
+)
+def test_settings_that_the_guide_lists_are_refused(settings: dict[str, Any], error: type[Exception]) -> None:
+    with pytest.raises(error):
+        ipc.ClientSession(**settings)

@@ -235,6 +235,16 @@ async def test_the_limits_of_the_guide_exist(page: Reader) -> None:
     await session.close()
 
 
+@checks("reconnecting-loops", "reconnecting-loops-output")
+async def test_a_session_is_taken_over_by_one_loop_after_another(page: Reader) -> None:
+    def program() -> None:
+        exec(page.text("reconnecting-loops"), page.names)
+
+    await asyncio.to_thread(program)
+    page.sees("reconnecting-loops-output")
+    await page.names["session"].close()
+
+
 @checks("index-subscribe")
 async def test_the_subscription_of_the_first_page_tells_who_joins(
     page: Reader, bot: Any, loopback: LoopbackDiscord
