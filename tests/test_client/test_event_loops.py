@@ -397,3 +397,42 @@ async def test_the_bot_sees_the_end_of_the_parent_although_the_child_lives() -> 
         assert await running.errors() == ""
         await until(lambda: 1 in script.ends, 20)
         assert script.ends[1].clean
+
+
+#: Forks with a connection that belongs to no session, as a bot has them. The child ends with the end of stdin.
+FORKING_WITHOUT_SESSION = """
+import asyncio, os, sys
+import aiohttp
+from discord_tools.ipc.transports.websocket import WebSocketTransport, tcp_of
+
+async def main():
+    async with aiohttp.ClientSession() as http:
+        socket = await http.ws_connect("ws://127.0.0.1:" + sys.argv[1])
+        transport = WebSocketTransport(socket, tcp=tcp_of(socket))
+        if os.fork() == 0:
+            print("child", flush=True)
+            sys.stdin.readline()
+            os._exit(0)
+        await transport.receive()
+
+asyncio.run(main())
+"""
+
+
+@FORK
+async def test_a_child_does_not_keep_a_connection_of_its_parent_that_belongs_to_no_session() -> None:
+    ended: list[Closed] = []
+
+    async def script(far: FarSide) -> None:
+        ended.append(await far.ended())
+
+    async with Bot(script) as bot, program("-c", FORKING_WITHOUT_SESSION, bot.port) as running:
+        assert await running.line() == "child"
+        assert ended == []
+        running.process.kill()
+        await until(lambda: ended, 20)
+        # The child has its stderr open as long as it lives.
+        assert running.process.stderr is not None
+        assert not running.process.stderr.at_eof()
+        assert await running.errors() == ""
+    assert ended[0].code is None
