@@ -228,11 +228,11 @@ async def test_the_right_key_works_after_many_wrong_ones(
     request = reader.text("protocol-handshake")
     assert "* - 429\n" in PAGE
     for number in range(REFUSED + 2):
-        wire = await Wire.open(bot.ipc.ws_url, request)
-        assert wire.answer[0].split()[1] == ("401" if number < REFUSED else "429")
+        wire = await open_socket(bot.ipc.ws_url, request)
+        assert wire.status == (401 if number < REFUSED else 429)
         await wire.close()
-    wire = await Wire.open(bot.ipc.ws_url, request.replace("change me", key))
-    assert wire.answer[0].split()[1] == "101"
+    wire = await open_socket(bot.ipc.ws_url, request.replace("change me", key))
+    assert wire.status == 101
     await wire.close()
 
 
