@@ -19,7 +19,9 @@ from discord_tools.ipc.wire.frames import SUBPROTOCOL
 from discord_tools.ipc_server.connections import REFUSED, Connections
 from discord_tools.ipc_server.gate import LOGGED_PER_MINUTE
 from discord_tools.ipc_server.listeners.http import Handler, HTTPListener
-from test_server.tools import KEY, family, http_url, jsonrpc, records_with, serving, until
+from equipment.key import KEY
+from equipment.until import until
+from test_server.tools import family, http_url, jsonrpc, records_with, serving
 
 
 async def answer(request: web.Request) -> web.Response:

@@ -13,7 +13,8 @@ from discord.ext import commands
 
 from discord_tools.ipc import Server
 from discord_tools.ipc_server.dialects import listener
-from test_server.tools import KEY, family, jsonrpc, records_with, serving
+from equipment.key import KEY
+from test_server.tools import family, jsonrpc, records_with, serving
 
 KEYED = {"Authorization": KEY}
 

@@ -12,7 +12,8 @@ from aiohttp import WSMsgType
 from discord.ext import commands
 
 from discord_tools.ipc import ClientSession, Server, ServerLimits
-from test_server.tools import KEY, serving
+from equipment.key import KEY
+from test_server.tools import serving
 
 ASK = {"connect": True, "headers": {"Authorization": KEY}}
 

@@ -18,7 +18,8 @@ from discord.ext import commands
 
 from discord_tools.ipc import ClientSession, Request, Server, ServerLimits, Unauthorized
 from discord_tools.ipc.wire.frames import SUBPROTOCOL
-from test_server.tools import FORGED, assert_bounded_lines, records_with, until
+from equipment.until import until
+from test_server.tools import FORGED, assert_bounded_lines, records_with
 
 
 @asynccontextmanager
