@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import inspect
 import logging
 import os
-from collections.abc import AsyncIterator, Iterator
+import socket
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -56,7 +58,7 @@ def leaves_nothing_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     finally:
         logging.getLogger("asyncio").removeHandler(unread)
     assert not unread.messages, "\n".join(unread.messages)
-    left = network_sockets(sockets() - before)
+    left = network_sockets({name: fd for name, fd in sockets().items() if name not in before})
     assert not left, f"open sockets are left: {left}"
 
 
@@ -86,26 +88,32 @@ class Unread(logging.Handler):
         self.messages.append(self.format(record))
 
 
-def sockets() -> set[str]:
-    """The sockets of this process, where the system tells. Elsewhere the ResourceWarnings have to do."""
-    found: set[str] = set()
+def sockets() -> dict[str, int]:
+    """The sockets of this process with their descriptors, where the system has them; elsewhere there are the
+    ResourceWarnings.
+    """
+    found: dict[str, int] = {}
     for descriptor in PROCESS.glob("fd/*"):
-        try:
-            found.add(os.readlink(descriptor))
-        except OSError:
-            continue  # the descriptor that listed the others
-    return {one for one in found if one.startswith("socket:")}
+        with contextlib.suppress(OSError):  # the descriptor that listed the others is closed again
+            found[os.readlink(descriptor)] = int(descriptor.name)
+    return {name: descriptor for name, descriptor in found.items() if name.startswith("socket:")}
 
 
-def network_sockets(ours: set[str]) -> list[str]:
+def network_sockets(ours: Mapping[str, int]) -> list[str]:
     """Those of the network. Pairs of Unix sockets are none: each event loop has one, and pytest-asyncio keeps one."""
     # The table has all connections that the machine closed within the last minute, so it is read only if need be.
+    left = {name for name, descriptor in ours.items() if is_of_network(descriptor)}
     return [
         f"{table.name} {fields[1]}->{fields[2]} inode {fields[9]}"
-        for table in (PROCESS.glob("net/tcp*") if ours else ())
+        for table in (PROCESS.glob("net/tcp*") if left else ())
         for fields in map(str.split, table.read_text().splitlines()[1:])
-        if f"socket:[{fields[9]}]" in ours
+        if f"socket:[{fields[9]}]" in left
     ]
+
+
+def is_of_network(descriptor: int) -> bool:
+    with socket.socket(fileno=os.dup(descriptor)) as copy:
+        return copy.family in (socket.AF_INET, socket.AF_INET6)
 
 
 @pytest_asyncio.fixture

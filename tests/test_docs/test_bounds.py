@@ -85,7 +85,7 @@ def test_each_row_says_what_the_value_is(rows: list[tuple[str, str, list[str]]])
     assert by_name["ServerLimits.total_bytes"] == "64 MiB"
     assert by_name["ServerLimits.handshake_timeout"] == "5 s"
     assert by_name["ipc_server.connections.FILES_SHARE"] == "50 %"
-    assert by_name["ipc_server.connections.NEW"] == "128, 64"
+    assert by_name["ipc_server.connections.NEW"] == "512, 256"
 
 
 def test_the_figures_of_the_guides_are_those_of_the_code() -> None:

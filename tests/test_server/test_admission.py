@@ -15,8 +15,9 @@ from discord_tools.ipc_server.admission import Account, Admission
 from discord_tools.ipc_server.budget import MemoryBudget
 from discord_tools.ipc_server.caller import NATIVE
 from discord_tools.ipc_server.dialects.service import HTTP
+from equipment.until import until
 from test_server.callers import CALLERS, MakeCaller, Outcome, elsewhere, in_each_dialect
-from test_server.tools import CALLER, MemoryServer, caller, memory_server, until
+from test_server.tools import CALLER, MemoryServer, caller, memory_server
 
 #: Data of a call that counts in bytes in each dialect.
 LARGE = "x" * 60_000

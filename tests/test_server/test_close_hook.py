@@ -12,9 +12,9 @@ from discord.ext import commands
 
 from discord_tools.ipc import ClientSession, Request, Server, route
 from discord_tools.ipc_server.close_hook import CloseHook
+from equipment.until import until
 from loopback import TOKEN, LoopbackDiscord
 from loopback.bots import make_bot, running_bot
-from test_server.tools import until
 
 CLIENTS: list[type[discord.Client]] = [
     discord.Client,

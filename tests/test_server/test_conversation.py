@@ -14,7 +14,8 @@ from discord_tools.ipc import Request, RouteError, ServerLimits
 from discord_tools.ipc.transports.base import Closed
 from discord_tools.ipc.wire.frames import CANCEL, Cancel, Meta
 from discord_tools.ipc.wire.received import ByeReceived
-from test_server.tools import FORGED, Failed, assert_bounded_lines, native_client, records_with, until
+from equipment.until import until
+from test_server.tools import FORGED, Failed, assert_bounded_lines, native_client, records_with
 
 
 async def forever(started: asyncio.Event, cancelled: asyncio.Event) -> None:

@@ -16,6 +16,7 @@ from discord_tools.ipc.transports.base import Closed
 from discord_tools.ipc.wire.frames import HELLO
 from discord_tools.ipc.wire.received import ByeReceived
 from discord_tools.ipc_server.caller import Caller
+from equipment.until import until
 from test_server.tools import (
     CALLER,
     FORGED,
@@ -27,7 +28,6 @@ from test_server.tools import (
     memory_server,
     native_client,
     records_with,
-    until,
 )
 
 

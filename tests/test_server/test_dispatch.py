@@ -26,6 +26,7 @@ from discord_tools.ipc import (
     route,
 )
 from discord_tools.ipc.connectors.memory import MemoryConnector
+from equipment.until import until
 from test_server.callers import MakeCaller, Outcome, in_each_dialect
 from test_server.tools import (
     CALLER,
@@ -36,7 +37,6 @@ from test_server.tools import (
     memory_server,
     native_client,
     records_with,
-    until,
 )
 
 

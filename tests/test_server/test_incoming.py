@@ -9,7 +9,8 @@ import pytest
 from discord.ext import commands
 
 from discord_tools.ipc import Request, ServerLimits
-from test_server.tools import NativeClient, RecordedEvents, native_client, until
+from equipment.until import until
+from test_server.tools import NativeClient, RecordedEvents, native_client
 
 #: A client that reads nothing fills this backlog with one answer.
 SMALL_BACKLOG = ServerLimits(backlog_bytes=100)

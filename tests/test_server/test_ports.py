@@ -11,7 +11,8 @@ import pytest
 from discord.ext import commands
 
 from discord_tools.ipc import ClientSession
-from test_server.tools import KEY, serving
+from equipment.key import KEY
+from test_server.tools import serving
 
 
 async def test_a_taken_multicast_port_is_logged_with_advice_and_the_main_port_serves(

@@ -30,9 +30,10 @@ from discord_tools.ipc import (
 from discord_tools.ipc.connectors.memory import MemoryConnector
 from discord_tools.ipc.transports.base import Closed
 from discord_tools.ipc.transports.memory import memory_pair
+from equipment.until import until
 from loopback import LoopbackDiscord
 from loopback.bots import running_bot
-from test_server.tools import RecordedEvents, records_with, until
+from test_server.tools import RecordedEvents, records_with
 
 #: Times that a test can wait for.
 QUICK = ClientLimits(backoff_initial=0.01, backoff_max=0.05)

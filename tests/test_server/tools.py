@@ -1,4 +1,4 @@
-"""Named parts for the tests of the server: waiting, recording events, and a server and its clients without ports."""
+"""Named parts for the tests of the server: recorded events, log lines, and a server and its clients without ports."""
 
 from __future__ import annotations
 
@@ -39,12 +39,14 @@ from discord_tools.ipc_server.dispatch import Dispatcher
 from discord_tools.ipc_server.events import Hub
 from discord_tools.ipc_server.gate import Gate
 from discord_tools.ipc_server.routes import RouteTable
+<<<<<<< HEAD
 from discord_tools.ipc_server.shared import Shared
+=======
+from equipment.key import KEY
+>>>>>>> main
 
 #: The routes that the server announces as idempotent.
 IDEMPOTENT = ["/twice"]
-
-KEY = "a key that only tests know"
 
 #: The port that the multicast port names.
 PORT = 4711
@@ -57,13 +59,6 @@ FORGED = "x\n2026-01-01 ERROR forged line\r\x1b[31m\x00" * 10
 
 #: What the gate makes of a native client.
 CALLER = Caller("secret_key", "192.0.2.1", NATIVE, "conn-1001")
-
-
-async def until(condition: Callable[[], object], seconds: float = 5.0) -> None:
-    """Waits until a condition holds, one turn of the loop at a time."""
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 (conditions of others, which notify nothing)
-            await asyncio.sleep(0)
 
 
 def records_with(caplog: pytest.LogCaptureFixture, words: str) -> list[logging.LogRecord]:
@@ -453,7 +448,6 @@ __all__ = (
     "CALLER",
     "FORGED",
     "IDEMPOTENT",
-    "KEY",
     "NOT_UNDERSTOOD",
     "PORT",
     "Answer",
@@ -472,5 +466,4 @@ __all__ = (
     "native_client",
     "records_with",
     "serving",
-    "until",
 )

@@ -25,7 +25,8 @@ from discord_tools.ipc_server.budget import MemoryBudget
 from discord_tools.ipc_server.dialects.calls import ERROR_BYTES, ByteBudget, DialectCall, DialectCalls
 from discord_tools.ipc_server.dispatch import Dispatcher
 from discord_tools.ipc_server.routes import Route, RouteTable
-from test_server.tools import CALLER, until
+from equipment.until import until
+from test_server.tools import CALLER
 
 
 class Bare:

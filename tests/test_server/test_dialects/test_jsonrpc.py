@@ -11,7 +11,8 @@ from discord.ext import commands
 from discord_tools.ipc import Cancelled, Request, ServerLimits
 from discord_tools.ipc.wire.jsonrpc import read_body
 from discord_tools.ipc_server.dialects.jsonrpc import Exchange
-from test_server.tools import CALLER, MemoryServer, jsonrpc, memory_server, until
+from equipment.until import until
+from test_server.tools import CALLER, MemoryServer, jsonrpc, memory_server
 
 
 class Routes:

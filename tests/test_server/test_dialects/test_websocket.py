@@ -18,9 +18,10 @@ from discord_tools.ipc.wire.dialects import JSONRPC
 from discord_tools.ipc_server import brake, connections
 from discord_tools.ipc_server.dialects import websocket
 from discord_tools.ipc_server.dialects.websocket import MAX_WRONG_KEYS
+from equipment.key import KEY
+from equipment.until import until
 from test_server.tools import (
     FORGED,
-    KEY,
     NOT_UNDERSTOOD,
     PORT,
     MemoryServer,
@@ -31,7 +32,6 @@ from test_server.tools import (
     jsonrpc,
     memory_server,
     records_with,
-    until,
 )
 
 #: A client that showed the key at the handshake.

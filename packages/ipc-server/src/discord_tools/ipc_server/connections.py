@@ -27,10 +27,10 @@ FILES_SHARE: Final = 0.5
 #: Connections beyond the limit that may be open for a moment, to be told that there are too many.
 REFUSED: Final = 8
 
-#: Maximum number of connections that have not sent a request, in all and from one address. They send one within
-#: milliseconds, and few are accepted in one turn of the loop, so these numbers are only reached by an attack.
-NEW: Final = 128
-NEW_PER_ADDRESS: Final = 64
+#: Maximum number of connections that have not sent a request, in all and from one address; never more than half of all
+#: connections. A client sends one within milliseconds, but after a restart hundreds may connect at once.
+NEW: Final = 512
+NEW_PER_ADDRESS: Final = 256
 
 #: Maximum number of open WebSockets at one port that have not shown a key, in all and from one address.
 UNAUTHENTICATED: Final = 64
@@ -120,7 +120,7 @@ class Connections:
             return
         self._new[connection] = None
         self._check_later(connection, last=False)
-        if len(self._new) > min(NEW, self._limit + REFUSED):
+        if len(self._new) > min(NEW, self._limit // 2 + REFUSED):
             _close(self._new, next(iter(self._new)))
         elif len(self._new) > NEW_PER_ADDRESS:
             self._close_from_busiest_address()
