@@ -13,6 +13,7 @@ import pytest
 
 from discord_tools import ipc
 from discord_tools.ipc.wire.frames import SUBPROTOCOL
+from equipment.until import until
 from test_docs.blocks import ROOT, checks
 from test_docs.reader import Reader
 

@@ -14,7 +14,7 @@ from discord_tools.ipc_server import brake as brakes
 from discord_tools.ipc_server.brake import Brake
 from discord_tools.ipc_server.caller import NATIVE, Caller
 from discord_tools.ipc_server.gate import Gate, Refusal
-from test_server.tools import until
+from equipment.until import until
 
 ADDRESS = "192.0.2.1"
 OTHER = "192.0.2.2"

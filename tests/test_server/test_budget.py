@@ -15,7 +15,8 @@ from discord_tools.ipc_server import budget as budgets
 from discord_tools.ipc_server.admission import SMALL_BYTES, Account, Admission
 from discord_tools.ipc_server.budget import MemoryBudget
 from discord_tools.ipc_server.caller import Caller
-from test_server.tools import Failed, NativeClient, caller, memory_server, records_with, until
+from equipment.until import until
+from test_server.tools import Failed, NativeClient, caller, memory_server, records_with
 
 LIMIT = 1000
 

@@ -20,7 +20,6 @@ from discord.ext import commands
 
 from discord_tools.ipc import ClientSession, Request, Server, ServerLimits
 from discord_tools.ipc.wire.frames import SUBPROTOCOL
-<<<<<<< HEAD
 from discord_tools.ipc_server import connections
 from discord_tools.ipc_server.connections import (
     REFUSED,
@@ -32,15 +31,9 @@ from discord_tools.ipc_server.connections import (
 )
 from discord_tools.ipc_server.listeners.http import ACCEPTED_PER_TURN, Handler, HTTPListener
 from discord_tools.ipc_server.listeners.sockets import BACKLOG
-from test_server.tools import KEY, family, http_url, jsonrpc, records_with, serving, until
-=======
-from discord_tools.ipc_server.connections import REFUSED, Connections
-from discord_tools.ipc_server.gate import LOGGED_PER_MINUTE
-from discord_tools.ipc_server.listeners.http import Handler, HTTPListener
 from equipment.key import KEY
 from equipment.until import until
 from test_server.tools import family, http_url, jsonrpc, records_with, serving
->>>>>>> main
 
 
 async def answer(request: web.Request) -> web.Response:

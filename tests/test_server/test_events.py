@@ -15,7 +15,8 @@ from discord_tools.ipc.wire.received import ItemsReceived
 from discord_tools.ipc_server import events
 from discord_tools.ipc_server.conversation import MAX_NAMES
 from discord_tools.ipc_server.events import MAX_EVENTS, MAX_TOPICS, Hub, Subscriber
-from test_server.tools import Failed, NativeClient, memory_server, native_client, until
+from equipment.until import until
+from test_server.tools import Failed, NativeClient, memory_server, native_client
 
 
 class Reader:

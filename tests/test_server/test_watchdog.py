@@ -19,7 +19,8 @@ from discord_tools.ipc.wire.frames import Meta
 from discord_tools.ipc_server import watchdog as watchdogs
 from discord_tools.ipc_server.watchdog import Watchdog
 from equipment.serving import connecting, serving
-from test_server.tools import Failed, MemoryServer, NativeClient, native_client, records_with, until
+from equipment.until import until
+from test_server.tools import Failed, MemoryServer, NativeClient, native_client, records_with
 
 NAMED = "has blocked the event loop"
 

@@ -39,11 +39,8 @@ from discord_tools.ipc_server.dispatch import Dispatcher
 from discord_tools.ipc_server.events import Hub
 from discord_tools.ipc_server.gate import Gate
 from discord_tools.ipc_server.routes import RouteTable
-<<<<<<< HEAD
 from discord_tools.ipc_server.shared import Shared
-=======
 from equipment.key import KEY
->>>>>>> main
 
 #: The routes that the server announces as idempotent.
 IDEMPOTENT = ["/twice"]

@@ -12,13 +12,9 @@ import pytest
 from discord.ext import commands
 
 from discord_tools.ipc import Request, Server, ServerLimits
-<<<<<<< HEAD
 from discord_tools.ipc.missing import MISSING
-from test_server.tools import FORGED, KEY, assert_bounded_lines, http_url, jsonrpc, records_with, serving
-=======
 from equipment.key import KEY
 from test_server.tools import FORGED, assert_bounded_lines, http_url, jsonrpc, records_with, serving
->>>>>>> main
 
 KEYED = {"Authorization": KEY}
 

@@ -12,13 +12,8 @@ import pytest
 from discord.ext import commands
 
 from discord_tools.ipc import Server
-<<<<<<< HEAD
-from test_server.tools import KEY, jsonrpc, records_with, serving
-=======
-from discord_tools.ipc_server.dialects import listener
 from equipment.key import KEY
-from test_server.tools import family, jsonrpc, records_with, serving
->>>>>>> main
+from test_server.tools import jsonrpc, records_with, serving
 
 KEYED = {"Authorization": KEY}
 

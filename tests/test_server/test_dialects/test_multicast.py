@@ -15,15 +15,11 @@ from aiohttp import WSMsgType
 from discord.ext import commands
 
 from discord_tools.ipc import ClientSession, Server, ServerLimits
-<<<<<<< HEAD
 from discord_tools.ipc.missing import MISSING
 from discord_tools.ipc_server import connections
 from discord_tools.ipc_server.connections import UNAUTHENTICATED
-from test_server.tools import KEY, serving
-=======
 from equipment.key import KEY
 from test_server.tools import serving
->>>>>>> main
 
 ASK = {"connect": True, "headers": {"Authorization": KEY}}
 

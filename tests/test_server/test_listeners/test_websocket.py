@@ -18,14 +18,10 @@ from discord.ext import commands
 
 from discord_tools.ipc import ClientSession, Request, Server, ServerLimits, Unauthorized
 from discord_tools.ipc.wire.frames import SUBPROTOCOL
-<<<<<<< HEAD
 from discord_tools.ipc_server import brake
-from equipment.websockets import RawWebSocket, upgrade_request
-from test_server.tools import FORGED, assert_bounded_lines, records_with, until
-=======
 from equipment.until import until
+from equipment.websockets import RawWebSocket, upgrade_request
 from test_server.tools import FORGED, assert_bounded_lines, records_with
->>>>>>> main
 
 
 @asynccontextmanager
