@@ -291,6 +291,22 @@ async def test_a_second_loop_is_refused_while_the_first_one_is_still_connecting(
         assert script.calls.count("echo") == 1
 
 
+async def test_a_stream_that_has_begun_is_refused_in_another_loop_and_goes_on_in_its_own() -> None:
+    async def script(far: FarSide) -> None:
+        await far.welcome()
+        frame = await far.call("items")
+        await far.send({"method": "rpc.item", "params": {"id": frame["id"], "items": [1, 2]}})
+        await far.ended()
+
+    async with Bot(script) as bot, session(bot.port) as ipc:
+        items = ipc.stream("items", int)
+        assert await anext(items) == 1
+        with pytest.raises(WrongEventLoop):
+            await in_another_loop(lambda _: anext(items), ipc)
+        assert await anext(items) == 2
+        await items.aclose()
+
+
 async def test_sessions_of_two_loops_do_not_know_of_each_other() -> None:
     async with Bot() as bot, session(bot.port) as ipc:
 
