@@ -166,7 +166,7 @@ def test_an_incident_is_logged_once_in_a_period_and_counted_when_the_next_one_be
     minutes.now += 0.001
     incidents.warning("10.0.0.8", "Refused a connection")
     assert caplog.messages[1:] == [
-        "[10.0.0.7] 1000 more within a minute: Refused a request: %d",
+        "[10.0.0.7] 1000 more within a minute: Refused a request: 0",
         "[10.0.0.8] Refused a connection",
     ]
     assert {record.levelno for record in caplog.records} == {logging.WARNING}

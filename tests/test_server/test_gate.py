@@ -143,7 +143,7 @@ def test_refusals_of_one_address_for_one_reason_are_one_line_a_minute_and_then_a
     caplog.clear()
     now += logs.INCIDENT_PERIOD
     incidents.warning("192.0.2.1", "refused %d", 1000)
-    assert caplog.messages == ["[192.0.2.1] 999 more within a minute: refused %d", "[192.0.2.1] refused 1000"]
+    assert caplog.messages == ["[192.0.2.1] 999 more within a minute: refused 0", "[192.0.2.1] refused 1000"]
 
 
 def test_the_number_of_lines_a_minute_is_bounded_whatever_the_number_of_addresses(

@@ -28,6 +28,7 @@ from discord_tools.ipc import (
     UnknownEndpoint,
 )
 from discord_tools.ipc.connectors.memory import MemoryConnector
+from discord_tools.ipc.missing import MISSING
 from discord_tools.ipc.transports.base import Closed
 from discord_tools.ipc.transports.memory import memory_pair
 from equipment.until import until
@@ -333,9 +334,9 @@ async def test_a_client_that_connects_to_a_server_that_does_not_run_is_refused(b
 # -- in one process
 
 
-@pytest.mark.parametrize(("key", "label"), [(None, "no key"), ("key", "key secret_key")])
+@pytest.mark.parametrize(("key", "label"), [(MISSING, "no key"), ("key", "key secret_key")])
 async def test_a_session_in_the_same_process_needs_no_port_and_is_named_memory_in_the_log(
-    bot: commands.Bot, caplog: pytest.LogCaptureFixture, key: str | None, label: str
+    bot: commands.Bot, caplog: pytest.LogCaptureFixture, key: Any, label: str
 ) -> None:
     async with (
         serve(bot, secret_key=key) as server,

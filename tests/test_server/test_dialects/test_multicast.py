@@ -162,7 +162,7 @@ async def test_a_taken_multicast_port_is_logged_with_advice_and_the_main_port_se
                 return "pong"
 
             assert server.is_running()
-            async with ClientSession("127.0.0.1", server.port, secret_key="key") as session:
+            async with ClientSession("127.0.0.1", server.port, secret_key=KEY) as session:
                 assert await session.request("ping") == "pong"
     (record,) = [record for record in caplog.records if "No multicasting" in record.getMessage()]
     assert record.levelno == logging.WARNING
@@ -200,7 +200,7 @@ async def test_a_client_that_shows_the_key_in_its_handshake_never_makes_way(
 ) -> None:
     monkeypatch.setattr(connections, "UNAUTHENTICATED_PER_ADDRESS", 1)
     async with serving(bot) as server, http.ws_connect(server.multicast_ws_url) as older:
-        headers = {"Authorization": "key"}
+        headers = {"Authorization": KEY}
         async with (
             http.ws_connect(server.multicast_ws_url, headers=headers) as one,
             http.ws_connect(server.multicast_ws_url, headers=headers) as other,

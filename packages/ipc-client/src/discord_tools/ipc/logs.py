@@ -16,6 +16,9 @@ INCIDENT_PERIOD: Final = 60.0
 #: Maximum number of kinds of incidents in that time. Further kinds count as one.
 INCIDENT_KINDS: Final = 32
 
+#: The kind that these count as: in place of the caller and of the message.
+OTHERS: Final = ("others", "more kinds of incidents")
+
 _connections: Iterator[int] = itertools.count(1)
 _conversations: Iterator[int] = itertools.count(1)
 
@@ -60,8 +63,9 @@ class Incidents:
         self._logger = logger
         #: When the present period began, by the monotonic clock.
         self._began = -INCIDENT_PERIOD
-        #: Number of incidents in this period by kind: the caller and the message.
-        self._counts: dict[tuple[str, str], int] = {}
+        #: Incidents of this period by kind: the caller and the message. The first one's level and line, and their
+        #: number.
+        self._kinds: dict[tuple[str, str], tuple[int, str, int]] = {}
 
     def warning(
         self,
@@ -80,14 +84,18 @@ class Incidents:
             self._summarise()
             self._began = now
         kind = caller, message
-        if kind not in self._counts and len(self._counts) >= INCIDENT_KINDS:
-            kind = "others", "more kinds of incidents"
-        count = self._counts[kind] = self._counts.get(kind, 0) + 1
-        if count == 1:
+        if kind not in self._kinds and len(self._kinds) >= INCIDENT_KINDS:
+            kind = OTHERS
+        if kind in self._kinds:
+            level, line, count = self._kinds[kind]
+            self._kinds[kind] = level, line, count + 1
+        else:
+            line = OTHERS[1] if kind is OTHERS else message % args if args else message
+            self._kinds[kind] = level, line, 1
             self._logger.log(level, f"[%s] {message}", label or caller, *args)  # noqa: G004 (a constant per line)
 
     def _summarise(self) -> None:
-        for (caller, message), count in self._counts.items():
+        for (caller, _), (level, line, count) in self._kinds.items():
             if count > 1:
-                self._logger.warning("[%s] %d more within a minute: %s", caller, count - 1, message)
-        self._counts.clear()
+                self._logger.log(level, "[%s] %d more within a minute: %s", caller, count - 1, line)
+        self._kinds.clear()

@@ -10,7 +10,7 @@ __all__ = ("Brake",)
 #: Number of wrong keys from one address that are answered without a delay: people mistype.
 FREE: Final = 5
 
-#: Number of wrong keys after which connections are closed without an answer.
+#: Number of wrong keys after which further ones are refused at once: HTTP gets status 429, a WebSocket is closed.
 REFUSED: Final = 40
 
 #: Delay of the first answer that is delayed, in seconds. It doubles with each further one.

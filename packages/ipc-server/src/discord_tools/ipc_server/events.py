@@ -243,7 +243,7 @@ class Subscriber:
         self._release = release
         #: Returns whether the filter matches an event's data. ``None`` without a filter.
         self._matches = matcher(wish.filter)
-        #: Confirmation and replayed events. Their bytes are shared with the topic, and they do not make a reader slow.
+        #: Confirmation and replayed events, which do not make a reader slow.
         self._first: deque[bytes] = deque()
         #: Items that wait for the reader.
         self._queue: deque[bytes] = deque()
@@ -260,7 +260,7 @@ class Subscriber:
     @property
     def held_bytes(self) -> int:
         """:class:`int`: Size of the events that wait for the reader, in bytes."""
-        return self._queue_bytes
+        return self._queue_bytes + sum(map(len, self._first))
 
     def begin(self) -> None:
         """Confirms the subscription and replays the events that the reader asks for."""

@@ -66,7 +66,7 @@ class DialectListener:
         # Clients that take a ping for an answer do not send this header.
         heartbeat = service.limits.heartbeat if showed else None
         size = UNAUTHENTICATED_BYTES if caller is None else service.limits.message_bytes
-        socket = open_socket(request, size, (JSONRPC,) if JSONRPC in self._speaks else ())
+        socket = open_socket(request, size, (JSONRPC,) if JSONRPC in self._speaks else (), native=True)
         if isinstance(socket, web.Response):
             return socket
 
@@ -92,14 +92,22 @@ class DialectListener:
 
 
 def open_socket(
-    request: web.Request, size: int, subprotocols: Collection[str] = ()
+    request: web.Request, size: int, subprotocols: Collection[str] = (), *, native: bool
 ) -> web.WebSocketResponse | web.Response:
-    """Makes the socket for a handshake, or the response that refuses it."""
+    """Makes the socket for a handshake, or the response that refuses it.
+
+    ``native`` says whether the port takes our own subprotocol, too.
+    """
     offered = offered_subprotocols(request)
     if offered and not set(offered).intersection(subprotocols):
         # Accepted without it, the client would close, and aiohttp would log the client's words.
-        known = ", ".join((SUBPROTOCOL, *subprotocols))
-        return web.Response(status=HTTPStatus.BAD_REQUEST, text=f"the subprotocols of this port are {known}")
+        known = (SUBPROTOCOL, *subprotocols) if native else subprotocols
+        text = (
+            f"the subprotocols of this port are {', '.join(known)}"
+            if known
+            else "this port has no subprotocol"
+        )
+        return web.Response(status=HTTPStatus.BAD_REQUEST, text=text)
     # aiohttp takes less than the size that it is given, not as much. The transport answers pings.
     socket = web.WebSocketResponse(
         timeout=1.0, autoping=False, compress=False, protocols=subprotocols, max_msg_size=size + 1

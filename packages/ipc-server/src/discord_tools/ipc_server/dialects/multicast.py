@@ -50,7 +50,7 @@ class PortResolver:
         elif hdrs.AUTHORIZATION not in request.headers:
             caller = None  # without a key, clients have no reason to stay after their question
         size = UNAUTHENTICATED_BYTES if BETTER in self._speaks else QUESTION_BYTES
-        socket = open_socket(request, size)
+        socket = open_socket(request, size, native=False)
         if isinstance(socket, web.Response):
             return socket
 

@@ -118,8 +118,8 @@ class DialectSocket:
         self._dialogue: Dialogue | None = None
         #: Number of messages with a wrong key, or that were not understood.
         self._refused = 0
-        #: Whether the last message had a wrong key.
-        self._guessed = False
+        #: The answer to the last message, if that had a wrong key. It waits for the brake.
+        self._refusal: bytes | None = None
         #: Ends the wait for the right key.
         self._timeout: asyncio.Timeout | None = None
         #: Why this side closes, once it does.
@@ -200,12 +200,14 @@ class DialectSocket:
             if self._timeout is not None:
                 self._timeout.reschedule(None)
 
-    def refuse(self, message: str | None, *args: object) -> None:
-        """Counts a message with a wrong key, which is logged with ``message``, or one that is not understood."""
+    def refuse_key(self, answer: bytes, message: str, *args: object) -> None:
+        """Refuses a message with a wrong key, which is logged with ``message``. The answer waits for the brake."""
+        self._refusal = answer
+        self._service.gate.incidents.warning(str(self.address), message, *args, label=self.log.label)
+        self._count_refused()
+
+    def _count_refused(self) -> None:
         self._refused += 1
-        if message is not None:
-            self._guessed = True
-            self._service.gate.incidents.warning(str(self.address), message, *args, label=self.log.label)
         if self._refused >= MAX_WRONG_KEYS:
             self._closing = "too many requests that were refused"
 
@@ -221,9 +223,11 @@ class DialectSocket:
                 self._take_first(message)
             else:
                 self._dialogue.take(message)
-            if self._guessed:
-                self._guessed = False
-                if not await self._service.gate.brake.failed(self.address):
+            if self._refusal is not None:
+                refusal, self._refusal = self._refusal, None
+                if await self._service.gate.brake.failed(self.address):
+                    self.answers.put(refusal)
+                else:
                     self._closing = "too many wrong keys"
             # As long as for a client that does not answer the heartbeat.
             patience = 1.5 * self._service.limits.heartbeat
@@ -244,7 +248,7 @@ class DialectSocket:
             spoken = JSONRPC  # which has an answer for what cannot be read, too
         if spoken is None or spoken not in self._speaks:
             self.answers.put(self._otherwise)
-            self.refuse(None)
+            self._count_refused()
         elif spoken != JSONRPC:
             self._dialogue = LegacySocket(self, legacy(spoken, message))
             self._dialogue.take(message)
@@ -253,8 +257,8 @@ class DialectSocket:
             self._dialogue.take(message)
         else:
             text = "show the secret key in the Authorization header of the handshake"
-            self.answers.put(refuse(Raw(b"null"), ErrorObject(UNAUTHORIZED, text)))
-            self.refuse("Refused JSON-RPC without a secret key")
+            answer = refuse(Raw(b"null"), ErrorObject(UNAUTHORIZED, text))
+            self.refuse_key(answer, "Refused JSON-RPC without a secret key")
             self._closing = "unauthorized"
 
     def _answer_port_question(self, message: bytes | str) -> None:
@@ -262,8 +266,7 @@ class DialectSocket:
         if caller is not None:
             self.answers.put(port_answer(self._service.port()))
         else:
-            self.answers.put(port_refusal())
-            self.refuse("Refused to tell the port: wrong secret key")
+            self.refuse_key(port_refusal(), "Refused to tell the port: wrong secret key")
 
     def _make_way(self) -> None:
         """Closes the connection, because too many have not shown a key."""
@@ -294,8 +297,9 @@ class LegacySocket:
         asked = dialect.read(message)
         caller = service.gate.identify(asked.key, socket.address, dialect.name, socket.connection)
         if caller is None:
-            socket.answers.put(dialect.unauthorized())
-            socket.refuse("Refused a client of %s: wrong secret key", dialect.label)
+            socket.refuse_key(
+                dialect.unauthorized(), "Refused a client of %s: wrong secret key", dialect.label
+            )
             return
         socket.authenticated(caller)
         service.mention(dialect)
