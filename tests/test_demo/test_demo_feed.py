@@ -10,18 +10,18 @@ import pytest_asyncio
 from dashboard.feed import EVENTS, changes, states  # conftest puts its folder on the path
 from discord.ext import commands
 
-from discord_tools.ipc import ClientLimits, ClientSession, Server, ServerLimits
+from discord_tools.ipc import ClientLimits, ClientSession, Server
+from equipment.key import KEY
+from equipment.serving import serving
+from equipment.until import PATIENCE
 
-KEY = "a key that only tests know"
 CARD = {"id": "1", "name": "Tea House", "icon_url": None, "member_count": 3}
-PATIENCE = 10
 
 
 @pytest_asyncio.fixture
 async def narrow(loopback_bot: commands.Bot) -> AsyncIterator[Server[commands.Bot]]:
     """A server that keeps one event for a reader, and none for one that comes later."""
-    limits = ServerLimits(event_backlog=1, event_replay=0)
-    async with Server(loopback_bot, port=0, secret_key=KEY, multicast=False, limits=limits) as server:
+    async with serving(loopback_bot, event_backlog=1, event_replay=0) as server:
         yield server
 
 

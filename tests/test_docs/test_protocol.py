@@ -159,11 +159,11 @@ async def test_a_server_that_shuts_down_refuses_calls_as_on_the_page(
 ) -> None:
     client = Client(reader, bot.ipc.ws_url, key)
     wire = await client.connect()
-    await client.talk("protocol-hello")
+    await client.replay("protocol-hello")
     wire.send(b'{"jsonrpc":"2.0","id":8,"method":"brew"}')
     await asyncio.wait_for(kettle.begun.get(), PATIENCE)
     ending = asyncio.create_task(bot.ipc.terminate_server())
-    await client.talk("protocol-not-run")
+    await client.replay("protocol-not-run")
     kettle.boiled.set()
     assert await wire.receive() == (RawWebSocket.BINARY, b'{"jsonrpc":"2.0","id":8,"result":"tea"}')
     code = struct.pack("!H", base.GOING_AWAY)
