@@ -166,9 +166,8 @@ class DialectSocket:
             async with asyncio.timeout(patience) as self._timeout:
                 await self._read()
         except TimeoutError:
-            text = "No request with the right key in time"
             if self._closing is None:  # otherwise the wait was ended to close the connection
-                self._closing = "no request with the right key in time"
+                self._closing = text = "No request with the right key in time"
                 service.gate.incidents.warning(
                     str(self.address), text, label=self.log.label, level=logging.INFO
                 )
@@ -274,8 +273,9 @@ class DialectSocket:
 
     def _close_soon(self, reason: str) -> None:
         self._closing = reason
-        # One that has expired in this turn of the loop ends the wait already, and takes no other time.
-        if self._timeout is not None and not self._timeout.expired():
+        if (
+            self._timeout is not None and not self._timeout.expired()
+        ):  # one that has expired takes no other time
             self._timeout.reschedule(asyncio.get_running_loop().time())
 
 
