@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from http import HTTPStatus
 from types import SimpleNamespace
 from typing import Any
@@ -120,6 +121,38 @@ def test_a_caller_without_an_address_is_called_unknown() -> None:
 def test_a_string_is_no_collection_of_origins(bot: commands.Bot) -> None:
     with pytest.raises(TypeError, match="a collection of strings"):
         Server(bot, origins="https://good.example")
+
+
+@pytest.mark.parametrize(
+    ("origin", "hint"),
+    [
+        ("good.example", "write https://good.example"),
+        ("//good.example", "write https://good.example"),
+        ("https://good.example/page", "write https://good.example"),
+        ("https://good.example?page", "write https://good.example"),
+        ("https://good.example:443", "https://good.example"),
+        ("http://good.example:80", "http://good.example"),
+    ],
+)
+def test_an_origin_that_no_browser_sends_is_refused_by_the_constructor_with_a_hint(
+    bot: commands.Bot, origin: str, hint: str
+) -> None:
+    with pytest.raises(ValueError, match=re.escape(origin)) as caught:
+        Server(bot, origins=["https://fine.example", origin])
+    assert str(caught.value).endswith(hint)
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["https://good.example", "http://good.example:8080", "https://good.example/", "http://[::1]:3000"],
+)
+def test_an_origin_as_browsers_send_it_is_accepted_by_the_constructor(bot: commands.Bot, origin: str) -> None:
+    Server(bot, origins=[origin])
+
+
+def test_a_key_that_is_none_is_refused_by_the_constructor(bot: commands.Bot) -> None:
+    with pytest.raises(ValueError, match="secret_key is None"):
+        Server(bot, secret_key=None)  # pyright: ignore[reportArgumentType]
 
 
 @pytest.mark.parametrize("key", ["", " ", "\n", "key\n", " key", "a\x00b"])

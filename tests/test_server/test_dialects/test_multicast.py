@@ -199,7 +199,8 @@ async def test_a_client_that_shows_the_key_in_its_handshake_never_makes_way(
     bot: commands.Bot, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connections, "UNAUTHENTICATED_PER_ADDRESS", 1)
-    async with serving(bot) as server, http.ws_connect(server.multicast_ws_url) as older:
+    limits = ServerLimits(handshake_timeout=60)  # which is not what ends it
+    async with serving(bot, limits=limits) as server, http.ws_connect(server.multicast_ws_url) as older:
         headers = {"Authorization": KEY}
         async with (
             http.ws_connect(server.multicast_ws_url, headers=headers) as one,
@@ -210,4 +211,6 @@ async def test_a_client_that_shows_the_key_in_its_handshake_never_makes_way(
                 assert (await ws.receive_json(timeout=5))["port"] == server.port
         # A question with the key makes nobody stay, so this one counts still.
         async with http.ws_connect(server.multicast_ws_url):
-            assert (await older.receive(timeout=5)).type is WSMsgType.CLOSE
+            message = await older.receive(timeout=5)
+            assert message.type is WSMsgType.CLOSE
+            assert message.extra == "too many connections have shown no key"
