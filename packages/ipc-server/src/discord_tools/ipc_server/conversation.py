@@ -53,7 +53,7 @@ __all__ = ("Conversation",)
 log = logging.getLogger(__name__)
 
 
-#: Maximum number of names that all subscriptions of one client may have.
+#: Number of names of all subscriptions of one client at which a further subscription is refused.
 MAX_NAMES: Final = 2048
 
 
