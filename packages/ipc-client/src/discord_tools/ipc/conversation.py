@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import sys
 from collections.abc import Mapping
 from typing import Any, Final
@@ -89,7 +90,7 @@ class Conversation:
         #: Calls that the bot refused because it was closing. The next connection sends them again.
         self._refused: list[Pending] = []
         #: When the bot last got this side's clock.
-        self._clock_sent = self.loop.time()
+        self._clock_sent = -math.inf
         #: Whether this side is closing for good.
         self._closing = False
         #: Whether either side has announced that it is about to close.
