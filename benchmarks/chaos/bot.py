@@ -13,7 +13,7 @@ from typing import Any
 from benchmarks.chaos.left import Held
 from benchmarks.chaos.notes import RAN, Notes
 from discord_tools.ipc import Request, Server, ServerLimits
-from equipment.processes import SECRET_KEY
+from equipment.key import KEY
 from equipment.processes.lines import commands, say
 from loopback.bots import running_bot
 
@@ -59,7 +59,7 @@ async def serve(options: argparse.Namespace) -> None:
     queue = commands()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, queue.put_nowait, None)
     async with running_bot(options.discord) as bot:
-        server = Server(bot, "127.0.0.1", 0, SECRET_KEY, multicast=False, limits=limits)
+        server = Server(bot, "127.0.0.1", 0, KEY, multicast=False, limits=limits)
         server.add_route(routes.note)
         async with server:
             held = Held()

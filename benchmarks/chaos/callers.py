@@ -19,7 +19,7 @@ from discord_tools.ipc import (
     NotReady,
     Overloaded,
 )
-from equipment.processes import SECRET_KEY
+from equipment.key import KEY
 from equipment.processes.lines import commands, say
 
 #: Errors that say that the route did not run.
@@ -40,7 +40,7 @@ class Callers:
             ClientSession(
                 "127.0.0.1",
                 options.port,
-                secret_key=SECRET_KEY,
+                secret_key=KEY,
                 timeout=options.timeout,
                 connect_timeout=options.connect_timeout,
                 limits=ClientLimits(

@@ -10,6 +10,7 @@ import pytest
 from discord.ext import commands, ipcx
 
 from discord_tools.ipc import Server
+from discord_tools.ipc.missing import MISSING
 from test_dialects.conftest import KEY, HeldRoutes, Serving
 
 Bot = commands.Bot
@@ -145,7 +146,7 @@ async def test_it_is_logged_once_that_such_a_client_is_connected_and_how_to_migr
 
 
 async def test_without_a_key_at_the_server_an_ipcx_client_needs_none(serving: Serving) -> None:
-    async with serving(secret_key=None) as server, client_of(server, None) as client:
+    async with serving(secret_key=MISSING) as server, client_of(server, None) as client:
         assert await client.request("text") == "text"
 
 
