@@ -118,13 +118,14 @@ async def test_a_client_of_json_rpc_that_disconnects_while_its_answers_wait_lose
             cancelled.set()
 
     async with server:
-        big_one = {"jsonrpc": "2.0", "id": 1, "method": "big"}
-        async with unread_client(server.port, KEY, big_one, subprotocol=False) as (reader, writer):
-            # The answer has begun, and its rest waits for a reader.
-            await asyncio.wait_for(reader.readuntil(b"xxx"), PATIENCE)
-            data = json.dumps({"jsonrpc": "2.0", "id": 2, "method": "hold"}).encode()
-            writer.write(frame_header(len(data)) + data)
+        held = {"jsonrpc": "2.0", "id": 1, "method": "hold"}
+        async with unread_client(server.port, KEY, held, subprotocol=False) as (reader, writer):
             await asyncio.wait_for(started.wait(), PATIENCE)
+            for number in (2, 3):
+                data = json.dumps({"jsonrpc": "2.0", "id": number, "method": "big"}).encode()
+                writer.write(frame_header(len(data)) + data)
+                # The first answer has begun, and its rest waits for a reader. The second call does not start.
+                await asyncio.wait_for(reader.readuntil(b"xxx"), PATIENCE)
             assert not cancelled.is_set()
         await asyncio.wait_for(cancelled.wait(), PATIENCE)
 

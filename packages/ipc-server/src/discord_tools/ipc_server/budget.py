@@ -7,7 +7,9 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
-__all__ = ("Holder", "MemoryBudget")
+from discord_tools.ipc.logs import Incidents
+
+__all__ = ("RECOUNT", "Holder", "MemoryBudget")
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +73,8 @@ class MemoryBudget:
         self._limit = limit
         self._holders = holders
         self._others = others
+        #: Logs evictions, which clients can cause any number of times.
+        self._incidents = Incidents(log)
         #: Bytes that may be added before all is counted again.
         self._step = int(limit * STEP)
         #: Bytes that were added since all was counted.
@@ -122,7 +126,8 @@ class MemoryBudget:
             total -= held[holder]
             evicted += 1
         if evicted:
-            log.warning(
+            self._incidents.warning(
+                "memory",
                 "More than %d bytes were held for clients: %d that were away or did not read were dropped",
                 self._limit,
                 evicted,

@@ -67,6 +67,14 @@ class IncomingCall(Call, Protocol):
     streams: bool
     task: asyncio.Task[None] | None
 
+    def must_wait(self) -> bool:
+        """Whether the handler may not start yet: its result would wait behind answers that the client does not read."""
+        ...
+
+    async def wait_to_start(self) -> None:
+        """Waits until the handler may start."""
+        ...
+
     def answer(self, data: Any, /) -> bool:
         """Answers at once. Returns ``False`` and does not answer where :meth:`send_json` should do it, after others
         have been sent.

@@ -42,6 +42,7 @@ from discord_tools.ipc.wire.received import (
     ProtocolViolation,
 )
 from discord_tools.ipc_server.admission import SMALL_BYTES, Account, closing
+from discord_tools.ipc_server.budget import RECOUNT
 from discord_tools.ipc_server.call import wait_for_handlers, without_key
 from discord_tools.ipc_server.caller import Caller
 from discord_tools.ipc_server.clock import CallerClock, TurnShare
@@ -204,6 +205,19 @@ class Conversation:
         # While the client is away nothing is sent, so there is nothing to wait for.
         if self._connection is not None:
             await self._connection.wait_for_capacity()
+
+    def must_wait(self) -> bool:
+        return self.is_full() or (
+            self._budget.is_spent
+            and self._connection is not None
+            and self._peer.outbox.pending_bytes > SMALL_BYTES
+        )
+
+    async def wait_to_start(self) -> None:
+        while self.must_wait():
+            await self.wait_for_capacity()
+            if self._budget.is_spent:
+                await asyncio.sleep(RECOUNT)
 
     def send_answer(self, number: Id, frame: bytes) -> None:
         self._peer.answer(number, frame)

@@ -97,6 +97,8 @@ class Dispatcher:
                 self.emit("raw_ipc_request", request)
                 # Listeners begin in the next turn of the loop, and they come before the route.
                 await asyncio.sleep(0)
+            if call.must_wait():
+                await call.wait_to_start()
             route = self._routes.find(call.endpoint)
             if route is None:
                 self._incidents.warning(

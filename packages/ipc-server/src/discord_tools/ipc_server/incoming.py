@@ -46,6 +46,14 @@ class Channel(Protocol):
         """Waits until the backlog has capacity."""
         ...
 
+    def must_wait(self) -> bool:
+        """Whether handlers may not start yet."""
+        ...
+
+    async def wait_to_start(self) -> None:
+        """Waits until handlers may start."""
+        ...
+
     def send_answer(self, number: Id, frame: bytes) -> None:
         """Queues the answer to a call."""
         ...
@@ -106,6 +114,12 @@ class NativeCall:
     @property
     def caller(self) -> Caller:
         return self._channel.caller
+
+    def must_wait(self) -> bool:
+        return self._channel.must_wait()
+
+    async def wait_to_start(self) -> None:
+        await self._channel.wait_to_start()
 
     def answer(self, data: Any, /) -> bool:
         if self._channel.is_full() or (type(data) in (list, tuple) and len(data) >= LARGE):

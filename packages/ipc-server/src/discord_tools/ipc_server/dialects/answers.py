@@ -56,6 +56,8 @@ class Answers:
 
     def fill(self, place: Place, answer: bytes) -> None:
         """Puts an answer into its place."""
+        if self._ended:
+            return
         place.answer = answer
         self._size += len(answer)
         if len(answer) > SMALL_BYTES:
@@ -77,7 +79,8 @@ class Answers:
         return self._size
 
     def clear(self) -> None:
-        """Drops the answers that wait."""
+        """Drops the answers that wait, and those to come."""
+        self._ended = True
         self._places.clear()
         self._size = 0
         self._sent.set()
@@ -85,6 +88,16 @@ class Answers:
     def is_full(self) -> bool:
         """Whether more waits than may wait."""
         return self._size > self._max_bytes and not self._ended
+
+    def must_wait(self) -> bool:
+        """Whether handlers may not start yet."""
+        return self.is_full() or (self._budget.is_spent and self._size > SMALL_BYTES)
+
+    async def wait_to_start(self) -> None:
+        """Waits until handlers may start."""
+        while self.must_wait():
+            self._sent.clear()
+            await self._sent.wait()
 
     async def wait_for_capacity(self, timeout: float) -> bool:
         """Waits until less waits than may wait. Returns ``False`` where the client does not read in time."""
@@ -115,5 +128,4 @@ class Answers:
             pass  # the reader meets the same end
         finally:
             # Until then it must not wait for what is never sent.
-            self._ended = True
-            self._sent.set()
+            self.clear()

@@ -23,7 +23,7 @@ from discord_tools.ipc_server.caller import Caller
 from discord_tools.ipc_server.dispatch import Dispatcher
 from discord_tools.ipc_server.encoding import LARGE, encode_answer, encode_large
 
-__all__ = ("ByteBudget", "DialectCall", "DialectCalls", "Writer")
+__all__ = ("Backlog", "ByteBudget", "DialectCall", "DialectCalls", "Writer")
 
 #: Upper bound of the errors that this library makes itself.
 ERROR_BYTES: Final = 4096
@@ -59,11 +59,25 @@ class ByteBudget:
         self.left -= size
 
 
+class Backlog(Protocol):
+    """Answers that wait for one socket. Implemented by :class:`~.answers.Answers`."""
+
+    def must_wait(self) -> bool:
+        """Whether handlers may not start yet."""
+        ...
+
+    async def wait_to_start(self) -> None:
+        """Waits until handlers may start."""
+        ...
+
+
 class DialectCall:
     """A call in progress.
 
     Parameters
     ----------
+    backlog: Optional[:class:`Backlog`]
+        What waits for its socket.
     writer: Optional[:class:`Writer`]
         Writes the answer. ``None`` where nobody waits for one.
     done: Callable[[Optional[:class:`bytes`]], None]
@@ -74,6 +88,7 @@ class DialectCall:
     streams: bool = False
 
     __slots__ = (
+        "backlog",
         "budget",
         "caller",
         "deadline",
@@ -95,7 +110,9 @@ class DialectCall:
         writer: Writer | None,
         budget: ByteBudget,
         done: Callable[[bytes | None], None],
+        backlog: Backlog | None = None,
     ) -> None:
+        self.backlog: Backlog | None = backlog
         self.caller: Caller = caller
         #: The name of the route, with its leading slash.
         self.endpoint: str = normal(endpoint)
@@ -111,6 +128,13 @@ class DialectCall:
         self.settled = False
         #: Runs the handler, from the start on.
         self.task: asyncio.Task[None] | None = None
+
+    def must_wait(self) -> bool:
+        return self.backlog is not None and self.backlog.must_wait()
+
+    async def wait_to_start(self) -> None:
+        if self.backlog is not None:
+            await self.backlog.wait_to_start()
 
     async def send_json(self, data: Any, /) -> None:
         result = None

@@ -13,7 +13,7 @@ from discord_tools.ipc.wire import jsonrpc
 from discord_tools.ipc.wire.frames import DISCOVER, RESERVED
 from discord_tools.ipc_server.admission import Account
 from discord_tools.ipc_server.caller import Caller
-from discord_tools.ipc_server.dialects.calls import ByteBudget, DialectCall
+from discord_tools.ipc_server.dialects.calls import Backlog, ByteBudget, DialectCall
 from discord_tools.ipc_server.dialects.service import DialectService
 from discord_tools.ipc_server.encoding import error_object
 
@@ -52,6 +52,8 @@ class Exchange:
     done: Callable[[Optional[:class:`bytes`]], None]
         Called once, when all requests have their answers: with what answers the message, or with ``None`` where it asks
         for no answer.
+    backlog: Optional[:class:`Backlog`]
+        What waits for its socket.
     """
 
     def __init__(
@@ -61,7 +63,9 @@ class Exchange:
         account: Account | None,
         body: jsonrpc.Body,
         done: Callable[[bytes | None], None],
+        backlog: Backlog | None = None,
     ) -> None:
+        self._backlog = backlog
         self._service = service
         self._caller = caller
         self._account = account
@@ -121,7 +125,14 @@ class Exchange:
                 self._settle(place, answer)
 
         call = DialectCall(
-            self._caller, request.method, request.params, request.headers, writer, self._budget, done
+            self._caller,
+            request.method,
+            request.params,
+            request.headers,
+            writer,
+            self._budget,
+            done,
+            self._backlog,
         )
         if notification:
             # Its sender does not wait, and may be gone before it has run.
@@ -143,6 +154,7 @@ class Exchange:
             self._calls.clear()
             self._body.items.clear()
             answers = [one for one in self._answers if one is not None]
+            self._answers.clear()
             if self._body.batch:
                 self._done(jsonrpc.join(answers))
             else:

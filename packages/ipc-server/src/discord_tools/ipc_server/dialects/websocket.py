@@ -149,7 +149,11 @@ class DialectSocket:
         return self.answers.size > 0
 
     def evict(self, reason: str) -> None:
+        if self._dialogue is not None:
+            self._dialogue.abort(Cancelled(reason))
         self.answers.clear()
+        if self._sender is not None:
+            self._sender.cancel()  # it waits for a client that does not read
         self._close_soon(reason)
 
     async def run(self) -> None:
@@ -316,7 +320,9 @@ class LegacySocket:
             socket.answers.fill(place, answer or b"null")
 
         budget = ByteBudget(dialect.reply_bytes)
-        call = DialectCall(caller, asked.endpoint, asked.params, asked.headers, dialect, budget, done)
+        call = DialectCall(
+            caller, asked.endpoint, asked.params, asked.headers, dialect, budget, done, socket.answers
+        )
         self._calls.add(call)
         # Clients of this kind make a connection for each request, so a bound for each connection would be none.
         service.calls.start(call)
@@ -346,7 +352,7 @@ class JsonRpcSocket:
                 self._socket.answers.put(answer)
 
         body = read_body(message, service.limits.calls)
-        exchange = Exchange(service, self._caller, self._account, body, done)
+        exchange = Exchange(service, self._caller, self._account, body, done, self._socket.answers)
         exchange.start()
         if exchange.open:
             self._exchanges.add(exchange)
