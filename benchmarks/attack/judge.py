@@ -12,6 +12,9 @@ __all__ = ("Verdict", "judge", "table")
 
 MIB: Final = 1 << 20
 
+#: A machine with more to do than this gives no figures to judge by.
+MOST_CROWDED: Final = 4.0
+
 _HEAD: Final = (
     "| case | stall, CPU ms | stall, ms | CPU | memory, MiB | files | log lines | p99, ms (quiet) | newcomers |  |",
     "|---|--:|--:|--:|--:|--:|--:|--:|--:|---|",
@@ -41,7 +44,7 @@ def judge(case: Case, figures: dict[str, Any], *, scale: float = 1.0) -> Verdict
         (
             "neighbour's p99",
             attacked["p99"],
-            max(bounds.ratio * quiet["p99"], bounds.floor * slow) * scale,
+            max(bounds.ratio * quiet["p99"], bounds.floor * slow * _crowded(bot)) * scale,
             1e3,
             "ms",
         ),
@@ -62,6 +65,11 @@ def judge(case: Case, figures: dict[str, Any], *, scale: float = 1.0) -> Verdict
     ]
     broken += case.inspect(bot)
     return Verdict(case, figures, broken)
+
+
+def _crowded(bot: dict[str, Any]) -> float:
+    """How much longer the bot's work took because other processes used its core. The neighbour waits as long."""
+    return min(MOST_CROWDED, 1 + bot["waited"] / max(bot["cpu"], 0.001))
 
 
 def table(verdicts: list[Verdict]) -> str:

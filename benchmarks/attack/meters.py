@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ("NORMAL_SECONDS", "Lines", "Meters", "reference")
+__all__ = ("NORMAL_SECONDS", "Lines", "Meters", "reference", "waited")
 
 #: Seconds between two ticks.
 TICK: Final = 0.002
@@ -90,6 +90,8 @@ class Meters:
         self._cpu = 0.0
         #: When it began.
         self._began = 0.0
+        #: How long this process had waited for a core by then, in seconds.
+        self._waited = 0.0
         #: Time of the collector in the present gap, in seconds of CPU.
         self._collected = 0.0
         #: When the collector began.
@@ -117,7 +119,7 @@ class Meters:
             "memory": memory,
             "refused_opens": 0,
         }
-        self._cpu, self._began = time.process_time(), time.perf_counter()
+        self._cpu, self._began, self._waited = time.process_time(), time.perf_counter(), waited()
         gc.callbacks.append(self._on_collector)
         self._task = asyncio.create_task(self._tick(), name="ticker")
 
@@ -125,6 +127,7 @@ class Meters:
         """Returns what was measured."""
         figures = self._figures
         figures["cpu"] = time.process_time() - self._cpu
+        figures["waited"] = waited() - self._waited
         figures["seconds"] = time.perf_counter() - self._began
         if self._task is not None:
             self._task.cancel()
@@ -168,6 +171,14 @@ class Meters:
             self._collecting = time.thread_time()
         else:
             self._collected += time.thread_time() - self._collecting
+
+
+def waited() -> float:
+    """How long this process waited for a core that others used, in seconds; 0 where the system does not tell."""
+    try:
+        return int(Path("/proc/self/schedstat").read_text().split()[1]) / 1e9
+    except (OSError, IndexError):
+        return 0.0
 
 
 def open_files() -> int:
