@@ -398,14 +398,15 @@ async def test_a_call_with_less_time_than_the_hello_said_carries_its_own_timeout
     calls = [line.start("whole", 30.0), line.start("rest", 5.0)]
     frames = [await line.far.call("whole"), await line.far.call("rest")]
     assert [frame.get("headers") for frame in frames] == [None, {"timeout": 5.0}]
-    assert [frame.get("meta") for frame in frames] == [None, {"timeout": 5.0}]
+    assert [set(frame["meta"]) for frame in frames] == [{"clock"}, {"timeout"}]
+    assert frames[1]["meta"]["timeout"] == 5.0
     for frame in frames:
         await line.far.answer(frame, 1)
     await asyncio.gather(*calls)
     await line.disconnect()
 
 
-async def test_a_call_brings_the_clock_at_most_once_a_second_and_only_after_the_first_second(
+async def test_the_first_call_brings_the_clock_and_later_ones_at_most_once_a_second(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     loop = asyncio.get_running_loop()
@@ -424,7 +425,7 @@ async def test_a_call_brings_the_clock_at_most_once_a_second_and_only_after_the_
         await line.far.answer(frame, 1)
         await call
     assert brought == [
-        None,
+        {"clock": began},
         None,
         {"clock": began + 1.25},
         None,

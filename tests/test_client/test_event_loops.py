@@ -132,6 +132,10 @@ async def program(*arguments: object) -> AsyncIterator[Running]:
         assert process.stdin is not None
         process.stdin.close()
         await process.wait()
+        # A child may still have it open.
+        assert process.stdout is not None
+        async with asyncio.timeout(20):
+            await process.stdout.read()
 
 
 def forked(port: int) -> AbstractAsyncContextManager[Running]:

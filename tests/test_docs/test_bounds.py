@@ -13,7 +13,7 @@ from docutils import nodes
 from sphinx import addnodes
 
 from discord_tools.ipc import ServerLimits
-from discord_tools.ipc_server import admission, brake, conversation, encoding, events, watchdog
+from discord_tools.ipc_server import admission, brake, clock, conversation, encoding, events, watchdog
 from test_docs.blocks import ROOT, doctree
 
 #: Where constants bound what clients can cause, below ``discord_tools``.
@@ -93,7 +93,7 @@ def test_the_figures_of_the_guides_are_those_of_the_code() -> None:
     assert (brake.FIRST_DELAY, brake.LONGEST_DELAY) == (0.05, 2)
     assert (events.MAX_EVENTS, conversation.MAX_NAMES, events.MAX_TOPICS) == (256, 2048, 8192)
     assert (encoding.LARGE, encoding.SLICE, admission.SMALL_BYTES) == (256, 32, 16 * 1024)
-    assert conversation.ITEMS_PER_TURN == 64
+    assert clock.ITEMS_PER_TURN == 64
     assert watchdog.THRESHOLD == 0.5
     # What an idle client costs is measured.
     measured = (ROOT / "docs/_static/benchmark.md").read_text("utf-8")

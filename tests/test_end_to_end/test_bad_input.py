@@ -47,10 +47,10 @@ async def raw(server: Server[commands.Bot], bystander: ClientSession) -> AsyncIt
 @pytest.mark.parametrize(
     ("data", "code", "words"),
     [
-        (b"hello", -32700, "not JSON"),
-        (b"", -32700, "not JSON"),
-        (b"{", -32700, "not JSON"),
-        (b'{"jsonrpc":"2.0","id":1,"method":"echo"} and more', -32700, "not JSON"),
+        (b"hello", -32700, "JSON is malformed"),
+        (b"", -32700, "truncated"),
+        (b"{", -32700, "truncated"),
+        (b'{"jsonrpc":"2.0","id":1,"method":"echo"} and more', -32700, "JSON is malformed"),
         (DEEP, -32600, "not a frame"),
         (DEEP_OBJECT, -32700, "nested too deeply"),
         (b'{"jsonrpc":"2.0","id":1,"method":"echo","params":' + DEEP_OBJECT + b"}", -32700, "too deeply"),
@@ -136,12 +136,12 @@ async def test_a_message_over_the_limit_that_does_come_is_not_kept(
 
 async def test_the_limit_of_a_message_can_be_set(loopback_bot: commands.Bot) -> None:
     async with (
-        serving(loopback_bot, message_bytes=1000) as server,
+        serving(loopback_bot, message_bytes=5000) as server,
         websocket_client(server.port, KEY) as raw,
     ):
-        await raw.send_bytes(b" " * 900)
+        await raw.send_bytes(b" " * 4900)
         assert (await raw.read())["error"]["code"] == -32700
-        await raw.send_bytes(b" " * 1001)
+        await raw.send_bytes(b" " * 5001)
         assert (await raw.ended()).code == 1009
 
 

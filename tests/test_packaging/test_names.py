@@ -52,6 +52,7 @@ CLIENT_NAMES = {
     "UnknownEndpoint",
     "Unsupported",
     "Violation",
+    "WrongEventLoop",
     "__version__",
 }
 SERVER_NAMES = {"Request", "Route", "Server", "route"}

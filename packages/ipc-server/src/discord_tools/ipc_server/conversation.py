@@ -42,7 +42,6 @@ from discord_tools.ipc.wire.received import (
     ProtocolViolation,
 )
 from discord_tools.ipc_server.admission import SMALL_BYTES, Account, closing
-from discord_tools.ipc_server.budget import RECOUNT
 from discord_tools.ipc_server.call import wait_for_handlers, without_key
 from discord_tools.ipc_server.caller import Caller
 from discord_tools.ipc_server.clock import CallerClock, TurnShare
@@ -168,13 +167,14 @@ class Conversation:
         """
         older, self._connection = self._connection, None
         if older is not None:
-            older.stop()
-            closing = self._loop.create_task(
-                older.close(REPLACED, "another connection took this conversation over")
-            )
-            self._closings.add(closing)
-            closing.add_done_callback(self._closings.discard)
+            self._close_later(older, REPLACED, "another connection took this conversation over")
         return self._peer.resume(received)
+
+    def _close_later(self, connection: Connection, code: int, reason: str) -> None:
+        connection.stop()
+        closing = self._loop.create_task(connection.close(code, reason))
+        self._closings.add(closing)
+        closing.add_done_callback(self._closings.discard)
 
     def detach(self, connection: Connection) -> bool:
         """Takes note that a connection has ended. Returns ``False`` where another one has replaced it."""
@@ -207,17 +207,9 @@ class Conversation:
             await self._connection.wait_for_capacity()
 
     def must_wait(self) -> bool:
-        return self.is_full() or (
-            self._budget.is_spent
-            and self._connection is not None
-            and self._peer.outbox.pending_bytes > SMALL_BYTES
-        )
-
-    async def wait_to_start(self) -> None:
-        while self.must_wait():
-            await self.wait_for_capacity()
-            if self._budget.is_spent:
-                await asyncio.sleep(RECOUNT)
+        if not self._budget.is_spent or self._connection is None:
+            return self.is_full()
+        return self.is_full() or self._peer.outbox.pending_bytes > SMALL_BYTES
 
     def send_answer(self, number: Id, frame: bytes) -> None:
         self._peer.answer(number, frame)
@@ -284,14 +276,9 @@ class Conversation:
 
     def evict(self, reason: str) -> None:
         self.end(reason)
-        connection = self._connection
-        if connection is not None:
-            connection.stop()
+        if self._connection is not None:
+            self._close_later(self._connection, POLICY, reason)
         self._peer.outbox.clear()
-        if connection is not None:
-            closing = self._loop.create_task(connection.close(POLICY, reason))
-            self._closings.add(closing)
-            closing.add_done_callback(self._closings.discard)
 
     # -- the end
 

@@ -15,6 +15,7 @@ from discord.ext import commands
 from discord_tools.ipc.errors import (
     AlreadyResponded,
     Cancelled,
+    DeadlineExceeded,
     InvalidRequest,
     RemoteError,
     RouteFailed,
@@ -90,7 +91,8 @@ class Dispatcher:
 
     async def handle(self, call: IncomingCall) -> None:
         """Runs one call to its end. It is settled afterwards, whatever happens."""
-        request = Request.of(call, asyncio.get_running_loop())
+        loop = asyncio.get_running_loop()
+        request = Request.of(call, loop)
         called = False
         try:
             if self._is_heard("raw_ipc_request"):
@@ -99,15 +101,12 @@ class Dispatcher:
                 await asyncio.sleep(0)
             if call.must_wait():
                 await call.wait_to_start()
+            if call.deadline is not None and loop.time() > call.deadline:
+                # The process was stopped since the call was read, so no timer has ended it.
+                raise DeadlineExceeded("the time for this call is over")
             route = self._routes.find(call.endpoint)
             if route is None:
-                self._incidents.warning(
-                    call.caller.account_label,
-                    "There is no endpoint %.200r",
-                    call.endpoint,
-                    label=call.caller.label,
-                )
-                raise UnknownEndpoint("there is no such endpoint")
+                raise self._unknown(call)
             signature = route.signature
             if signature.streams != call.streams:
                 raise InvalidRequest(_WRONG_KIND[route.streams])
@@ -145,6 +144,13 @@ class Dispatcher:
             if called and self._is_heard("ipc_request_completion"):
                 self.emit("ipc_request_completion", request)
             call.ended()
+
+    def _unknown(self, call: IncomingCall) -> UnknownEndpoint:
+        caller = call.caller
+        self._incidents.warning(
+            caller.account_label, "There is no endpoint %.200r", call.endpoint, label=caller.label
+        )
+        return UnknownEndpoint("there is no such endpoint")
 
     async def _stream(self, items: AsyncGenerator[Any, None], call: IncomingCall) -> None:
         # Closing the generator runs its ``finally`` before anything else happens, even if it waits in a ``yield``.

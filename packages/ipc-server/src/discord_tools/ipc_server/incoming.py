@@ -11,6 +11,7 @@ from msgspec import UNSET
 from discord_tools.ipc.errors import AlreadyResponded, RemoteError
 from discord_tools.ipc.wire.frames import ErrorObject, Id
 from discord_tools.ipc.wire.received import CallReceived
+from discord_tools.ipc_server.budget import RECOUNT
 from discord_tools.ipc_server.caller import Caller
 from discord_tools.ipc_server.encoding import (
     LARGE,
@@ -48,10 +49,6 @@ class Channel(Protocol):
 
     def must_wait(self) -> bool:
         """Whether handlers may not start yet."""
-        ...
-
-    async def wait_to_start(self) -> None:
-        """Waits until handlers may start."""
         ...
 
     def send_answer(self, number: Id, frame: bytes) -> None:
@@ -119,7 +116,11 @@ class NativeCall:
         return self._channel.must_wait()
 
     async def wait_to_start(self) -> None:
-        await self._channel.wait_to_start()
+        channel = self._channel
+        while channel.must_wait():
+            await channel.wait_for_capacity()
+            if channel.must_wait():  # too much is held for all clients together
+                await asyncio.sleep(RECOUNT)
 
     def answer(self, data: Any, /) -> bool:
         if self._channel.is_full() or (type(data) in (list, tuple) and len(data) >= LARGE):

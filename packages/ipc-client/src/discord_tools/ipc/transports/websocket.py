@@ -23,7 +23,8 @@ CLOSE_TIMEOUT: Final = 2.0
 #: per heartbeat; answering them without a bound would leave the event loop no turn.
 MAX_CONTROL_FRAMES: Final = 32
 
-#: Bytes that wait to be written to a client that does not read.
+#: Number of bytes that wait to be written above which a connection is closed without a close frame: the other side does
+#: not read.
 UNREAD_BYTES: Final = 256 * 1024
 
 #: Codes with which a connection is closed for what the other side did.
@@ -182,7 +183,7 @@ class WebSocketTransport:
         a turn for the loop. What was sent is still written, for as long as a close may take.
         """
         if isinstance(tcp, asyncio.WriteTransport) and tcp.get_write_buffer_size() > UNREAD_BYTES:
-            return  # it does not read, so it is not kept for a goodbye
+            return
         await self._socket.send_frame(code.to_bytes(2, "big") + message, WSMsgType.CLOSE)
         tcp.close()
         if self._abort is not None:
