@@ -27,7 +27,8 @@ class Bounds:
     stall_cpu: float = 0.020
     tolerance: float = 1.5
     memory: int = 48 * MIB
-    files: int = 200
+    # Connections that have sent nothing: 256 from one address, and those that are being closed.
+    files: int = 384
     lines: int = 20
     line_bytes: int = 16 << 10
     ratio: float = 3.0

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from aiohttp import web
 
@@ -20,6 +20,8 @@ except ImportError:  # Windows, which has no such limit
 __all__ = ("Connections", "Unauthenticated", "usable_connections")
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 #: Share of the files that the system lets the process open which connections may take. The rest is for the bot.
 FILES_SHARE: Final = 0.5
@@ -75,8 +77,8 @@ class Connections:
         self._limit = usable_connections(limits)
         #: How long the first request may take, in seconds.
         self._timeout = limits.handshake_timeout
-        #: Connections that have not sent a request, oldest first.
-        self._new: dict[web.RequestHandler, None] = {}
+        #: Connections that have not sent a request, with their addresses; oldest first.
+        self._new: dict[web.RequestHandler, str] = {}
         #: Connections that are kept alive after a request, longest idle first. Closed ones stay until they are swept.
         self._idle: dict[web.RequestHandler, None] = {}
         #: Connections with a request in progress. An open WebSocket is one.
@@ -118,12 +120,12 @@ class Connections:
     def _opened(self, connection: web.RequestHandler) -> None:
         if connection.transport is None:  # it is closed already
             return
-        self._new[connection] = None
+        self._new[connection] = address = _address_of(connection)
         self._check_later(connection, last=False)
         if len(self._new) > min(NEW, self._limit // 2 + REFUSED):
             _close(self._new, next(iter(self._new)))
         elif len(self._new) > NEW_PER_ADDRESS:
-            self._close_from_busiest_address()
+            self._close_from(address)
         self._evict()
 
     def _evict(self) -> None:
@@ -144,11 +146,10 @@ class Connections:
                 return connection
         return None
 
-    def _close_from_busiest_address(self) -> None:
-        addresses = {one: _address_of(one) for one in self._new}
-        address, count = Counter(addresses.values()).most_common(1)[0]
-        if count > NEW_PER_ADDRESS:
-            _close(self._new, next(one for one, other in addresses.items() if other == address))
+    def _close_from(self, address: str) -> None:
+        """Closes the oldest connection from an address that has too many."""
+        if Counter(self._new.values())[address] > NEW_PER_ADDRESS:
+            _close(self._new, next(one for one, other in self._new.items() if other == address))
 
     def _check_later(self, connection: web.RequestHandler, *, last: bool) -> None:
         # Twice, since a loop that was blocked for long has not read what arrived meanwhile.
@@ -163,11 +164,11 @@ class Connections:
         _close(self._new, connection)
 
 
-def _open(connections: dict[web.RequestHandler, None]) -> dict[web.RequestHandler, None]:
-    return {one: None for one in connections if one.transport is not None}
+def _open(connections: dict[web.RequestHandler, T]) -> dict[web.RequestHandler, T]:
+    return {one: what for one, what in connections.items() if one.transport is not None}
 
 
-def _close(waiting: dict[web.RequestHandler, None], connection: web.RequestHandler) -> None:
+def _close(waiting: dict[web.RequestHandler, T], connection: web.RequestHandler) -> None:
     del waiting[connection]
     if connection.transport is not None:  # otherwise it is closed already
         connection.transport.abort()
