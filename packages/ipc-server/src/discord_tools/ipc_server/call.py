@@ -7,10 +7,10 @@ import logging
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Protocol
 
-from discord_tools.ipc.errors import RemoteError
+from discord_tools.ipc.errors import DeadlineExceeded, RemoteError
 from discord_tools.ipc_server.caller import Caller
 
-__all__ = ("Call", "IncomingCall", "Sink", "normal", "wait_for_handlers", "without_key")
+__all__ = ("Call", "IncomingCall", "Sink", "expire", "expired", "normal", "wait_for_handlers", "without_key")
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +89,10 @@ class IncomingCall(Call, Protocol):
         """Answers with an error, unless it has its answer."""
         ...
 
+    def abort(self, error: RemoteError) -> None:
+        """Answers with an error, unless it has its answer, and cancels the handler."""
+        ...
+
     def ended(self) -> None:
         """Takes note that the handler has ended, perhaps long after its answer."""
         ...
@@ -104,6 +108,16 @@ def without_key(headers: Mapping[str, Any]) -> Mapping[str, Any]:
 def normal(name: str) -> str:
     """The name of a route with its leading slash."""
     return name if name.startswith("/") else f"/{name}"
+
+
+def expired() -> DeadlineExceeded:
+    """The error for a call for whose answer nobody waits any more."""
+    return DeadlineExceeded("the time for this call is over")
+
+
+def expire(call: IncomingCall) -> None:
+    """Ends a call whose time is over."""
+    call.abort(expired())
 
 
 async def wait_for_handlers(

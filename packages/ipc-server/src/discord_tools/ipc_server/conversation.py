@@ -13,7 +13,6 @@ from discord_tools.ipc.connection import Connection
 from discord_tools.ipc.deadlines import Deadlines
 from discord_tools.ipc.errors import (
     Cancelled,
-    DeadlineExceeded,
     Overloaded,
     RemoteError,
     TooLarge,
@@ -42,7 +41,7 @@ from discord_tools.ipc.wire.received import (
     ProtocolViolation,
 )
 from discord_tools.ipc_server.admission import SMALL_BYTES, Account, closing
-from discord_tools.ipc_server.call import wait_for_handlers, without_key
+from discord_tools.ipc_server.call import expire, expired, wait_for_handlers, without_key
 from discord_tools.ipc_server.caller import Caller
 from discord_tools.ipc_server.clock import CallerClock, TurnShare
 from discord_tools.ipc_server.incoming import NativeCall
@@ -120,7 +119,7 @@ class Conversation:
         #: Bounds the calls.
         self._account = Account()
         #: Ends calls whose time is over.
-        self._deadlines: Deadlines[NativeCall] = Deadlines(self._loop, _expire)
+        self._deadlines: Deadlines[NativeCall] = Deadlines(self._loop, expire)
         #: Tasks of handlers that are neither waited for nor cancelled: they asked for the end of the server.
         self._spared: Collection[asyncio.Task[Any]] = ()
         #: How old calls are that are read now.
@@ -367,7 +366,7 @@ class Conversation:
             if timeout <= 0 or (now - self._clock.sent > timeout and self._shared.was_blocked_for(timeout)):
                 # It was waiting here for as long as its caller waits. A clock that was stopped, as that of a computer
                 # that slept, counts only if this side was blocked as well.
-                call.fail(DeadlineExceeded("the time for this call is over"))
+                call.fail(expired())
                 return
         task = spawn(self._dispatcher.handle(call), self._loop)
         if task.done():
@@ -429,7 +428,3 @@ class Conversation:
         except RemoteError as error:
             call.fail(error)
             self.forget(call)
-
-
-def _expire(call: NativeCall) -> None:
-    call.abort(DeadlineExceeded("the time for this call is over"))

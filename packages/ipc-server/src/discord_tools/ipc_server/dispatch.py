@@ -15,7 +15,6 @@ from discord.ext import commands
 from discord_tools.ipc.errors import (
     AlreadyResponded,
     Cancelled,
-    DeadlineExceeded,
     InvalidRequest,
     RemoteError,
     RouteFailed,
@@ -23,7 +22,7 @@ from discord_tools.ipc.errors import (
     UnknownEndpoint,
 )
 from discord_tools.ipc.logs import Incidents
-from discord_tools.ipc_server.call import IncomingCall
+from discord_tools.ipc_server.call import IncomingCall, expired
 from discord_tools.ipc_server.openrpc import discovery
 from discord_tools.ipc_server.request import Request
 from discord_tools.ipc_server.routes import RouteTable
@@ -103,7 +102,7 @@ class Dispatcher:
                 await call.wait_to_start()
             if call.deadline is not None and loop.time() > call.deadline:
                 # The process was stopped since the call was read, so no timer has ended it.
-                raise DeadlineExceeded("the time for this call is over")
+                raise expired()
             route = self._routes.find(call.endpoint)
             if route is None:
                 raise self._unknown(call)

@@ -10,7 +10,6 @@ from discord_tools.ipc.deadlines import Deadlines
 from discord_tools.ipc.errors import (
     AlreadyResponded,
     Cancelled,
-    DeadlineExceeded,
     InvalidRequest,
     RemoteError,
     TooLarge,
@@ -18,7 +17,7 @@ from discord_tools.ipc.errors import (
 from discord_tools.ipc.limits import ServerLimits
 from discord_tools.ipc_server.admission import SMALL_BYTES, Account, Admission
 from discord_tools.ipc_server.budget import MemoryBudget
-from discord_tools.ipc_server.call import normal, wait_for_handlers, without_key
+from discord_tools.ipc_server.call import expire, normal, wait_for_handlers, without_key
 from discord_tools.ipc_server.caller import Caller
 from discord_tools.ipc_server.dispatch import Dispatcher
 from discord_tools.ipc_server.encoding import LARGE, encode_answer, encode_large
@@ -206,7 +205,7 @@ class DialectCalls:
         #: Accounts of callers that make a connection for each request, while they have calls in progress.
         self._accounts: dict[tuple[str | None, str, str], Account] = {}
         #: Ends calls whose time is over.
-        self._deadlines: Deadlines[DialectCall] = Deadlines(self._loop, _expire)
+        self._deadlines: Deadlines[DialectCall] = Deadlines(self._loop, expire)
 
     def start(self, call: DialectCall, account: Account | None = None) -> None:
         """Runs a call, or answers it at once where it may not start.
@@ -261,7 +260,3 @@ class DialectCalls:
             if call.task not in spared:
                 call.abort(Cancelled("the bot is shutting down"))
         self._deadlines.close()
-
-
-def _expire(call: DialectCall) -> None:
-    call.abort(DeadlineExceeded("the time for this call is over"))
