@@ -17,7 +17,7 @@ from discord_tools.ipc_server.caller import NATIVE
 from discord_tools.ipc_server.dialects.service import HTTP
 from equipment.until import until
 from test_server.callers import CALLERS, MakeCaller, Outcome, elsewhere, in_each_dialect
-from test_server.tools import CALLER, MemoryServer, caller, memory_server
+from test_server.tools import CALLER, Failed, MemoryServer, caller, jsonrpc, memory_server
 
 #: Data of a call that counts in bytes in each dialect.
 LARGE = "x" * 60_000
@@ -120,6 +120,35 @@ async def test_a_call_beyond_the_maximum_size_is_refused_and_does_not_run(
         await held.finish()
         assert await client.call("hold", data=LARGE) == Outcome("early")
         await held.finish()
+
+
+HEADERS = {"trace": LARGE}
+
+
+async def test_headers_count_among_the_data_of_native_calls(bot: commands.Bot) -> None:
+    async with memory_server(bot, ServerLimits(call_bytes=100_000)) as server:
+        held, native = Held(server), server.connect()
+        await native.hello()
+        for _ in range(2):
+            assert await native.call("hold", headers=HEADERS) == "early"
+        with pytest.raises(Failed, match="your calls in progress have 120"):
+            await native.call("hold")
+        assert held.started == 2
+        await held.finish()
+        assert native.conversation.held_bytes < 1000
+
+
+async def test_headers_count_among_the_data_of_calls_of_dialects(bot: commands.Bot) -> None:
+    async with memory_server(bot, ServerLimits(call_bytes=100_000)) as server:
+        held, client = Held(server), server.open_socket(CALLER)
+        for number in range(2):
+            await client.send(jsonrpc("hold", {}, number, headers=HEADERS))
+            assert (await client.receive())["result"] == "early"
+        await client.send(jsonrpc("hold", {}, 2))
+        assert (await client.receive())["error"]["message"].startswith("your calls in progress have 1200")
+        assert server.service.calls.held_bytes > 120_000
+        await held.finish()
+        assert server.service.calls.held_bytes == 0
 
 
 @in_each_dialect

@@ -110,7 +110,7 @@ class ServerLimits:
     calls: :class:`int`
         Maximum number of calls in progress of one client. Further ones wait in the client. Defaults to 1024.
     call_bytes: :class:`int`
-        Maximum size of the data of one client's calls in progress, in bytes; a further call raises
+        Maximum size of the data and the headers of one client's calls in progress, in bytes; a further call raises
         :exc:`Overloaded` in the client. Defaults to 32 MiB, eight of the largest messages.
 
         .. versionadded:: 1.2

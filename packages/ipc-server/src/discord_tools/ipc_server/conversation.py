@@ -399,11 +399,13 @@ class Conversation:
             self._budget.add(call.size)
 
     def _measure(self, call: NativeCall) -> None:
-        """Finds out the size of a call's data, and copies it where it is a small part of its message."""
+        """Finds out the size of a call's data and headers, and copies data that is a small part of its message."""
         call.size = memoryview(call.params).nbytes
         if self._peer.message_size > 2 * call.size:
             # The data is a view into the whole message, which would be held for it.
             call.params = bytes(call.params)
+        if call.headers is not self._headers:
+            call.size = self._peer.message_size  # they may be as large as the message
 
     def _protocol_call(self, method: str, call: NativeCall) -> None:
         if method == SUBSCRIBE and call.streams:

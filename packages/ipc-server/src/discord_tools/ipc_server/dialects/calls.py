@@ -15,6 +15,7 @@ from discord_tools.ipc.errors import (
     TooLarge,
 )
 from discord_tools.ipc.limits import ServerLimits
+from discord_tools.ipc.wire.codec import encode
 from discord_tools.ipc_server.admission import SMALL_BYTES, Account, Admission
 from discord_tools.ipc_server.budget import MemoryBudget
 from discord_tools.ipc_server.call import expire, normal, wait_for_handlers, without_key
@@ -96,6 +97,7 @@ class DialectCall:
         "headers",
         "params",
         "settled",
+        "size",
         "task",
         "writer",
     )
@@ -121,6 +123,8 @@ class DialectCall:
         self.writer = writer
         self.budget = budget
         self.done = done
+        #: Size of the data and the headers, in bytes, once it counts in an account.
+        self.size: int = 0
         #: When nobody waits for the answer any more, by the loop's clock.
         self.deadline: float | None = None
         #: Whether it has its answer.
@@ -152,6 +156,8 @@ class DialectCall:
     def _answer(self, result: bytes) -> None:
         answer = None
         if self.writer is not None:
+            if len(result) > self.budget.left:
+                self.budget.take(len(result))  # raises before more copies are made
             answer = self.writer.result(result)
             self.budget.take(len(answer))
         self._settle(answer)
@@ -215,15 +221,17 @@ class DialectCalls:
         key = None if account is not None else call.caller.account
         if account is None:
             account = self._accounts.get(call.caller.account) or Account()
-        refusal = self._admission.refusal(account, len(call.params))
+        # Headers may be as large as the message, and are rare.
+        call.size = len(call.params) + (len(encode(call.headers)) if call.headers else 0)
+        refusal = self._admission.refusal(account, call.size)
         if refusal is not None:
             call.fail(refusal)
             return
         self._calls.add(call)
         account.calls += 1
-        account.size += len(call.params)
-        if len(call.params) > SMALL_BYTES:
-            self._budget.add(len(call.params))
+        account.size += call.size
+        if call.size > SMALL_BYTES:
+            self._budget.add(call.size)
         if key is not None:
             self._accounts[key] = account
         call.deadline = self._loop.time() + self._limits.call_timeout
@@ -234,7 +242,7 @@ class DialectCalls:
             self._deadlines.discard(call)
             self._calls.discard(call)
             account.calls -= 1
-            account.size -= len(call.params)
+            account.size -= call.size
             if key is not None and not account.calls:
                 del self._accounts[key]
             call.fail(Cancelled("the call was cancelled"))
@@ -245,7 +253,7 @@ class DialectCalls:
     @property
     def held_bytes(self) -> int:
         """:class:`int`: Size of the data of all calls in progress, in bytes."""
-        return sum(len(call.params) for call in self._calls)
+        return sum(call.size for call in self._calls)
 
     async def drain(self, spared: Collection[asyncio.Task[Any]]) -> None:
         """Waits for the calls in progress, up to the grace period.
