@@ -27,8 +27,7 @@ class Bounds:
     stall_cpu: float = 0.020
     tolerance: float = 1.5
     memory: int = 48 * MIB
-    # Connections that have sent nothing: 256 from one address, and those that are being closed.
-    files: int = 384
+    files: int = 200
     lines: int = 20
     line_bytes: int = 16 << 10
     ratio: float = 3.0
@@ -98,22 +97,26 @@ def _connection_cases() -> list[Case]:
     header = "header lines with control characters"
     foreign = "handshakes with a foreign subprotocol"
     body = "bodies that no handler reads"
+    # 256 connections from one address that have sent nothing, and those that are being closed.
+    bounds = Bounds(files=384)
     return [
-        Case(name="idle-connections", attack=floods.idle(1150), files=1024, group=idle),
+        Case(name="idle-connections", attack=floods.idle(1150), files=1024, bounds=bounds, group=idle),
         Case(
             name="idle-connections-multicast",
             attack=floods.idle(1150, multicast=True),
             files=1024,
             newcomer="multicast",
+            bounds=bounds,
             group=idle,
         ),
         Case(
             name="idle-connections-40-addresses",
             attack=floods.idle(1150, addresses=40),
             files=1024,
+            bounds=bounds,
             group=idle,
         ),
-        Case(name="half-requests", attack=floods.half_requests(200), files=1024, group=idle),
+        Case(name="half-requests", attack=floods.half_requests(200), files=1024, bounds=bounds, group=idle),
         Case(
             name="sockets-main-port-question",
             attack=floods.held(100, "main"),
