@@ -90,9 +90,9 @@ class Incidents:
             level, line, count = self._kinds[kind]
             self._kinds[kind] = level, line, count + 1
         else:
-            line = OTHERS[1] if kind is OTHERS else message % args if args else message
-            self._kinds[kind] = level, line, 1
-            self._logger.log(level, f"[%s] {message}", label or caller, *args)  # noqa: G004 (a constant per line)
+            line = message % args if args else message
+            self._kinds[kind] = level, OTHERS[1] if kind is OTHERS else line, 1
+            self._logger.log(level, "[%s] %s", label or caller, line)
 
     def _summarise(self) -> None:
         for (caller, _), (level, line, count) in self._kinds.items():
