@@ -11,14 +11,11 @@ from typing import Final
 from aiohttp import hdrs, web
 
 from discord_tools.ipc.logs import connection_id
-from discord_tools.ipc.transports.websocket import WebSocketTransport
 from discord_tools.ipc.wire.dialects import BETTER, CONNECT
-from discord_tools.ipc_server.connections import Unauthenticated
-from discord_tools.ipc_server.dialects.listener import UNAUTHENTICATED_BYTES, open_socket
+from discord_tools.ipc_server.dialects.listener import UNAUTHENTICATED_BYTES, DialectPort
 from discord_tools.ipc_server.dialects.service import DialectService
-from discord_tools.ipc_server.dialects.websocket import DialectSocket
 from discord_tools.ipc_server.gate import Refusal
-from discord_tools.ipc_server.listeners.websocket import accept, refuse_request
+from discord_tools.ipc_server.listeners.websocket import refuse_request
 
 __all__ = ("PortResolver",)
 
@@ -33,10 +30,11 @@ class PortResolver:
 
     def __init__(self, service: DialectService) -> None:
         self._service = service
-        #: Sockets of this port that have not shown a key.
-        self._unauthenticated = Unauthenticated()
-        #: The dialects that are spoken here.
-        self._speaks = frozenset({CONNECT}) | service.dialects & {BETTER}
+        speaks = frozenset({CONNECT}) | service.dialects & {BETTER}
+        #: Accepts the sockets.
+        self._port = DialectPort(service, speaks, _OTHERWISE)
+        #: The largest message.
+        self._size = UNAUTHENTICATED_BYTES if BETTER in speaks else QUESTION_BYTES
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answers one ``GET /``."""
@@ -49,27 +47,4 @@ class PortResolver:
             caller = None
         elif hdrs.AUTHORIZATION not in request.headers:
             caller = None  # without a key, clients have no reason to stay after their question
-        size = UNAUTHENTICATED_BYTES if BETTER in self._speaks else QUESTION_BYTES
-        socket = open_socket(request, size, native=False)
-        if isinstance(socket, web.Response):
-            return socket
-
-        async def serve(transport: WebSocketTransport) -> None:
-            def authenticated() -> None:
-                transport.answer_pings = True
-
-            await DialectSocket(
-                service,
-                transport,
-                connection,
-                request.remote,
-                caller=caller,
-                unauthenticated=self._unauthenticated,
-                authenticated=authenticated,
-                speaks=self._speaks,
-                otherwise=_OTHERWISE,
-            ).run()
-
-        return await accept(
-            request, socket, serve, heartbeat=None, answer_pings=caller is not None, text=True
-        )
+        return await self._port.accept(request, connection, caller, size=self._size, heartbeat=None)
