@@ -81,3 +81,12 @@ def test_an_empty_batch_is_refused() -> None:
 def test_the_elements_of_a_batch_keep_their_order_and_a_bad_one_spoils_only_itself() -> None:
     body = read_body(b"[" + REQUEST + b",5,null," + REQUEST + b"]", MAX_BATCH)
     assert [type(item) for item in body.items] == [JsonRpcRequest, Fault, Fault, JsonRpcRequest]
+
+
+@pytest.mark.parametrize("number", ['"\ud800"', b'"\xf2\xf2"', b'"\xc3"'], ids=repr)
+def test_an_id_that_is_not_utf_8_is_refused_and_not_sent_back(number: bytes | str) -> None:
+    if isinstance(number, str):
+        message: bytes | str = REQUEST.decode().replace(":1,", f":{number},")
+    else:
+        message = REQUEST.replace(b":1,", b":%b," % number)
+    assert refusal(read_body(message, 1))[0] == InvalidRequest.code

@@ -115,12 +115,21 @@ def _read_one(data: bytes) -> JsonRpcRequest | Fault:
         return _invalid("the member 'jsonrpc' must be \"2.0\"")
     # Copied, since a Raw keeps the whole message.
     number = request.id if request.id is UNSET else Raw(bytes(request.id))
-    if number is not UNSET and bytes(number)[:1] not in _ID_STARTS:
-        return _invalid("the id must be a string, a number or null")
+    if number is not UNSET and not _is_id(bytes(number)):
+        return _invalid("the id must be a string, a number or null, in UTF-8")
     params = b"{}" if request.params is UNSET else bytes(request.params)
     if params[:1] not in b"{[":
         return _invalid("params must be an object or an array")
     return JsonRpcRequest(number, request.method, params, {} if request.headers is UNSET else request.headers)
+
+
+def _is_id(data: bytes) -> bool:
+    try:
+        # msgspec does not look into what it leaves encoded, and an id is sent back as it is.
+        data.decode()
+    except UnicodeError:
+        return False
+    return data[:1] in _ID_STARTS
 
 
 _ID_STARTS = frozenset(bytes((byte,)) for byte in b'"-0123456789n')
