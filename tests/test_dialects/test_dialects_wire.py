@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from discord_tools.ipc import NotReady, RouteError, RouteFailed, TooLarge, UnknownEndpoint
+from discord_tools.ipc.wire.codec import MAX_VALUES
 from discord_tools.ipc.wire.dialects import (
     BetterDialect,
     FamilyDialect,
@@ -152,3 +153,44 @@ def test_a_batch_keeps_its_order_and_its_faults() -> None:
     kinds = [type(item) for item in body.items]
     assert kinds == [JsonRpcRequest, Fault, JsonRpcRequest]
     assert not read_body('{"jsonrpc":"2.0","method":"a"}', 10).batch
+
+
+# -- too many values
+
+CROWD = json.dumps([[]] * MAX_VALUES, separators=(",", ":"))
+
+
+@pytest.mark.parametrize(
+    ("dialect", "message"),
+    [
+        (FamilyDialect(), '{"endpoint":"x","data":{"a":CROWD},"headers":{"Authorization":"key"}}'),
+        (FamilyDialect(), '{"endpoint":"x","data":{},"headers":{"a":CROWD,"Authorization":"key"}}'),
+        (FamilyDialect(), '{"other":CROWD,"endpoint":"x","headers":{"Authorization":"key"}}'),
+        (BetterDialect(), '{"endpoint":"x","kwargs":{"a":CROWD},"secret":"key"}'),
+    ],
+    ids=["data", "headers", "other members", "better-ipc"],
+)
+def test_a_request_with_too_many_values_is_not_decoded_but_for_its_key(dialect: Any, message: str) -> None:
+    message = message.replace("CROWD", CROWD)
+    spoken = recognise(message)
+    assert spoken is not None
+    assert legacy(spoken, message).name == dialect.name
+    asked = dialect.read(message)
+    assert (asked.endpoint, asked.key, asked.params, asked.headers) == ("x", "key", b"{}", {})
+    assert asked.problem is not None
+    assert f"a request may have {MAX_VALUES} values" in asked.problem
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        '{"endpoint":"x","headers":{"Authorization":CROWD}}',
+        '{"endpoint":"x","headers":CROWD}',
+        '{"endpoint":"x","kwargs":{},"secret":CROWD}',
+        '{"endpoint":CROWD,"data":NaN,"headers":{"Authorization":"key"}}',
+    ],
+)
+def test_a_key_of_many_values_is_no_key(message: str) -> None:
+    message = message.replace("CROWD", CROWD)
+    assert FamilyDialect().read(message).key is None
+    assert BetterDialect().read(message).key is None

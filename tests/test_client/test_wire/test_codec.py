@@ -9,12 +9,16 @@ from msgspec import UNSET, Raw
 from discord_tools.ipc.limits import PACK_BYTES
 from discord_tools.ipc.wire.codec import (
     MAX_PACK_BYTES,
+    MAX_VALUES,
     Malformed,
+    Refused,
     Unreadable,
+    count_values,
     decode,
     decode_one,
     encode,
     pack,
+    too_many_values,
 )
 from discord_tools.ipc.wire.frames import ErrorObject, Frame
 
@@ -22,7 +26,7 @@ CALL = b'{"jsonrpc":"2.0","id":1,"method":"a","params":{"x":1}}'
 DEEP = 100_000
 
 
-def elements(message: bytes) -> list[Frame | Malformed]:
+def elements(message: bytes) -> list[Frame | Malformed | Refused]:
     """All elements of a message, each decoded."""
     return [decode_one(one) if isinstance(one, Raw) else one for one in decode(message)]
 
@@ -216,3 +220,95 @@ def test_a_frame_over_the_limit_travels_alone() -> None:
 
 def test_nothing_is_lost_when_every_frame_is_over_the_limit() -> None:
     assert pack([b"11", b"22", b"33"], 1) == [b"11", b"22", b"33"]
+
+
+# -- too many values
+
+
+def crowded(
+    number: int = MAX_VALUES, element: str = "[]", *, before: str = '"jsonrpc":"2.0","id":7,'
+) -> bytes:
+    """A call with a list of about ``number`` values in its data."""
+    values = ",".join([element] * (number // (1 + element.count("[") + element.count(","))))
+    return f'{{{before}"method":"a","params":{{"x":[{values}]}}}}'.encode()
+
+
+def one_of(message: bytes | str) -> Frame | Refused | Malformed:
+    (one,) = decode(message, trusted=False)
+    return decode_one(one, trusted=False) if isinstance(one, Raw) else one
+
+
+@pytest.mark.parametrize("element", ["[]", "1", '"a"', "{}", "[1,2]"])
+@pytest.mark.parametrize("text", [False, True], ids=["bytes", "text"])
+def test_a_call_with_too_many_values_is_not_decoded_and_its_id_is_known(element: str, text: bool) -> None:
+    message = crowded(2 * MAX_VALUES, element)
+    refused = one_of(message.decode() if text else message)
+    assert isinstance(refused, Refused)
+    assert refused.id == 7
+    assert f"a request may have {MAX_VALUES} values" in refused.reason
+    assert isinstance(decode(message)[0], Frame), "one that is trusted is decoded"
+
+
+def test_a_call_with_values_up_to_the_bound_is_decoded() -> None:
+    message = crowded(MAX_VALUES - 10)
+    assert len(message) > 128 * 1024
+    assert isinstance(one_of(message), Frame)
+
+
+@pytest.mark.parametrize(
+    ("before", "number"),
+    [
+        ('"id":"a-1",', None),
+        ('"id":"one","jsonrpc":"2.0",', "one"),
+        ('"jsonrpc" : "2.0" , "id" : 12 , ', 12),
+        ('"x":{"id":5,"y":1},', None),
+        ("", None),
+    ],
+)
+def test_the_id_of_a_refused_call_is_found_where_clients_write_it(before: str, number: object) -> None:
+    refused = one_of(crowded(2 * MAX_VALUES, before=before))
+    assert isinstance(refused, Refused)
+    assert refused.id == number
+
+
+def test_the_id_of_a_refused_call_may_be_its_last_member() -> None:
+    message = crowded(2 * MAX_VALUES, before="")
+    refused = one_of(message[:-1] + b', "id": 3 }')
+    inner = one_of(message.replace(b"]}}", b'],"id":3}}'))
+    assert isinstance(refused, Refused)
+    assert isinstance(inner, Refused)
+    assert (refused.id, inner.id) == (3, None)
+
+
+def test_each_call_of_a_pack_counts_for_itself() -> None:
+    calls = [crowded(MAX_VALUES // 2, before=f'"jsonrpc":"2.0","id":{number},') for number in range(3)]
+    calls.append(crowded(MAX_VALUES + 1000, "1", before='"jsonrpc":"2.0","id":3,'))
+    message = b"[" + b",".join(calls) + b"]"
+    assert len(message) < MAX_PACK_BYTES
+    read = [
+        decode_one(one, trusted=False) if isinstance(one, Raw) else one
+        for one in decode(message, trusted=False)
+    ]
+    assert [(type(one), one.id) for one in read] == [(Frame, 0), (Frame, 1), (Frame, 2), (Refused, 3)]
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["name,number,[x]\\n", '\\"quoted\\",[word],{here}', "\\\\,[,["],
+    ids=["lines", "quotes", "backslashes"],
+)
+def test_commas_and_brackets_in_a_text_are_no_values(line: str) -> None:
+    table = line * 40_000
+    assert table.count(",") + table.count("[") + table.count("{") > MAX_VALUES
+    text = f'{{"jsonrpc":"2.0","id":7,"method":"a","params":{{"x":"{table}"}}}}'
+    json.loads(text)
+    assert count_values(text.encode()) == 5
+    assert too_many_values(text) is None
+    assert isinstance(one_of(text), Frame)
+
+
+def test_a_count_that_would_take_long_is_an_upper_bound() -> None:
+    many_texts = b"[" + b",".join([b'"a,b"'] * 60_000) + b"]"
+    many_escapes = b'["' + b"\\\\" * 150_000 + b'\\",' + b"," * MAX_VALUES + b'"]'
+    assert count_values(many_texts) == 120_000
+    assert count_values(many_escapes) > MAX_VALUES

@@ -4,10 +4,12 @@ import json
 import tracemalloc
 
 import pytest
+from msgspec import Raw
 
-from discord_tools.ipc import InvalidRequest
+from discord_tools.ipc import BadData, InvalidRequest
+from discord_tools.ipc.wire.codec import MAX_VALUES, too_many_values
 from discord_tools.ipc.wire.codes import PARSE_ERROR
-from discord_tools.ipc.wire.jsonrpc import MAX_BATCH, Body, Fault, JsonRpcRequest, read_body
+from discord_tools.ipc.wire.jsonrpc import MAX_BATCH, MAX_ID_BYTES, Body, Fault, JsonRpcRequest, read_body
 
 REQUEST = b'{"jsonrpc":"2.0","id":1,"method":"a"}'
 
@@ -90,3 +92,32 @@ def test_an_id_that_is_not_utf_8_is_refused_and_not_sent_back(number: bytes | st
     else:
         message = REQUEST.replace(b":1,", b":%b," % number)
     assert refusal(read_body(message, 1))[0] == InvalidRequest.code
+
+
+def crowded(number: int) -> bytes:
+    return b'{"jsonrpc":"2.0","id":%d,"method":"a","params":[%b]}' % (number, b",".join([b"[]"] * MAX_VALUES))
+
+
+def test_a_request_with_too_many_values_is_refused_under_its_id() -> None:
+    (fault,) = read_body(crowded(5), 1).items
+    assert isinstance(fault, Fault)
+    answer = json.loads(fault.answer)
+    assert (answer["id"], answer["error"]["code"]) == (5, BadData.code)
+    assert "values" in answer["error"]["message"]
+
+
+def test_a_batch_with_too_many_values_in_all_is_refused_as_a_whole() -> None:
+    message = batch(REQUEST.replace(b"}", b',"headers":{"x":[%b]}}' % b",".join([b"[]"] * 200)), 600)
+    assert refusal(read_body(message, MAX_BATCH)) == (BadData.code, too_many_values(message))
+
+
+def test_an_id_may_have_a_bounded_size() -> None:
+    number = '"' + "x" * (MAX_ID_BYTES - 2) + '"'
+    (request,) = read_body(REQUEST.replace(b"1,", f"{number},".encode()), 1).items
+    assert isinstance(request, JsonRpcRequest)
+    assert request.id == Raw(number.encode())
+    longer = REQUEST.replace(b"1,", f'"x{number[1:]},'.encode())
+    assert refusal(read_body(longer, 1)) == (
+        InvalidRequest.code,
+        f"invalid request: the id must be a string, a number or null, in UTF-8, with at most {MAX_ID_BYTES} bytes",
+    )

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from msgspec import UNSET, Raw
 
-from discord_tools.ipc import EncodeError, Overloaded, RequestTooLarge, TooLarge
-from discord_tools.ipc.wire.codec import MAX_PACK_BYTES
+from discord_tools.ipc import BadData, EncodeError, Overloaded, RequestTooLarge, TooLarge
+from discord_tools.ipc.wire.codec import MAX_PACK_BYTES, MAX_VALUES
 from discord_tools.ipc.wire.frames import ACK, BYE, CANCEL, ITEM, MORE, READY, ErrorObject, Meta
 from discord_tools.ipc.wire.peer import (
     ACK_BYTES,
@@ -577,3 +577,36 @@ def test_the_reason_of_a_violation_is_short_even_if_the_other_side_wrote_much() 
     ]
     assert {len(reason) for reason in reasons} == {REASON_CHARS}
     assert peer.outbox.pending_bytes < 2 * REASON_CHARS
+
+
+# -- calls that are not decoded
+
+
+CROWDED = [[]] * MAX_VALUES
+
+
+def test_a_call_with_too_many_values_is_answered_and_is_no_violation() -> None:
+    peer: Peer[str] = Peer(calls=1, message_bytes=1 << 20, retained_bytes=1 << 20, trusted=False)
+    for number in range(2 * MAX_VIOLATIONS):
+        call = {"jsonrpc": "2.0", "id": number, "method": "a", "params": {"x": CROWDED}}
+        peer.feed(json.dumps(call, separators=(",", ":")))
+        assert events_of(peer) == []
+        (answer,) = (frame for frame in sent(peer) if "id" in frame)
+        assert (answer["id"], answer["error"]["code"]) == (number, BadData.code)
+        assert "send them in several requests" in answer["error"]["message"]
+    assert peer.received == 2 * MAX_VIOLATIONS
+
+
+def test_a_notification_with_too_many_values_is_a_violation() -> None:
+    peer: Peer[str] = Peer(calls=1, message_bytes=1 << 20, retained_bytes=1 << 20, trusted=False)
+    peer.feed(json.dumps({"jsonrpc": "2.0", "method": CANCEL, "params": {"id": 1, "x": CROWDED}}))
+    assert "values" in violation(events_of(peer))
+
+
+def test_an_answer_may_have_any_number_of_values() -> None:
+    peer = make()
+    called(peer)
+    peer.feed(json.dumps({"jsonrpc": "2.0", "id": 1, "result": CROWDED}))
+    (event,) = events_of(peer)
+    assert isinstance(event, Answered)
+    assert json.loads(bytes(event.result)) == CROWDED

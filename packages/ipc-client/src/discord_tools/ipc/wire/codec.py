@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -11,12 +12,44 @@ from msgspec import Raw, Struct
 from discord_tools.ipc.errors import EncodeError
 from discord_tools.ipc.wire.frames import Frame, Id
 
-__all__ = ("Malformed", "Unreadable", "decode", "decode_one", "encode", "encode_given", "pack")
+__all__ = (
+    "MAX_VALUES",
+    "Malformed",
+    "Refused",
+    "Unreadable",
+    "count_values",
+    "decode",
+    "decode_one",
+    "encode",
+    "encode_given",
+    "pack",
+    "refused_id",
+    "too_many_values",
+)
 
 
 #: Maximum size of an array of frames, in bytes. Packs of this library are half as large, and a larger frame travels
 #: alone. Without it, one message could hold a million frames, which take seconds and gigabytes to decode.
 MAX_PACK_BYTES: Final = 512 * 1024
+
+
+#: Maximum number of values in one message to the bot: commas and opening brackets outside of its texts. Decoding more
+#: would block the loop, and they can take thirty times the memory of the message.
+MAX_VALUES: Final = 100_000
+
+#: Size up to which a message cannot have too many values to be decoded in one turn of the loop, in bytes.
+_SPARSE_BYTES: Final = 128 * 1024
+
+#: Numbers of quotes and backslashes up to which texts are left out of the count. With more, it would take too long.
+_MAX_QUOTES: Final = 4096
+_MAX_BACKSLASHES: Final = 200_000
+
+
+#: The id of a call, as one of its first members or as its last one.
+_ID_AT_START: Final = re.compile(
+    rb'\s*\{\s*(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?"id"\s*:\s*(\d{1,18}|"\w{1,64}")\s*,'
+).match
+_ID_AT_END: Final = re.compile(rb',\s*"id"\s*:\s*(\d{1,18}|"\w{1,64}")\s*\}\s*\Z').search
 
 
 class Unreadable(Exception):
@@ -30,8 +63,15 @@ class Malformed(Struct):
     reason: str
 
 
+class Refused(Struct):
+    """One element of a message that is not decoded, because it has too many values."""
+
+    id: Id
+    reason: str
+
+
 class _WithId(Struct):
-    """What can be read of something that is not a frame."""
+    """What can be read of something that is not a frame, or not decoded."""
 
     id: Id = None
 
@@ -63,11 +103,12 @@ def encode_given(data: Any) -> bytes:
 UNREADABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
 
 
-def decode(data: bytes | str) -> Sequence[Frame | Raw]:
+def decode(data: bytes | str, *, trusted: bool = True) -> Sequence[Frame | Raw | Refused]:
     """Reads one message: a frame or an array of frames.
 
     An array is a pack of independent frames, so a bad one does not affect the others. Where there is one, all elements
-    stay encoded, for :func:`decode_one` to read as many as are wanted.
+    stay encoded, for :func:`decode_one` to read as many as are wanted. So they do in a pack that is not ``trusted`` and
+    has too many values to be decoded in one go; a single frame with too many is refused.
 
     Raises
     ------
@@ -76,26 +117,71 @@ def decode(data: bytes | str) -> Sequence[Frame | Raw]:
     """
     if len(data) > MAX_PACK_BYTES and _is_array(data):
         raise Unreadable(f"an array of frames may have {MAX_PACK_BYTES} bytes, this one has {len(data)}")
-    try:
-        message = _frames.decode(data)
-    except msgspec.ValidationError:
-        pass
-    except UNREADABLE as error:
-        raise Unreadable(_reason(error)) from None
+    if not trusted and (reason := too_many_values(data)) is not None:
+        if not _is_array(data):
+            encoded = data.encode(errors="surrogatepass") if isinstance(data, str) else data
+            return [Refused(refused_id(encoded), reason)]
     else:
-        return [message] if isinstance(message, Frame) else message
+        try:
+            message = _frames.decode(data)
+        except msgspec.ValidationError:
+            pass
+        except UNREADABLE as error:
+            raise Unreadable(_reason(error)) from None
+        else:
+            return [message] if isinstance(message, Frame) else message
     try:
         return _elements.decode(data)
     except UNREADABLE:
         return [Raw(data.encode() if isinstance(data, str) else data)]
 
 
-def decode_one(data: Raw) -> Frame | Malformed:
+def too_many_values(message: bytes | str) -> str | None:
+    """Returns why a message is not decoded, where it has too many values for that, otherwise ``None``."""
+    if len(message) <= _SPARSE_BYTES:
+        return None
+    number = count_values(message.encode(errors="surrogatepass") if isinstance(message, str) else message)
+    if number <= MAX_VALUES:
+        return None
+    return (
+        f"a request may have {MAX_VALUES} values, this one has about {number}: send them in several requests"
+    )
+
+
+def count_values(data: bytes) -> int:
+    """Returns an upper bound of the number of values in JSON, without decoding it."""
+    number = _structure(data)
+    if number <= MAX_VALUES:
+        return number
+    # Perhaps they are in texts, such as a table with commas.
+    if b'\\"' in data:
+        if data.count(b"\\") > _MAX_BACKSLASHES:
+            return number
+        data = data.replace(b"\\\\", b"").replace(b'\\"', b"")
+    if data.count(b'"') > _MAX_QUOTES:
+        return number
+    return sum(map(_structure, data.split(b'"')[::2]))
+
+
+def _structure(data: bytes) -> int:
+    """The number of commas and opening brackets."""
+    return len(data) - len(data.translate(None, b",[{"))
+
+
+def decode_one(data: Raw, *, trusted: bool = True) -> Frame | Malformed | Refused:
     """Reads one element of a message."""
+    if not trusted and (reason := too_many_values(bytes(data))) is not None:
+        return Refused(refused_id(bytes(data)), reason)
     try:
         return _frame.decode(data)
     except UNREADABLE as error:
         return Malformed(_id_of(data), _reason(error))
+
+
+def refused_id(data: bytes) -> Id:
+    """Returns the id of a call that is not decoded, from where clients write it; ``None`` where it is not there."""
+    match = _ID_AT_START(data, 0, 256) or _ID_AT_END(data, max(0, len(data) - 256))
+    return None if match is None else msgspec.json.decode(match[1], type=Id)
 
 
 def _is_array(data: bytes | str) -> bool:

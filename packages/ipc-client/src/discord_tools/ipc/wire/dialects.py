@@ -6,6 +6,7 @@ are no longer maintained compare them.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any, ClassVar, Final, Literal, Protocol, TypeAlias
 
@@ -13,7 +14,7 @@ import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from discord_tools.ipc.errors import RemoteError, RouteError, RouteFailed, UnknownEndpoint
-from discord_tools.ipc.wire.codec import UNREADABLE, encode
+from discord_tools.ipc.wire.codec import UNREADABLE, encode, too_many_values
 from discord_tools.ipc.wire.codes import remote_error
 
 __all__ = (
@@ -57,6 +58,12 @@ class _Envelope(Struct):
     secret: Raw | UnsetType = UNSET
     kwargs: Raw | UnsetType = UNSET
     connect: Raw | UnsetType = UNSET
+
+
+class _KeyHeader(Struct, rename={"key": "Authorization"}, omit_defaults=True):
+    """The header with the key."""
+
+    key: str | UnsetType = UNSET
 
 
 _envelope: msgspec.json.Decoder[_Envelope] = msgspec.json.Decoder(_Envelope)
@@ -312,10 +319,14 @@ def _read(message: bytes | str) -> tuple[_Envelope, str | None]:
     That accepts NaN and halves of surrogate pairs, which the clients of these libraries write. Their key is read, so
     that they get an error that tells what is wrong.
     """
+    excess = too_many_values(message)
     try:
-        return _envelope.decode(message), None
+        envelope = _envelope.decode(message)
+        return (envelope, None) if excess is None else (_without_data(envelope), excess)
     except UNREADABLE as error:
         problem = str(error)
+    if excess is not None:
+        return _Envelope(), excess
     try:
         members = json.loads(message)
     except (ValueError, RecursionError):
@@ -324,6 +335,22 @@ def _read(message: bytes | str) -> tuple[_Envelope, str | None]:
         return _Envelope(), problem
     known = {name: _rewritten(members[name]) for name in _Envelope.__struct_fields__ if name in members}
     return _Envelope(**known), f"the message is not JSON: {problem}"
+
+
+def _without_data(envelope: _Envelope) -> _Envelope:
+    """What is read of a message with too many values: what tells its dialect, and its key."""
+    key = Raw(b"{}")
+    if envelope.headers is not UNSET:
+        with contextlib.suppress(*UNREADABLE):
+            key = Raw(encode(msgspec.json.decode(envelope.headers, type=_KeyHeader)))
+    known: dict[str, Any] = {
+        name: Raw(b"null") for name in _Envelope.__struct_fields__ if getattr(envelope, name) is not UNSET
+    }
+    for name in ("endpoint", "secret"):
+        # A text has no values in it.
+        if name in known and bytes(getattr(envelope, name))[:1] == b'"':
+            known[name] = getattr(envelope, name)
+    return _Envelope(**{**known, "headers": key})
 
 
 def _rewritten(value: Any) -> Raw:

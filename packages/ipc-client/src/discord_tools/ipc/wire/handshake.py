@@ -10,7 +10,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 
 from discord_tools.ipc.errors import InvalidRequest, ProtocolError
 from discord_tools.ipc.limits import PACK_BYTES
-from discord_tools.ipc.wire.codec import UNREADABLE, Malformed, Unreadable, decode, decode_one, encode, pack
+from discord_tools.ipc.wire.codec import UNREADABLE, Unreadable, decode, decode_one, encode, pack
 from discord_tools.ipc.wire.codes import PARSE_ERROR
 from discord_tools.ipc.wire.frames import HELLO, ErrorObject, Frame, Id
 
@@ -107,12 +107,14 @@ def encode_hello(hello: Hello) -> bytes:
 def decode_hello(message: bytes | str) -> tuple[Id, Hello]:
     """Reads the first message of a connection. Raises :exc:`InvalidHello`."""
     try:
-        elements = decode(message)
+        elements = decode(message, trusted=False)
     except Unreadable as error:
         raise InvalidHello(f"the message cannot be read: {error}", code=PARSE_ERROR) from None
-    frames = [one if isinstance(one, Frame) else decode_one(one) for one in elements[:MAX_REFUSED]]
+    frames = [
+        decode_one(one, trusted=False) if isinstance(one, Raw) else one for one in elements[:MAX_REFUSED]
+    ]
     frame = frames[0] if len(elements) == 1 else None
-    if frame is None or isinstance(frame, Malformed) or frame.id is UNSET or frame.method != HELLO:
+    if not isinstance(frame, Frame) or frame.id is UNSET or frame.method != HELLO:
         calls = [one.id for one in frames if isinstance(one, Frame) and one.id is not UNSET]
         raise InvalidHello(f"the first message must be one call of {HELLO}", calls or (None,))
     try:
@@ -154,9 +156,9 @@ def decode_welcome(message: bytes | str) -> Welcome:
     """
     try:
         frame = decode(message)[0]
-        if not isinstance(frame, Frame):
+        if isinstance(frame, Raw):
             frame = decode_one(frame)
-        if isinstance(frame, Malformed):
+        if not isinstance(frame, Frame):
             raise ProtocolError(f"the server's answer to {HELLO} is not a frame: {frame.reason}")
         if frame.error is not UNSET:
             raise ProtocolError(f"the server refuses the {HELLO}: {frame.error.message}")

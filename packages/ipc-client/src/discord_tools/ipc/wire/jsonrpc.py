@@ -11,8 +11,8 @@ from typing import Any, Final
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
-from discord_tools.ipc.errors import InvalidRequest
-from discord_tools.ipc.wire.codec import UNREADABLE, encode
+from discord_tools.ipc.errors import BadData, InvalidRequest
+from discord_tools.ipc.wire.codec import UNREADABLE, encode, refused_id, too_many_values
 from discord_tools.ipc.wire.codes import PARSE_ERROR
 from discord_tools.ipc.wire.frames import ErrorObject
 
@@ -22,6 +22,9 @@ NULL = Raw(b"null")
 
 #: Maximum number of requests in a batch, whatever the server allows.
 MAX_BATCH: Final = 1024
+
+#: Maximum size of the id of a request of JSON-RPC, in bytes. It is held until the request is answered.
+MAX_ID_BYTES: Final = 1024
 
 
 class JsonRpcRequest(Struct):
@@ -66,7 +69,11 @@ def read_body(message: bytes | str, most: int) -> Body:
     """Reads one message with at most ``most`` requests in it, and never more than :data:`MAX_BATCH`."""
     data = message.encode(errors="surrogatepass") if isinstance(message, str) else message
     if not data.lstrip(b" \t\r\n").startswith(b"["):
-        return Body([_read_one(data)], batch=False)
+        excess = too_many_values(data)
+        return Body(
+            [_read_one(data) if excess is None else _excessive(Raw(encode(refused_id(data))), excess)],
+            batch=False,
+        )
     most = min(most, MAX_BATCH)
     try:
         elements = [one for one in msgspec.structs.astuple(_batch().decode(data)) if one is not UNSET]
@@ -77,6 +84,8 @@ def read_body(message: bytes | str, most: int) -> Body:
     if len(elements) > most:
         # A few bytes of garbage would make some hundred bytes of answer each.
         return Body([_invalid(f"a batch may have at most {most} requests")], batch=False)
+    if (excess := too_many_values(data)) is not None:
+        return Body([_excessive(NULL, excess)], batch=False)
     return Body([_read_one(bytes(element)) for element in elements], batch=True)
 
 
@@ -116,7 +125,9 @@ def _read_one(data: bytes) -> JsonRpcRequest | Fault:
     # Copied, since a Raw keeps the whole message.
     number = request.id if request.id is UNSET else Raw(bytes(request.id))
     if number is not UNSET and not _is_id(bytes(number)):
-        return _invalid("the id must be a string, a number or null, in UTF-8")
+        return _invalid(
+            f"the id must be a string, a number or null, in UTF-8, with at most {MAX_ID_BYTES} bytes"
+        )
     params = b"{}" if request.params is UNSET else bytes(request.params)
     if params[:1] not in b"{[":
         return _invalid("params must be an object or an array")
@@ -129,10 +140,14 @@ def _is_id(data: bytes) -> bool:
         data.decode()
     except UnicodeError:
         return False
-    return data[:1] in _ID_STARTS
+    return data[:1] in _ID_STARTS and len(data) <= MAX_ID_BYTES
 
 
 _ID_STARTS = frozenset(bytes((byte,)) for byte in b'"-0123456789n')
+
+
+def _excessive(number: Raw, reason: str) -> Fault:
+    return Fault(refuse(number, ErrorObject(BadData.code, reason)))
 
 
 def _invalid(reason: str) -> Fault:

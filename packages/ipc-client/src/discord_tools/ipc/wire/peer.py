@@ -12,10 +12,11 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
-from discord_tools.ipc.errors import InvalidRequest, Overloaded, RequestTooLarge, TooLarge
+from discord_tools.ipc.errors import BadData, InvalidRequest, Overloaded, RequestTooLarge, TooLarge
 from discord_tools.ipc.wire.codec import (
     UNREADABLE,
     Malformed,
+    Refused,
     Unreadable,
     decode,
     decode_one,
@@ -107,11 +108,16 @@ class Peer(Generic[ContextT]):
         The largest message that the other side takes, in bytes.
     retained_bytes: :class:`int`
         Maximum size of what is retained to be sent again after a cut, in bytes.
+    trusted: :class:`bool`
+        Whether messages are decoded whatever they hold. Otherwise a call with too many values is answered with
+        :exc:`~discord_tools.ipc.BadData`.
     """
 
-    def __init__(self, *, calls: int, message_bytes: int, retained_bytes: int) -> None:
+    def __init__(self, *, calls: int, message_bytes: int, retained_bytes: int, trusted: bool = True) -> None:
         #: Maximum number of open calls of the other side.
         self._max_calls = calls
+        #: Whether messages are decoded whatever they hold.
+        self._trusted = trusted
         #: What this side sends.
         self.outbox: Outbox = Outbox(message_bytes, retained_bytes)
         #: Queues a frame.
@@ -127,7 +133,7 @@ class Peer(Generic[ContextT]):
         #: Ids of the calls of the other side that have no answer.
         self._open: set[Id] = set()
         #: What was fed and not looked at.
-        self._inbox: deque[Frame | Raw | Unreadable] = deque()
+        self._inbox: deque[Frame | Raw | Refused | Unreadable] = deque()
         #: Size of the message that was fed last, in bytes.
         self.message_size: int = 0
         #: Number of violations of the other side.
@@ -253,7 +259,7 @@ class Peer(Generic[ContextT]):
         self.message_size = size = len(data)
         self._unacknowledged_bytes += size
         try:
-            self._inbox.extend(decode(data))
+            self._inbox.extend(decode(data, trusted=self._trusted))
         except Unreadable as error:
             self._inbox.append(error)
         unacknowledged = self.received - self._acknowledged
@@ -273,9 +279,11 @@ class Peer(Generic[ContextT]):
             event: PeerEvent | None
             if isinstance(frame, Raw):
                 # One at a time, so that none is decoded after a fatal violation.
-                frame = decode_one(frame)
+                frame = decode_one(frame, trusted=self._trusted)
             if not isinstance(frame, Frame):
-                if isinstance(frame, Malformed):
+                if isinstance(frame, Refused):
+                    event = self._refuse(frame)
+                elif isinstance(frame, Malformed):
                     event = self._violate(f"not a frame of JSON-RPC 2.0: {frame.reason}", about=frame.id)
                 else:
                     event = self._violate(f"the message cannot be read: {frame}", code=PARSE_ERROR)
@@ -299,6 +307,14 @@ class Peer(Generic[ContextT]):
                 continue
             if event is not None:
                 return event
+        return None
+
+    def _refuse(self, call: Refused) -> ProtocolViolation | None:
+        """Answers a call that is not decoded. What names no call is a violation."""
+        if call.id is None or call.id in self._open:
+            return self._violate(call.reason, about=call.id)
+        self._open.add(call.id)
+        self.fail(call.id, ErrorObject(BadData.code, call.reason))
         return None
 
     def take_messages(self) -> list[bytes]:
