@@ -40,6 +40,10 @@ class Routes:
         await asyncio.sleep(30)
         return kept.endpoint
 
+    async def take(self, request: Request, x: Any = None) -> int:
+        """Decodes its data."""
+        return len(request)
+
     async def big(self, request: Request, size: int = 4_000_000) -> str:
         """An answer of that size."""
         return "x" * size
@@ -78,7 +82,7 @@ async def serve(options: argparse.Namespace) -> None:
             bot, "127.0.0.1", 0, options.key, multicast=True, multicast_port=options.multicast_port
         )
         for route in (
-            *(routes.small, routes.hold, routes.big, routes.members),
+            *(routes.small, routes.take, routes.hold, routes.big, routes.members),
             *(routes.endless, routes.headers),
         ):
             server.add_route(route)

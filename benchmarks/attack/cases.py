@@ -159,14 +159,6 @@ def _connection_cases() -> list[Case]:
 HELD: Final = 2 * 64 * MIB + 96 * MIB
 
 
-#: 40 clients each begin an answer of 4 MB in one turn of the loop, each in about 5 ms of CPU, and each may have its
-#: backlog before all is counted. To be narrowed once large answers share the turns of the loop.
-TURN: Final = Bounds(stall_cpu=0.2, memory=HELD + 40 * 5 * MIB, floor=1.0)
-
-#: The same for ten answers of 3.7 MiB in one pack.
-PACK: Final = Bounds(stall_cpu=0.1, memory=HELD, floor=0.3)
-
-
 def _garbage_cases() -> list[Case]:
     ways = ("hello", "native", "jsonrpc", "post")
     return [
@@ -178,7 +170,7 @@ def _garbage_cases() -> list[Case]:
         )
         for message in loads.MESSAGES
         for way in ways
-        if way in ("native", "jsonrpc") or message in ("ones", "lists", "deep")
+        if way in ("native", "jsonrpc") or message in ("ones", "lists", "deep", "objects in data")
     ]
 
 
@@ -202,7 +194,7 @@ def _memory_cases() -> list[Case]:
         Case(
             name=f"unread-answers-{way}",
             attack=loads.unread_answers(way),
-            bounds=TURN,
+            bounds=bounds,
             group="40 clients that ask for 29 times 4 MB and do not read",
         )
         for way in ("native", "jsonrpc", "older", "better")
@@ -210,6 +202,24 @@ def _memory_cases() -> list[Case]:
     return [
         *calls,
         *unread,
+        *(
+            Case(
+                name=f"partial-messages-{way}",
+                attack=loads.partial(way, 60),
+                bounds=bounds,
+                group="messages of 4 MiB that are never complete",
+            )
+            for way in ("native", "jsonrpc", "post")
+        ),
+        *(
+            Case(
+                name=f"large-messages-{way}",
+                attack=loads.large_messages(way),
+                bounds=bounds,
+                group="40 clients with calls of 4 MiB at once",
+            )
+            for way in ("native", "jsonrpc")
+        ),
         Case(name="away-unacknowledged", attack=loads.away(), bounds=bounds, group="clients away with 8 MB"),
         Case(
             name="hello-headers",
@@ -263,7 +273,7 @@ def _turn_cases() -> list[Case]:
         for way in ("native", "jsonrpc", "post", "older", "better")
     ]
     cases += [
-        Case(name=f"large-answers-pack-{way}", attack=loads.answers(way, 10), bounds=PACK, group=answer)
+        Case(name=f"large-answers-pack-{way}", attack=loads.answers(way, 10), bounds=bounds, group=answer)
         for way in ("native", "jsonrpc")
     ]
     cases += [

@@ -9,7 +9,9 @@ from typing import Any, Final
 
 from benchmarks.attack.crowd import Attack, crowd, keep
 from benchmarks.attack.wire import (
+    BINARY,
     NATIVE,
+    TEXT,
     Refused,
     Target,
     Web,
@@ -17,6 +19,7 @@ from benchmarks.attack.wire import (
     dial,
     enter,
     exchange,
+    frame,
     hello,
     notification,
     post,
@@ -31,8 +34,10 @@ __all__ = (
     "hellos",
     "invented_names",
     "large_calls",
+    "large_messages",
     "names",
     "notifications",
+    "partial",
     "unknown_endpoints",
     "unread_answers",
     "violations",
@@ -57,7 +62,23 @@ MESSAGES: Final[Mapping[str, Callable[[], bytes]]] = {
     "calls of nothing": lambda: _filled('{"jsonrpc":"2.0","method":"none","id":1}', 500_000),
     "not UTF-8": lambda: b'{"jsonrpc":"2.0","id":1,"method":"' + b"\xff" * (LARGEST - 64) + b'"}',
     "lists in data": lambda: (
-        b'{"jsonrpc":"2.0","id":1,"method":"small","params":{"x":' + _filled("[]", LARGEST - 128) + b"}}"
+        b'{"jsonrpc":"2.0","id":1,"method":"take","params":{"x":' + _filled("[]", LARGEST - 128) + b"}}"
+    ),
+    "objects in data": lambda: (
+        b'{"jsonrpc":"2.0","id":1,"method":"take","params":{"x":' + _filled('{"a":1}', LARGEST - 128) + b"}}"
+    ),
+    "lists in headers": lambda: (
+        b'{"jsonrpc":"2.0","id":1,"method":"take","headers":{"x":' + _filled("[]", LARGEST - 128) + b"}}"
+    ),
+    "lists up to the bound": lambda: (
+        b'{"jsonrpc":"2.0","id":1,"method":"take","params":{"x":' + _filled("[]", 146_000) + b"}}"
+    ),
+    "pack of lists": lambda: _filled(
+        '{"jsonrpc":"2.0","id":1,"method":"take","params":{"x":' + _filled("[]", 8_000).decode() + "}}",
+        500_000,
+    ),
+    "strings": lambda: (
+        b'{"jsonrpc":"2.0","id":1,"method":"take","params":{"x":' + _filled('"a"', LARGEST - 128) + b"}}"
     ),
     "members": lambda: b"{" + b",".join(b'"k%d":1' % n for n in range(350_000)) + b"}",
 }
@@ -139,6 +160,45 @@ def asked(way: str, route: str, number: int, data: dict[str, Any] | None = None,
     if way == "better":
         return {"endpoint": route, "kwargs": data or {}, "secret": key}
     return call(route, data, number)
+
+
+def partial(way: str, connections: int) -> Attack:
+    """Messages of 4 MiB whose last part never comes."""
+
+    def work(target: Target) -> None:
+        if way == "post":
+            with dial(target.port) as tcp:
+                tcp.sendall(post(b"x" * LARGEST, target.key)[:-1])
+                target.count("messages")
+                keep(target, tcp)
+            return
+        web = enter(target, way)
+        try:
+            data = frame(BINARY if way == "native" else TEXT, b"x" * (LARGEST - 1), end=False)
+            web.tcp.sendall(data)
+            target.count("messages")
+            keep(target, web.tcp)
+        finally:
+            web.close()
+
+    return crowd(connections, work, pause=0.1)
+
+
+def large_messages(way: str, connections: int = 40) -> Attack:
+    """Calls of 4 MiB of a quick route, from many clients at once."""
+
+    def work(target: Target) -> None:
+        web = enter(target, way)
+        try:
+            message = json.dumps(call("take", {"x": "x" * (LARGEST - 512)})).encode()
+            while target.going:
+                web.send(message)
+                web.receive()
+                target.count("calls")
+        finally:
+            web.close()
+
+    return crowd(connections, work)
 
 
 def unread_answers(way: str, clients: int = 40) -> Attack:

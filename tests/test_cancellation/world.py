@@ -110,8 +110,8 @@ def _held_by_server(conversation: Any) -> dict[str, Any]:
     return {
         "calls at the bot": conversation._calls,
         "calls by their ids": conversation._by_id,
-        "counted calls": conversation._account.calls,
-        "counted bytes": conversation._account.size,
+        "counted calls": conversation.account.calls,
+        "counted bytes": conversation.account.size,
         "unanswered calls": conversation._peer._open,
         "items that wait": conversation._peer.outbox.items,
         "deadlines at the bot": (*conversation._deadlines._queue, *conversation._deadlines._own),

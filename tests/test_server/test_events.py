@@ -162,6 +162,18 @@ async def subscribe(native: NativeClient, start: int, count: int = MAX_EVENTS) -
     assert isinstance(native.events[-1], ItemsReceived)
 
 
+async def test_a_subscription_that_would_exceed_the_names_of_a_client_leaves_nothing(
+    bot: commands.Bot,
+) -> None:
+    async with native_client(bot) as native:
+        for start in range(0, MAX_NAMES - MAX_EVENTS, MAX_EVENTS):
+            await subscribe(native, start)
+        await subscribe(native, MAX_NAMES, MAX_EVENTS - 1)
+        with pytest.raises(Failed, match=f"have {MAX_NAMES - 1} names, 2 more exceed"):
+            await subscribe(native, 2 * MAX_NAMES, 2)
+        await subscribe(native, 2 * MAX_NAMES, 1)
+
+
 async def test_the_names_of_all_subscriptions_of_one_client_are_bounded(bot: commands.Bot) -> None:
     async with native_client(bot) as native:
         for start in range(0, MAX_NAMES, MAX_EVENTS):

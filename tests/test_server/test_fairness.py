@@ -13,10 +13,10 @@ from discord.ext import commands
 from discord_tools.ipc import Cancelled, Request, ServerLimits, TooLarge
 from discord_tools.ipc.wire.jsonrpc import read_body
 from discord_tools.ipc.wire.received import ItemsReceived
-from discord_tools.ipc_server.clock import ITEMS_PER_TURN
 from discord_tools.ipc_server.dialects.jsonrpc import STARTS_PER_TURN, Exchange
 from discord_tools.ipc_server.dialects.service import HTTP
 from discord_tools.ipc_server.encoding import LARGE, SLICE, encode_answer, encode_large
+from discord_tools.ipc_server.turns import ITEMS_PER_TURN, TurnBudget
 from test_server.callers import MakeCaller, in_each_dialect
 from test_server.tools import CALLER, Failed, caller, jsonrpc, memory_server, native_client
 
@@ -108,10 +108,10 @@ LISTS: dict[str, list[Any]] = {
 async def test_a_long_list_is_encoded_in_slices_with_a_turn_of_the_loop_after_each(value: list[Any]) -> None:
     with Turns() as turns:
         before = turns.count
-        written = await encode_large(value, 2**30)
+        written = await encode_large(value, 2**30, TurnBudget(1 << 23).take)
         assert turns.count - before >= len(value) // SLICE
     assert written == encode_answer(value)
-    assert await encode_large(tuple(value), len(written)) == written
+    assert await encode_large(tuple(value), len(written), TurnBudget(1 << 23).take) == written
 
 
 async def test_a_list_with_enums_and_objects_of_discord_is_the_same_in_slices(
@@ -119,7 +119,7 @@ async def test_a_list_with_enums_and_objects_of_discord_is_the_same_in_slices(
 ) -> None:
     (guild, _) = loopback_bot.guilds
     value = [guild, *guild.members, guild.verification_level, *guild.channels] * LARGE
-    assert await encode_large(value, 2**30) == encode_answer(value)
+    assert await encode_large(value, 2**30, TurnBudget(1 << 23).take) == encode_answer(value)
 
 
 async def test_encoding_a_list_stops_soon_after_it_is_too_large() -> None:
@@ -131,7 +131,7 @@ async def test_encoding_a_list_stops_soon_after_it_is_too_large() -> None:
             return iter(["x" * 100])
 
     with pytest.raises(TooLarge, match="stream it"):
-        await encode_large([Element() for _ in range(10 * LARGE)], 50 * 100)
+        await encode_large([Element() for _ in range(10 * LARGE)], 50 * 100, TurnBudget(1 << 23).take)
     assert 50 <= len(encoded) + SLICE <= 50 + 2 * SLICE
 
 

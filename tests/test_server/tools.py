@@ -40,6 +40,7 @@ from discord_tools.ipc_server.events import Hub
 from discord_tools.ipc_server.gate import Gate
 from discord_tools.ipc_server.routes import RouteTable
 from discord_tools.ipc_server.shared import Shared
+from discord_tools.ipc_server.turns import TurnBudget
 from equipment.key import KEY
 
 #: The routes that the server announces as idempotent.
@@ -114,6 +115,7 @@ class MemoryServer:
         self.table = RouteTable(client)
         self.budget = MemoryBudget(limits.total_bytes, self.holders, lambda: 0)
         self.admission = Admission(limits, self.budget)
+        self.turns = TurnBudget(1 << 23)
         #: All conversations that were made, in their order.
         self.made: list[Conversation] = []
         #: All clients that were connected, in their order.
@@ -128,6 +130,7 @@ class MemoryServer:
             Hub(limits),
             self.admission,
             self.budget,
+            self.turns,
             gate.incidents,
             lambda seconds: self.blocked >= seconds,
             limits,
@@ -143,6 +146,7 @@ class MemoryServer:
             dispatcher,
             self.admission,
             self.budget,
+            self.turns,
             Connections(limits),
             limits,
             frozenset(DIALECTS),

@@ -25,6 +25,7 @@ from discord_tools.ipc_server.budget import MemoryBudget
 from discord_tools.ipc_server.dialects.calls import ERROR_BYTES, ByteBudget, DialectCall, DialectCalls
 from discord_tools.ipc_server.dispatch import Dispatcher
 from discord_tools.ipc_server.routes import Route, RouteTable
+from discord_tools.ipc_server.turns import TurnBudget
 from equipment.until import until
 from test_server.tools import CALLER
 
@@ -50,7 +51,9 @@ class Calls:
         bounds = ServerLimits(**limits)
         budget = MemoryBudget(bounds.total_bytes, tuple, lambda: 0)
         self.admission = Admission(bounds, budget)
-        self.calls = DialectCalls(Dispatcher(bot, self.table), self.admission, budget, bounds)
+        self.calls = DialectCalls(
+            Dispatcher(bot, self.table), self.admission, budget, TurnBudget(1 << 23), bounds
+        )
         self.answers: list[bytes | None] = []
 
     def add_route(self, callback: Any) -> None:
@@ -59,7 +62,9 @@ class Calls:
     def make(
         self, endpoint: str, params: bytes = b"{}", *, writer: Bare | None = BARE, budget: int = 10_000
     ) -> DialectCall:
-        return DialectCall(CALLER, endpoint, params, {}, writer, ByteBudget(budget), self.answers.append)
+        return DialectCall(
+            CALLER, endpoint, params, {}, writer, ByteBudget(budget), TurnBudget(1 << 23), self.answers.append
+        )
 
     def start(self, endpoint: str, params: bytes = b"{}", **options: Any) -> DialectCall:
         call = self.make(endpoint, params, **options)

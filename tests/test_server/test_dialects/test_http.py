@@ -113,3 +113,25 @@ async def test_without_a_key_a_post_has_none(
         await post(http, http_url(server), jsonrpc("nothing"))
     (record,) = records_with(caplog, "There is no endpoint ")
     assert re.match(r"\[conn-\d+ 127\.0\.0\.1 no key\] ", record.getMessage())
+
+
+async def test_bodies_that_are_never_complete_count_and_are_refused_where_memory_is_needed(
+    bot: commands.Bot,
+) -> None:
+    size = 900_000
+    async with serving(bot, limits=ServerLimits(total_bytes=4 * size)) as server:
+        head = (
+            f"POST / HTTP/1.1\r\nHost: localhost\r\nAuthorization: {KEY}\r\nContent-Length: {size + 1}\r\n\r\n"
+        ).encode()
+        connections: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+        for _ in range(6):
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write(head + b"x" * size)
+            await writer.drain()
+            connections.append((reader, writer))
+        async with asyncio.timeout(5):
+            answer = (await connections[0][0].readuntil(b"}}")).decode()
+        assert answer.startswith("HTTP/1.1 503 ")
+        assert "the bot holds too much for its clients" in answer
+        for _, writer in connections:
+            writer.transport.abort()

@@ -20,7 +20,7 @@ from discord_tools.ipc import ClientSession, Request, Server, ServerLimits, Unau
 from discord_tools.ipc.wire.frames import SUBPROTOCOL
 from discord_tools.ipc_server import brake
 from equipment.until import until
-from equipment.websockets import RawWebSocket, upgrade_request
+from equipment.websockets import RawWebSocket, frame_header, upgrade_request
 from test_server.tools import FORGED, assert_bounded_lines, records_with
 
 
@@ -286,3 +286,45 @@ async def test_a_wrong_key_is_refused_without_an_answer_after_too_many_and_the_r
         body = {"jsonrpc": "2.0", "id": 1, "method": "echo", "params": {"a": 1}}
         async with http.post(url, headers={"Authorization": "key"}, json=body) as response:
             assert (await response.json())["result"] == {"a": 1}
+
+
+# -- messages that are not complete
+
+UNFINISHED = 900_000
+
+
+async def unfinished(server: Server[Any], subprotocol: bool) -> RawWebSocket:
+    """Sends most of a message, and not its end."""
+    request = upgrade_request("Authorization: key", subprotocol=subprotocol)
+    socket = await RawWebSocket.open(server.port, request)
+    assert socket.status == 101
+    socket.writer.write(frame_header(1 << 20) + b"x" * UNFINISHED)
+    return socket
+
+
+@pytest.mark.parametrize("subprotocol", [True, False], ids=["native", "dialect"])
+async def test_messages_that_are_never_complete_count_and_the_first_of_them_are_dropped(
+    bot: commands.Bot, caplog: pytest.LogCaptureFixture, subprotocol: bool
+) -> None:
+    limits = ServerLimits(total_bytes=4 * UNFINISHED)
+    async with (
+        serving(bot, secret_key="key", limits=limits) as server,
+        ClientSession("127.0.0.1", server.port, secret_key="key") as session,
+    ):
+        budget = server._shared.budget  # pyright: ignore[reportPrivateUsage]
+        sockets: list[RawWebSocket] = []
+        for number in range(1, 5):
+            sockets.append(await unfinished(server, subprotocol))
+            # More than half of it is a multiple of what is reported.
+            await until(lambda n=number: sum(m.unfinished_bytes > 600_000 for m in budget._receiving) == n)
+        sockets.append(await unfinished(server, subprotocol))
+        opcode, payload = await sockets[0].receive()
+        assert (opcode, int.from_bytes(payload[:2], "big")) == (RawWebSocket.CLOSE, 1008)
+        assert payload[2:] == b"the bot holds too much for its clients"
+        # The last of them is not in the way of the others, and can be completed.
+        assert await session.request("echo", a="x" * 100_000) == {"a": "x" * 100_000}
+        sockets[4].writer.write(b"x" * ((1 << 20) - UNFINISHED))
+        await sockets[4].receive()
+        for socket in sockets:
+            socket.cut()
+    assert "did not send on" in caplog.text

@@ -8,13 +8,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Protocol
+
+from msgspec import UNSET
 
 from discord_tools.ipc.logs import LabelledLogger
 from discord_tools.ipc.tasks import spawn
 from discord_tools.ipc.transports.base import PROTOCOL_ERROR, Closed, Transport
 from discord_tools.ipc.wire.peer import Peer
-from discord_tools.ipc.wire.received import PeerEvent, ProtocolViolation
+from discord_tools.ipc.wire.received import CallReceived, PeerEvent, ProtocolViolation
 
 __all__ = ("Connection",)
 
@@ -26,8 +28,19 @@ log = logging.getLogger(__name__)
 EVENTS_PER_TURN: Final = 32
 BYTES_PER_TURN: Final = 256 * 1024
 
+#: Messages up to this size are decoded at once, in bytes.
+LARGE_BYTES: Final = 64 * 1024
+
 NOT_READING: Final = Closed("it does not read what it is sent")
 _REPLACED: Final = Closed("another connection took over")
+
+
+class Turns(Protocol):
+    """Bounds what is decoded in one turn of the event loop. Implemented by the server's ``TurnBudget``."""
+
+    async def take(self, size: int) -> None:
+        """Waits for a turn in which a message of that size may be decoded."""
+        ...
 
 
 class Connection:
@@ -49,6 +62,8 @@ class Connection:
     backlog_timeout: Optional[:class:`float`]
         Maximum time with more than that waiting, in seconds, after which the connection ends. ``None`` for no limit.
         Heartbeats do not notice such a client, since their failure is noticed by reading.
+    turns: Optional[:class:`Turns`]
+        What large messages wait for before they are decoded. ``None`` where the other side is trusted.
     """
 
     def __init__(
@@ -60,6 +75,7 @@ class Connection:
         *,
         backlog_bytes: int,
         backlog_timeout: float | None = None,
+        turns: Turns | None = None,
     ) -> None:
         self._peer = peer
         #: What the peer has to send. Looked at after each event.
@@ -68,6 +84,7 @@ class Connection:
         self._handle = handle
         self._backlog_bytes = backlog_bytes
         self._backlog_timeout = backlog_timeout
+        self._turns = turns
         #: The event loop of all that this does.
         self._loop = asyncio.get_running_loop()
         #: Precedes every line with the label.
@@ -142,6 +159,7 @@ class Connection:
     async def _read(self) -> Closed:
         peer, outbox, receive, handle = self._peer, self._outbox, self._transport.receive, self._handle
         turn = 0
+        large = False
         while True:
             before = turn
             self._handling = True
@@ -151,12 +169,16 @@ class Connection:
                     await self.close(PROTOCOL_ERROR, event.reason)
                     return Closed("it broke the protocol too often")
                 turn += 1
+                if large and isinstance(event, CallReceived):
+                    turn += _weight(event)
                 if turn >= EVENTS_PER_TURN or outbox.pending_bytes > BYTES_PER_TURN:
                     # Within a message, too: one pack may hold thousands of calls.
                     turn = 0
                     self._handling = False
                     self._flush()
                     await asyncio.sleep(0)
+                    if large and self._turns is not None:
+                        await self._turns.take(BYTES_PER_TURN)
                     if self.is_full() and not await self._drained():
                         return NOT_READING
                     self._handling = True
@@ -173,6 +195,9 @@ class Connection:
                 message = await receive()
             except Closed as closed:
                 return closed
+            large = len(message) > LARGE_BYTES
+            if large and self._turns is not None:
+                await self._turns.take(len(message))
             if self._stopped:
                 return _REPLACED
             peer.feed(message)
@@ -217,3 +242,9 @@ class Connection:
     def _stop_sending(self) -> None:
         self._running = False
         self._sent.set()  # nobody must wait for what is not sent any more
+
+
+def _weight(call: CallReceived) -> int:
+    """How many events a call counts as: its data may take as long to decode as many small calls."""
+    size = 0 if call.params is UNSET else memoryview(call.params).nbytes
+    return size * EVENTS_PER_TURN // BYTES_PER_TURN

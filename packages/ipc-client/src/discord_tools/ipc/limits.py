@@ -111,13 +111,15 @@ class ServerLimits:
         Maximum number of calls in progress of one client. Further ones wait in the client. Defaults to 1024.
     call_bytes: :class:`int`
         Maximum size of the data and the headers of one client's calls in progress, in bytes; a further call raises
-        :exc:`Overloaded` in the client. Defaults to 32 MiB, eight of the largest messages.
+        :exc:`Overloaded` in the client. A value in the data counts as 64 bytes besides its text. Defaults to 32 MiB,
+        eight of the largest messages.
 
         .. versionadded:: 1.2
     total_bytes: :class:`int`
-        Maximum memory that is held for all clients together, in bytes: data of calls in progress, answers and events
-        that wait, messages that are retained. Beyond it, clients that are away or do not read are dropped, and then
-        calls raise :exc:`Overloaded` in the client. Defaults to 64 MiB, which suits a bot on a machine with 512 MB.
+        Maximum memory that is held for all clients together, in bytes: messages that are being received, data of calls
+        in progress, answers and events that wait, messages that are retained. Beyond it, clients that are away, do not
+        read or do not complete a message are dropped, and then calls raise :exc:`Overloaded` in the client. Defaults to
+        64 MiB, which suits a bot on a machine with 512 MB.
 
         .. versionadded:: 1.2
     connections: :class:`int`

@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 from discord_tools.ipc.logs import Incidents
 
-__all__ = ("RECOUNT", "Holder", "MemoryBudget")
+__all__ = ("RECOUNT", "Holder", "MemoryBudget", "Receiving")
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +21,10 @@ RELIEF: Final = 0.75
 
 #: Seconds after which memory is counted again while calls are refused.
 RECOUNT: Final = 0.25
+
+
+#: Seconds after which a message that is not complete is taken for stalled, where memory is needed.
+STALLED: Final = 2.0
 
 
 class Holder(Protocol):
@@ -51,6 +55,28 @@ class Holder(Protocol):
         ...
 
 
+class Receiving(Protocol):
+    """A message that is not complete.
+
+    Implemented by :class:`~discord_tools.ipc.transports.websocket.WebSocketTransport` and
+    :class:`~.dialects.http.RequestBody`.
+
+    Attributes
+    ----------
+    unfinished_bytes: :class:`int`
+        Bytes that were received. 0 once it is complete, or given up.
+    receiving_since: :class:`float`
+        When it began, by the loop's clock.
+    """
+
+    unfinished_bytes: int
+    receiving_since: float
+
+    def evict(self, reason: str) -> None:
+        """Closes its connection."""
+        ...
+
+
 class MemoryBudget:
     """Counts the bytes that are held for clients, and frees some where there are too many.
 
@@ -73,6 +99,8 @@ class MemoryBudget:
         self._limit = limit
         self._holders = holders
         self._others = others
+        #: Large messages that are being received, longest first. Those that have ended stay until all is counted.
+        self._receiving: dict[Receiving, None] = {}
         #: Logs evictions, which clients can cause any number of times.
         self._incidents = Incidents(log)
         #: Bytes that may be added before all is counted again.
@@ -90,6 +118,11 @@ class MemoryBudget:
         if self._added > self._step:
             self.check()
 
+    def receives(self, message: Receiving, size: int) -> None:
+        """Takes note that ``size`` more bytes of a message were received, and that it is not complete."""
+        self._receiving[message] = None
+        self.add(size)
+
     def check(self) -> None:
         """Counts all, and frees memory where too much is held."""
         self._added = 0
@@ -97,7 +130,8 @@ class MemoryBudget:
             self._recount.cancel()
             self._recount = None
         held = {holder: size for holder in self._holders() if (size := holder.held_bytes)}
-        total = sum(held.values()) + self._others()
+        self._receiving = {message: None for message in self._receiving if message.unfinished_bytes}
+        total = sum(held.values()) + self._others() + sum(one.unfinished_bytes for one in self._receiving)
         if total > self._limit:
             total = self._free(held, total)
         self.is_spent = total > self._limit
@@ -110,25 +144,38 @@ class MemoryBudget:
         if self._recount is not None:
             self._recount.cancel()
             self._recount = None
+        self._receiving.clear()
         self.is_spent = False
 
     def _free(self, held: dict[Holder, int], total: int) -> int:
-        """Ends clients that are away, the longest away first, then those that do not read, the largest first."""
+        """Closes what is stalled, and returns what is left.
+
+        First the messages that take longer than those of a healthy client, then the clients that are away, the longest
+        away first, then those that do not read, the largest first, and last the other messages that are not complete.
+        """
         away = sorted((one for one in held if one.is_away), key=lambda one: one.has_calls)
         blocked = sorted(
             (one for one in held if one.is_blocked and not one.is_away), key=lambda one: -held[one]
         )
+        sizes: dict[Holder | Receiving, int] = {
+            **held,
+            **{one: one.unfinished_bytes for one in self._receiving},
+        }
+        late = asyncio.get_running_loop().time() - STALLED if self._receiving else 0.0
+        stalled = [one for one in self._receiving if one.receiving_since < late]
+        recent = [one for one in self._receiving if one.receiving_since >= late]
         evicted = 0
-        for holder in (*away, *blocked):
+        for one in (*stalled, *away, *blocked, *recent):
             if total <= self._limit * RELIEF:
                 break
-            holder.evict("the bot holds too much for its clients")
-            total -= held[holder]
+            one.evict("the bot holds too much for its clients")
+            total -= sizes[one]
             evicted += 1
         if evicted:
             self._incidents.warning(
                 "memory",
-                "More than %d bytes were held for clients: %d that were away or did not read were dropped",
+                "More than %d bytes were held for clients: %d that were away, did not read or did not send on were "
+                "dropped",
                 self._limit,
                 evicted,
             )

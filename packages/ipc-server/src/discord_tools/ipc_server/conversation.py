@@ -40,19 +40,20 @@ from discord_tools.ipc.wire.received import (
     PeerEvent,
     ProtocolViolation,
 )
-from discord_tools.ipc_server.admission import SMALL_BYTES, Account, closing
+from discord_tools.ipc_server.admission import FEW_CALLS, SMALL_BYTES, Account, closing
 from discord_tools.ipc_server.call import expire, expired, wait_for_handlers, without_key
 from discord_tools.ipc_server.caller import Caller
-from discord_tools.ipc_server.clock import CallerClock, TurnShare
+from discord_tools.ipc_server.clock import CallerClock
 from discord_tools.ipc_server.incoming import NativeCall
 from discord_tools.ipc_server.shared import Shared
+from discord_tools.ipc_server.turns import TurnBudget, TurnShare
 
 __all__ = ("Conversation",)
 
 log = logging.getLogger(__name__)
 
 
-#: Number of names of all subscriptions of one client at which a further subscription is refused.
+#: Maximum number of names of events in all subscriptions of one client.
 MAX_NAMES: Final = 2048
 
 
@@ -87,6 +88,7 @@ class Conversation:
             calls=limits.calls,
             message_bytes=min(limits.message_bytes, hello.message_bytes or limits.message_bytes),
             retained_bytes=limits.retained_bytes,
+            trusted=False,
         )
         self._peer.outbox.wake = self._wake
         #: Whether it has ended: the client said so, or was away for too long.
@@ -100,11 +102,13 @@ class Conversation:
         #: Bounds the memory that is held for all clients.
         self._budget = shared.budget
         self._shared = shared
+        #: Bounds what is decoded and encoded in one turn of the loop.
+        self.turns: TurnBudget = shared.turns
         #: Sizes and timeouts.
         self._limits = limits
         #: How long a call may take, in seconds.
-        self._timeout = (
-            limits.call_timeout if hello.timeout is None else min(limits.call_timeout, hello.timeout)
+        self._timeout = min(
+            limits.call_timeout, limits.call_timeout if hello.timeout is None else hello.timeout
         )
         #: The event loop of the conversation.
         self._loop = asyncio.get_running_loop()
@@ -117,7 +121,7 @@ class Conversation:
         #: The same by their ids, as long as the client may refer to them.
         self._by_id: dict[Id, NativeCall] = {}
         #: Bounds the calls.
-        self._account = Account()
+        self.account: Account = Account()
         #: Ends calls whose time is over.
         self._deadlines: Deadlines[NativeCall] = Deadlines(self._loop, expire)
         #: Tasks of handlers that are neither waited for nor cancelled: they asked for the end of the server.
@@ -154,6 +158,7 @@ class Conversation:
             backlog_bytes=self._limits.backlog_bytes,
             backlog_timeout=1.5
             * self._limits.heartbeat,  # as for a client that does not answer the heartbeat
+            turns=self.turns,
         )
         self.is_full = self._connection.is_full
         return self._connection
@@ -237,8 +242,10 @@ class Conversation:
         self._deadlines.discard(call)
         if call in self._calls:
             del self._calls[call]
-            self._account.calls -= 1
-            self._account.size -= call.size
+            self.account.calls -= 1
+            self.account.size -= call.size
+            if call.expected:
+                self.account.answers.end(call.expected)
         if self._by_id.get(call.number) is call:
             del self._by_id[call.number]
 
@@ -259,7 +266,7 @@ class Conversation:
     @property
     def held_bytes(self) -> int:
         waiting = sum(call.subscriber.held_bytes for call in self._calls if call.subscriber is not None)
-        return self._peer.outbox.held_bytes + self._account.size + waiting
+        return self._peer.outbox.held_bytes + self.account.held_bytes + waiting
 
     @property
     def is_away(self) -> bool:
@@ -332,12 +339,8 @@ class Conversation:
             if call := self._by_id.get(event.id):
                 call.grant(event.n)
         elif isinstance(event, ProtocolViolation):
-            self._shared.incidents.warning(
-                self.caller.account_label,
-                "The client broke the protocol: %.500r",
-                event.reason,
-                label=self.log.label,
-            )
+            text, label = "The client broke the protocol: %.500r", self.log.label
+            self._shared.incidents.warning(self.caller.account_label, text, event.reason, label=label)
             if event.fatal:
                 self.end("the client broke the protocol too often")  # the peer reads nothing any more
         elif isinstance(event, ByeReceived):
@@ -348,7 +351,7 @@ class Conversation:
         if event.headers is not UNSET or event.meta is not UNSET:
             headers, timeout = self._own_headers(event)
         call = NativeCall(self, event, headers)
-        refusal = self._admission.refusal(self._account, self._peer.message_size)
+        refusal = self._admission.refusal(self.account, self._peer.message_size)
         if self.over:
             refusal = closing("this conversation is over")
         if refusal is not None:
@@ -356,7 +359,8 @@ class Conversation:
             return
         if self._peer.message_size > SMALL_BYTES:
             # Before the handler starts, which may run at once and whose request refers to the data.
-            self._measure(call)
+            # Headers of its own may be as large as the message.
+            call.measure(0 if headers is self._headers else self._peer.message_size)
         if event.method.startswith(RESERVED):
             self._protocol_call(event.method, call)
             return
@@ -393,19 +397,12 @@ class Conversation:
         """Counts a call as in progress, until :meth:`forget`."""
         self._calls[call] = None
         self._by_id[call.number] = call
-        self._account.calls += 1
+        self.account.calls += 1
         if call.size:
-            self._account.size += call.size
+            self.account.size += call.size
             self._budget.add(call.size)
-
-    def _measure(self, call: NativeCall) -> None:
-        """Finds out the size of a call's data and headers, and copies data that is a small part of its message."""
-        call.size = memoryview(call.params).nbytes
-        if self._peer.message_size > 2 * call.size:
-            # The data is a view into the whole message, which would be held for it.
-            call.params = bytes(call.params)
-        if call.headers is not self._headers:
-            call.size = self._peer.message_size  # they may be as large as the message
+        elif not self.account.calls % FEW_CALLS:
+            self._budget.add(FEW_CALLS * SMALL_BYTES)
 
     def _protocol_call(self, method: str, call: NativeCall) -> None:
         if method == SUBSCRIBE and call.streams:
@@ -423,9 +420,12 @@ class Conversation:
         self._count(call)
         try:
             names = sum(one.subscriber.names for one in self._calls if one.subscriber is not None)
-            if names >= MAX_NAMES:
-                raise Overloaded(f"your subscriptions have {names} names of events already")
-            call.subscriber = self._shared.hub.subscribe(call)
+            subscriber = self._shared.hub.subscribe(call)
+            if names + subscriber.names > MAX_NAMES:
+                subscriber.close()
+                text = f"your subscriptions have {names} names, {subscriber.names} more exceed {MAX_NAMES}"
+                raise Overloaded(text)
+            call.subscriber = subscriber
             call.subscriber.begin()
         except RemoteError as error:
             call.fail(error)

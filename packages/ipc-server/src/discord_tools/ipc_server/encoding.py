@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import marshal
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final, cast
 
 import discord
@@ -56,8 +56,12 @@ def encode_reply(number: Id, value: Any) -> bytes:
     return _encode(value, _Reply("2.0", number, value))
 
 
-async def encode_large(value: list[Any] | tuple[Any, ...], limit: int) -> bytes:
+async def encode_large(
+    value: list[Any] | tuple[Any, ...], limit: int, take: Callable[[int], Awaitable[None]]
+) -> bytes:
     """Writes a long list as JSON in slices, with a turn of the event loop after each, so that the bot is not blocked.
+
+    ``take`` waits for a turn in which a slice of that size may be encoded.
 
     Raises
     ------
@@ -69,6 +73,7 @@ async def encode_large(value: list[Any] | tuple[Any, ...], limit: int) -> bytes:
     parts: list[bytes] = []
     size = 1
     for start in range(0, len(value), SLICE):
+        await take(size // max(start, 1) * SLICE)  # about as large as those before
         part = encode_answer(value[start : start + SLICE])[1:-1]
         size += len(part) + 1
         if size > limit:
@@ -77,6 +82,8 @@ async def encode_large(value: list[Any] | tuple[Any, ...], limit: int) -> bytes:
             )
         parts.append(part)
         await asyncio.sleep(0)
+    # Joining is copying, which large answers must not do in one turn all together.
+    await take(size)
     return b"[" + b",".join(parts) + b"]"
 
 

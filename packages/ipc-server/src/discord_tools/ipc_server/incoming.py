@@ -11,6 +11,7 @@ from msgspec import UNSET
 from discord_tools.ipc.errors import AlreadyResponded, RemoteError
 from discord_tools.ipc.wire.frames import ErrorObject, Id
 from discord_tools.ipc.wire.received import CallReceived
+from discord_tools.ipc_server.admission import Account, measure
 from discord_tools.ipc_server.budget import RECOUNT
 from discord_tools.ipc_server.caller import Caller
 from discord_tools.ipc_server.encoding import (
@@ -22,6 +23,7 @@ from discord_tools.ipc_server.encoding import (
     reply_with,
 )
 from discord_tools.ipc_server.events import Subscriber
+from discord_tools.ipc_server.turns import LARGE_BYTES, TurnBudget
 
 __all__ = ("Channel", "NativeCall")
 
@@ -37,6 +39,10 @@ class Channel(Protocol):
     is_full: Callable[[], bool]
     #: Whether another item of a stream may be sent in this turn of the loop.
     may_send_item: Callable[[], bool]
+    #: Bounds what is decoded and encoded in one turn of the loop.
+    turns: TurnBudget
+    #: Bounds the calls of the client.
+    account: Account
 
     @property
     def item_bytes(self) -> int:
@@ -84,6 +90,10 @@ class NativeCall:
     deadline: float | None = None
     #: Size of the data, in bytes, where it came in a large message: it counts in the caller's account.
     size: int = 0
+    #: Size that its answer may have, in bytes, where its route is a large one.
+    expected: int = 0
+    #: Number of the turn of the loop in which its handler began, where it had to wait for one.
+    _turn: int = -1
     #: Whether it has its answer, or needs none.
     settled: bool = False
     #: The subscription, where this is the call of one.
@@ -108,12 +118,20 @@ class NativeCall:
             self.streams = True
             self.credit = event.credit
 
+    def measure(self, others_bytes: int) -> None:
+        """Finds out the size of the data and of what else the call holds, of which ``others_bytes`` are given."""
+        # The data is a view into the whole message, which would be held for it.
+        self.params = bytes(self.params)
+        number = self.number
+        self.size = measure(self.params) + (len(number) if isinstance(number, str) else 0) + others_bytes
+
     @property
     def caller(self) -> Caller:
         return self._channel.caller
 
     def must_wait(self) -> bool:
-        return self._channel.must_wait()
+        channel = self._channel
+        return channel.must_wait() or (not self.streams and channel.turns.must_wait(self.endpoint, -1))
 
     async def wait_to_start(self) -> None:
         channel = self._channel
@@ -121,11 +139,20 @@ class NativeCall:
             await channel.wait_for_capacity()
             if channel.must_wait():  # too much is held for all clients together
                 await asyncio.sleep(RECOUNT)
+        if not self.streams:  # which wait with each item, and may go on indefinitely
+            self.expected = await channel.turns.begin(self.endpoint, channel.account.answers)
+            self._turn = channel.turns.number
 
     def answer(self, data: Any, /) -> bool:
-        if self._channel.is_full() or (type(data) in (list, tuple) and len(data) >= LARGE):
+        channel = self._channel
+        if channel.is_full() or (type(data) in (list, tuple) and len(data) >= LARGE):
             return False
-        self._send(encode_reply(self.number, data))
+        if channel.turns.large and channel.turns.must_wait(self.endpoint, self._turn):
+            return False
+        reply = encode_reply(self.number, data)
+        if len(reply) > LARGE_BYTES:
+            channel.turns.encoded(self.endpoint, len(reply))
+        self._send(reply)
         return True
 
     def _send(self, reply: bytes) -> None:
@@ -134,16 +161,20 @@ class NativeCall:
 
     async def send_json(self, data: Any, /) -> None:
         # A thousand answers may be ready for a client that reads none: they are encoded when there is capacity.
+        turns = self._channel.turns
         await self._channel.wait_for_capacity()
+        await turns.take_for(self.endpoint, self._turn)
         result = None
         if type(data) in (list, tuple) and len(data) >= LARGE:
-            result = await encode_large(data, self._channel.item_bytes)
+            result = await encode_large(data, self._channel.item_bytes, turns.take)
         if self.settled:
             raise AlreadyResponded(self.endpoint)
-        self._send(encode_reply(self.number, data) if result is None else reply_with(self.number, result))
+        reply = encode_reply(self.number, data) if result is None else reply_with(self.number, result)
+        if not self.streams:  # the answer of a stream only ends it
+            turns.encoded(self.endpoint, len(reply))
+        self._send(reply)
 
     async def send_item(self, data: Any, /) -> None:
-        item = encode_answer(data)
         while self.credit <= 0 and not self.settled:
             self._more = asyncio.Event()
             await self._more.wait()
@@ -151,6 +182,10 @@ class NativeCall:
             # Generators that never wait and readers that take a million items would leave no turn to the bot.
             await asyncio.sleep(0)
         await self._channel.wait_for_capacity()
+        turns = self._channel.turns
+        await turns.take_for(self.endpoint, -1)
+        item = encode_answer(data)
+        turns.encoded(self.endpoint, len(item))
         self.push(item)
 
     @property

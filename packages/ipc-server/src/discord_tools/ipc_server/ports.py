@@ -22,6 +22,7 @@ from discord_tools.ipc_server.dispatch import Dispatcher
 from discord_tools.ipc_server.gate import Gate
 from discord_tools.ipc_server.listeners.http import HTTPListener
 from discord_tools.ipc_server.listeners.websocket import WebSocketListener
+from discord_tools.ipc_server.turns import TurnBudget
 
 __all__ = ("Ports",)
 
@@ -45,6 +46,7 @@ class Ports:
         dispatcher: Dispatcher,
         admission: Admission,
         budget: MemoryBudget,
+        turns: TurnBudget,
         limits: ServerLimits,
         dialects: frozenset[str],
         serve: Callable[[Transport, Caller], Awaitable[None]],
@@ -54,9 +56,9 @@ class Ports:
         connections = Connections(limits)
         #: What clients without our subprotocol share.
         self._dialects = service = DialectService(
-            gate, dispatcher, admission, budget, connections, limits, dialects, lambda: self.port
+            gate, dispatcher, admission, budget, turns, connections, limits, dialects, lambda: self.port
         )
-        native = WebSocketListener(gate, limits, serve, DialectListener(service).handle)
+        native = WebSocketListener(gate, limits, budget, serve, DialectListener(service).handle)
         #: Listens on the main port.
         self._main = HTTPListener(
             native.handle,

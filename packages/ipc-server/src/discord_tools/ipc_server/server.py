@@ -36,6 +36,7 @@ from discord_tools.ipc_server.listeners.sockets import addresses_of
 from discord_tools.ipc_server.ports import Ports
 from discord_tools.ipc_server.routes import Decorator, Route, RouteTable, make_route
 from discord_tools.ipc_server.shared import Shared
+from discord_tools.ipc_server.turns import TurnBudget
 from discord_tools.ipc_server.watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -123,7 +124,6 @@ class Server(Generic[ClientT]):
         self._client = client
         self._host = checked_host(host, any_address=True)
         self._multicast = multicast
-        self._limits = limits
         self._port = checked_port(port, "port", free=True)
         self._multicast_port = checked_port(multicast_port, "multicast_port", free=True)
         self._secret_key = checked_key(secret_key)
@@ -141,6 +141,7 @@ class Server(Generic[ClientT]):
             hub=Hub(limits),
             admission=Admission(limits, budget),
             budget=budget,
+            turns=TurnBudget(limits.backlog_bytes),
             incidents=self._gate.incidents,
             was_blocked_for=self._watchdog.was_blocked_for,
             limits=limits,
@@ -190,7 +191,7 @@ class Server(Generic[ClientT]):
     @property
     def limits(self) -> ServerLimits:
         """:class:`ServerLimits`: Sizes and timeouts."""
-        return self._limits
+        return self._shared.limits
 
     @property
     def secret_key(self) -> str | None:
@@ -393,6 +394,7 @@ class Server(Generic[ClientT]):
             self._table.check()
             await self._check_exposure()
             self._shared.admission.draining = False
+            self._shared.turns.close()  # the last event loop may have ended without that
             # Clients may connect from the moment the port is open, before the rest of this is done.
             self._running = listening = self._ports()
             try:
@@ -465,6 +467,7 @@ class Server(Generic[ClientT]):
         finally:
             self._close_hook.remove()
             self._shared.budget.close()
+            self._shared.turns.close()
             log.info("Terminated")
 
     def _locked(self) -> asyncio.Lock:
@@ -480,7 +483,8 @@ class Server(Generic[ClientT]):
             self._shared.dispatcher,
             self._shared.admission,
             self._shared.budget,
-            self._limits,
+            self._shared.turns,
+            self._shared.limits,
             self._dialects,
             self._serve,
             self._is_ready,

@@ -11,6 +11,7 @@ from discord_tools.ipc_server.admission import Admission
 from discord_tools.ipc_server.budget import MemoryBudget
 from discord_tools.ipc_server.dispatch import Dispatcher
 from discord_tools.ipc_server.events import Hub
+from discord_tools.ipc_server.turns import TurnBudget
 
 __all__ = ("Shared",)
 
@@ -29,6 +30,8 @@ class Shared:
         Decides whether calls may start.
     budget: :class:`MemoryBudget`
         Bounds the memory that is held for all clients.
+    turns: :class:`TurnBudget`
+        Bounds what is decoded and encoded in one turn of the event loop.
     incidents: :class:`~discord_tools.ipc.logs.Incidents`
         Logs what clients can cause any number of times.
     was_blocked_for: Callable[[:class:`float`], :class:`bool`]
@@ -41,6 +44,7 @@ class Shared:
     hub: Hub
     admission: Admission
     budget: MemoryBudget
+    turns: TurnBudget
     incidents: Incidents
     was_blocked_for: Callable[[float], bool]
     limits: ServerLimits

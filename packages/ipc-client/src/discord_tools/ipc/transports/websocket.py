@@ -27,6 +27,9 @@ MAX_CONTROL_FRAMES: Final = 32
 #: not read.
 UNREAD_BYTES: Final = 256 * 1024
 
+#: Bytes of an unfinished message after which it is reported, each time.
+REPORT_BYTES: Final = 256 * 1024
+
 #: Codes with which a connection is closed for what the other side did.
 _FAULTS: Final = (POLICY, PROTOCOL_ERROR)
 
@@ -54,6 +57,8 @@ class WebSocketTransport:
         Maximum duration of :meth:`close`, in seconds. aiohttp's own limit starts again with each message that arrives.
     answer_pings: :class:`bool`
         Whether pings are answered. A client that has not shown a key must not make this side work.
+    receiving: Optional[Callable[[WebSocketTransport, :class:`int`], None]]
+        Called when a message that is not complete has grown, with the number of bytes.
     text: :class:`bool`
         Whether messages go out as text frames, which clients without our subprotocol expect. Binary frames save the
         receiver a check that they are UTF-8.
@@ -69,6 +74,7 @@ class WebSocketTransport:
         close_timeout: float = CLOSE_TIMEOUT,
         answer_pings: bool = True,
         text: bool = False,
+        receiving: Callable[[WebSocketTransport, int], None] | None = None,
     ) -> None:
         self._socket = socket
         self._abort = abort
@@ -94,6 +100,16 @@ class WebSocketTransport:
         self._ping: asyncio.Task[None] | None = None
         #: Whether data was received since the last check.
         self.heard: bool = False
+        #: Called when a message that is not complete has grown.
+        self._on_receiving = receiving
+        #: Bytes that were received since the last whole message.
+        self.unfinished_bytes: int = 0
+        #: How many of them were reported.
+        self._reported = 0
+        #: When the first of them were reported, by the loop's clock.
+        self.receiving_since: float = 0.0
+        #: Closes the connection because of a message that is not complete.
+        self._eviction: asyncio.Task[None] | None = None
         #: Whether :meth:`receive` is waiting. Nothing can be heard while nobody reads.
         self._receiving = False
         #: Whether the last check found silence, so that a ping was sent.
@@ -103,8 +119,9 @@ class WebSocketTransport:
         #: The TCP connection below the socket.
         self._tcp = tcp
         _open.add(self)
-        if tcp is not None and heartbeat is not None:
+        if tcp is not None and (heartbeat is not None or receiving is not None):
             tcp.set_protocol(_Monitor(tcp.get_protocol(), self))
+        if tcp is not None and heartbeat is not None:
             self._schedule_check(heartbeat)
 
     async def send(self, message: bytes) -> None:
@@ -127,6 +144,7 @@ class WebSocketTransport:
             while True:
                 message = await self._socket.receive()
                 if message.type is WSMsgType.BINARY or message.type is WSMsgType.TEXT:
+                    self.unfinished_bytes = self._reported = 0
                     return message.data
                 if message.type is not WSMsgType.PING and message.type is not WSMsgType.PONG:
                     break
@@ -159,6 +177,8 @@ class WebSocketTransport:
         if self._closing:
             return
         self._closing = True
+        self._on_receiving = None
+        self.unfinished_bytes = 0
         self._stop_heartbeat()
         try:
             async with asyncio.timeout(self._close_timeout):
@@ -189,6 +209,22 @@ class WebSocketTransport:
         if self._abort is not None:
             self._flushing = True
             self._loop.call_later(self._close_timeout, self._abort)
+
+    def heard_data(self, size: int) -> None:
+        """Takes note that bytes were received."""
+        self.heard = True
+        self.unfinished_bytes += size
+        if self.unfinished_bytes - self._reported > REPORT_BYTES and self._on_receiving is not None:
+            if not self._reported:
+                self.receiving_since = self._loop.time()
+            grown = self.unfinished_bytes - self._reported
+            self._reported = self.unfinished_bytes
+            self._on_receiving(self, grown)
+
+    def evict(self, reason: str) -> None:
+        """Closes the connection, and drops the message that is not complete."""
+        self.unfinished_bytes = 0
+        self._eviction = self._loop.create_task(self.close(POLICY, reason), name="ipc eviction")
 
     def drop(self) -> None:
         """Ends the connection without its event loop, which is closed or another process's, and without writing to it.
@@ -241,7 +277,7 @@ class WebSocketTransport:
 
 
 class _Monitor(asyncio.Protocol):
-    """Notices incoming data, and passes everything on to aiohttp's protocol.
+    """Counts incoming data, and passes everything on to aiohttp's protocol.
 
     A large message on a slow line shows that the other side is alive long before it is whole, and a pong could only
     come after it.
@@ -252,7 +288,7 @@ class _Monitor(asyncio.Protocol):
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        self._transport.heard = True
+        self._transport.heard_data(len(data))
         self._protocol.data_received(data)
 
     def eof_received(self) -> bool | None:

@@ -16,17 +16,22 @@ from discord_tools.ipc.errors import (
 )
 from discord_tools.ipc.limits import ServerLimits
 from discord_tools.ipc.wire.codec import encode
-from discord_tools.ipc_server.admission import SMALL_BYTES, Account, Admission
+from discord_tools.ipc_server.admission import SMALL_BYTES, Account, Admission, measure
 from discord_tools.ipc_server.budget import MemoryBudget
 from discord_tools.ipc_server.call import expire, normal, wait_for_handlers, without_key
 from discord_tools.ipc_server.caller import Caller
 from discord_tools.ipc_server.dispatch import Dispatcher
 from discord_tools.ipc_server.encoding import LARGE, encode_answer, encode_large
+from discord_tools.ipc_server.turns import TurnBudget
 
 __all__ = ("Backlog", "ByteBudget", "DialectCall", "DialectCalls", "Writer")
 
 #: Upper bound of the errors that this library makes itself.
 ERROR_BYTES: Final = 4096
+
+#: Calls with data up to this size do not wait for a turn to decode it, in bytes: the number of calls that start in one
+#: turn bounds them.
+FREE_BYTES: Final = 1024
 
 
 class Writer(Protocol):
@@ -88,17 +93,21 @@ class DialectCall:
     streams: bool = False
 
     __slots__ = (
+        "account",
         "backlog",
         "budget",
         "caller",
         "deadline",
         "done",
         "endpoint",
+        "expected",
         "headers",
         "params",
         "settled",
         "size",
         "task",
+        "turn",
+        "turns",
         "writer",
     )
 
@@ -110,10 +119,13 @@ class DialectCall:
         headers: Mapping[str, Any],
         writer: Writer | None,
         budget: ByteBudget,
+        turns: TurnBudget,
         done: Callable[[bytes | None], None],
         backlog: Backlog | None = None,
     ) -> None:
         self.backlog: Backlog | None = backlog
+        #: Bounds what is decoded and encoded in one turn of the loop.
+        self.turns: TurnBudget = turns
         self.caller: Caller = caller
         #: The name of the route, with its leading slash.
         self.endpoint: str = normal(endpoint)
@@ -125,6 +137,12 @@ class DialectCall:
         self.done = done
         #: Size of the data and the headers, in bytes, once it counts in an account.
         self.size: int = 0
+        #: What it counts in, from the start on.
+        self.account: Account = Account()
+        #: Size that its answer may have, in bytes, where its route is a large one.
+        self.expected: int = 0
+        #: Number of the turn of the loop in which its handler began, where it had to wait for one.
+        self.turn: int = -1
         #: When nobody waits for the answer any more, by the loop's clock.
         self.deadline: float | None = None
         #: Whether it has its answer.
@@ -133,28 +151,40 @@ class DialectCall:
         self.task: asyncio.Task[None] | None = None
 
     def must_wait(self) -> bool:
-        return self.backlog is not None and self.backlog.must_wait()
+        return (
+            self.size > FREE_BYTES
+            or self.turns.must_wait(self.endpoint, -1)
+            or (self.backlog is not None and self.backlog.must_wait())
+        )
 
     async def wait_to_start(self) -> None:
         if self.backlog is not None:
             await self.backlog.wait_to_start()
+        if self.size > FREE_BYTES:
+            await self.turns.take(self.size)
+        self.expected = await self.turns.begin(self.endpoint, self.account.answers)
+        self.turn = self.turns.number
 
     async def send_json(self, data: Any, /) -> None:
         result = None
+        await self.turns.take_for(self.endpoint, self.turn)
         if type(data) in (list, tuple) and len(data) >= LARGE:
-            result = await encode_large(data, self.budget.left)
+            result = await encode_large(data, self.budget.left, self.turns.take)
         if self.settled:
             raise AlreadyResponded(self.endpoint)
         self._answer(encode_answer(data) if result is None else result)
 
     def answer(self, data: Any, /) -> bool:
-        if type(data) in (list, tuple) and len(data) >= LARGE:
+        if self.turns.must_wait(self.endpoint, self.turn) or (
+            type(data) in (list, tuple) and len(data) >= LARGE
+        ):
             return False
         self._answer(encode_answer(data))
         return True
 
     def _answer(self, result: bytes) -> None:
         answer = None
+        self.turns.encoded(self.endpoint, len(result))
         if self.writer is not None:
             if len(result) > self.budget.left:
                 self.budget.take(len(result))  # raises before more copies are made
@@ -198,7 +228,12 @@ class DialectCalls:
     """All such calls of one server."""
 
     def __init__(
-        self, dispatcher: Dispatcher, admission: Admission, budget: MemoryBudget, limits: ServerLimits
+        self,
+        dispatcher: Dispatcher,
+        admission: Admission,
+        budget: MemoryBudget,
+        turns: TurnBudget,
+        limits: ServerLimits,
     ) -> None:
         self._dispatcher = dispatcher
         self._budget = budget
@@ -222,12 +257,13 @@ class DialectCalls:
         if account is None:
             account = self._accounts.get(call.caller.account) or Account()
         # Headers may be as large as the message, and are rare.
-        call.size = len(call.params) + (len(encode(call.headers)) if call.headers else 0)
+        call.size = measure(call.params) + (len(encode(call.headers)) if call.headers else 0)
         refusal = self._admission.refusal(account, call.size)
         if refusal is not None:
             call.fail(refusal)
             return
         self._calls.add(call)
+        call.account = account
         account.calls += 1
         account.size += call.size
         if call.size > SMALL_BYTES:
@@ -243,6 +279,8 @@ class DialectCalls:
             self._calls.discard(call)
             account.calls -= 1
             account.size -= call.size
+            if call.expected:
+                account.answers.end(call.expected)
             if key is not None and not account.calls:
                 del self._accounts[key]
             call.fail(Cancelled("the call was cancelled"))
@@ -253,7 +291,7 @@ class DialectCalls:
     @property
     def held_bytes(self) -> int:
         """:class:`int`: Size of the data of all calls in progress, in bytes."""
-        return sum(call.size for call in self._calls)
+        return sum(call.size + call.expected for call in self._calls)
 
     async def drain(self, spared: Collection[asyncio.Task[Any]]) -> None:
         """Waits for the calls in progress, up to the grace period.

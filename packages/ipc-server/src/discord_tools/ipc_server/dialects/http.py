@@ -10,18 +10,20 @@ from typing import Final
 from aiohttp import hdrs, web
 from msgspec import Raw
 
-from discord_tools.ipc.errors import Cancelled, TooLarge
+from discord_tools.ipc.errors import Cancelled, Overloaded, TooLarge
 from discord_tools.ipc.logs import connection_id
 from discord_tools.ipc.wire.codes import PARSE_ERROR, UNAUTHORIZED
 from discord_tools.ipc.wire.frames import ErrorObject
 from discord_tools.ipc.wire.jsonrpc import read_body, refuse
+from discord_tools.ipc_server.budget import MemoryBudget
 from discord_tools.ipc_server.caller import Caller
 from discord_tools.ipc_server.dialects.jsonrpc import Exchange
 from discord_tools.ipc_server.dialects.service import HTTP, DialectService
 from discord_tools.ipc_server.gate import Refusal
 from discord_tools.ipc_server.listeners.websocket import refuse_request
+from discord_tools.ipc_server.turns import LARGE_BYTES
 
-__all__ = ("HTTPDialect",)
+__all__ = ("HTTPDialect", "RequestBody")
 
 JSON: Final = "application/json"
 
@@ -65,14 +67,21 @@ class HTTPDialect:
             response = _error(caller.status, UNAUTHORIZED, caller.text)
             return await refuse_request(request, self._service.gate, caller, connection, response)
         limits = self._service.limits
+        reading = RequestBody(self._service.budget)
         try:
-            async with asyncio.timeout(limits.handshake_timeout):
-                body = await _body(request, limits.message_bytes)
+            async with asyncio.timeout(limits.handshake_timeout) as reading.timeout:
+                body = await reading.read(request, limits.message_bytes)
         except TimeoutError:
+            if reading.evicted is not None:
+                return _error(HTTPStatus.SERVICE_UNAVAILABLE, Overloaded.code, reading.evicted)
             return _error(HTTPStatus.REQUEST_TIMEOUT, PARSE_ERROR, "the request did not end in time")
+        finally:
+            reading.unfinished_bytes = 0
         if body is None:
             text = f"the request has more than {limits.message_bytes} bytes"
             return _error(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, TooLarge.code, text)
+        if len(body) > LARGE_BYTES:
+            await self._service.turns.take(len(body))
         answer = await self._answer(request, caller, body)
         if answer is None:
             return web.Response(status=HTTPStatus.NO_CONTENT)
@@ -98,14 +107,38 @@ class HTTPDialect:
         return answered.result()
 
 
-async def _body(request: web.Request, most: int) -> bytes | None:
-    """The body, or ``None`` where it is too large."""
-    body = bytearray()
-    async for chunk in request.content.iter_any():
-        body += chunk
-        if len(body) > most:
-            return None
-    return bytes(body)
+class RequestBody:
+    """The body of a request while it is received."""
+
+    def __init__(self, budget: MemoryBudget) -> None:
+        self._budget = budget
+        #: Bytes that were received.
+        self.unfinished_bytes: int = 0
+        #: When the body began, by the loop's clock.
+        self.receiving_since: float = asyncio.get_running_loop().time()
+        #: Ends the wait for more of it.
+        self.timeout: asyncio.Timeout | None = None
+        #: Why it was given up, if it was.
+        self.evicted: str | None = None
+
+    async def read(self, request: web.Request, most: int) -> bytes | None:
+        """Returns the body, or ``None`` where it is too large."""
+        body = bytearray()
+        async for chunk in request.content.iter_any():
+            body += chunk
+            if len(body) > most:
+                return None
+            self.unfinished_bytes = len(body)
+            if len(body) > LARGE_BYTES:
+                self._budget.receives(self, len(chunk))
+        return bytes(body)
+
+    def evict(self, reason: str) -> None:
+        """Gives it up."""
+        self.evicted = reason
+        self.unfinished_bytes = 0
+        if self.timeout is not None and not self.timeout.expired():
+            self.timeout.reschedule(asyncio.get_running_loop().time())
 
 
 def _error(status: HTTPStatus, code: int, text: str) -> web.Response:

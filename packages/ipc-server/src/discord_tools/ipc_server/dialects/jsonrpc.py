@@ -131,6 +131,7 @@ class Exchange:
             request.headers,
             writer,
             self._budget,
+            self._service.turns,
             done,
             self._backlog,
         )

@@ -104,7 +104,13 @@ class DialectPort:
             ).run()
 
         return await accept(
-            request, socket, serve, heartbeat=heartbeat, answer_pings=caller is not None, text=True
+            request,
+            socket,
+            serve,
+            budget=self._service.budget,
+            heartbeat=heartbeat,
+            answer_pings=caller is not None,
+            text=True,
         )
 
     def _open(self, request: web.Request, size: int) -> web.WebSocketResponse | web.Response:

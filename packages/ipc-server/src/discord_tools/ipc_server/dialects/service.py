@@ -16,6 +16,7 @@ from discord_tools.ipc_server.connections import Connections
 from discord_tools.ipc_server.dialects.calls import DialectCalls
 from discord_tools.ipc_server.dispatch import Dispatcher
 from discord_tools.ipc_server.gate import Gate
+from discord_tools.ipc_server.turns import TurnBudget
 
 __all__ = ("DIALECTS", "HTTP", "Dialect", "DialectService", "checked_dialects")
 
@@ -71,6 +72,7 @@ class DialectService:
         dispatcher: Dispatcher,
         admission: Admission,
         budget: MemoryBudget,
+        turns: TurnBudget,
         connections: Connections,
         limits: ServerLimits,
         dialects: frozenset[str],
@@ -79,6 +81,7 @@ class DialectService:
         self.gate: Gate = gate
         self.admission: Admission = admission
         self.budget: MemoryBudget = budget
+        self.turns: TurnBudget = turns
         self.connections: Connections = connections
         self.limits: ServerLimits = limits
         self.dialects: frozenset[str] = dialects
@@ -86,7 +89,7 @@ class DialectService:
         #: Describes all routes, for ``rpc.discover``.
         self.discover: Callable[[], bytes] = dispatcher.discover
         #: All calls in progress.
-        self.calls: DialectCalls = DialectCalls(dispatcher, admission, budget, limits)
+        self.calls: DialectCalls = DialectCalls(dispatcher, admission, budget, turns, limits)
         #: All open WebSockets.
         self.sockets: set[ClosableSocket] = set()
         #: Older libraries whose clients were mentioned in the log.

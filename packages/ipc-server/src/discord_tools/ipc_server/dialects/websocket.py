@@ -32,6 +32,7 @@ from discord_tools.ipc_server.dialects.answers import Answers
 from discord_tools.ipc_server.dialects.calls import ByteBudget, DialectCall
 from discord_tools.ipc_server.dialects.jsonrpc import Exchange
 from discord_tools.ipc_server.dialects.service import DialectService
+from discord_tools.ipc_server.turns import LARGE_BYTES
 
 __all__ = ("DialectSocket", "JsonRpcSocket", "LegacySocket")
 
@@ -222,6 +223,8 @@ class DialectSocket:
             except Closed as closed:
                 self.log.debug("The connection has ended: %.500r", closed.reason)
                 return
+            if len(message) > LARGE_BYTES:
+                await self._service.turns.take(len(message))
             if self._dialogue is None:
                 self._take_first(message)
             else:
@@ -321,7 +324,15 @@ class LegacySocket:
 
         budget = ByteBudget(dialect.reply_bytes)
         call = DialectCall(
-            caller, asked.endpoint, asked.params, asked.headers, dialect, budget, done, socket.answers
+            caller,
+            asked.endpoint,
+            asked.params,
+            asked.headers,
+            dialect,
+            budget,
+            service.turns,
+            done,
+            socket.answers,
         )
         self._calls.add(call)
         # Clients of this kind make a connection for each request, so a bound for each connection would be none.

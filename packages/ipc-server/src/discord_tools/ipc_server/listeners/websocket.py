@@ -13,6 +13,7 @@ from discord_tools.ipc.logs import connection_id
 from discord_tools.ipc.transports.base import Transport
 from discord_tools.ipc.transports.websocket import WebSocketTransport
 from discord_tools.ipc.wire.frames import SUBPROTOCOL
+from discord_tools.ipc_server.budget import MemoryBudget
 from discord_tools.ipc_server.caller import NATIVE, Caller
 from discord_tools.ipc_server.gate import Gate, Refusal
 from discord_tools.ipc_server.listeners.http import Handler
@@ -27,6 +28,8 @@ class WebSocketListener:
 
     Parameters
     ----------
+    budget: :class:`MemoryBudget`
+        Bounds the memory that is held for all clients.
     serve: Callable[[Transport, Caller], Awaitable[None]]
         Serves one connection until it ends.
     others: Callable[[:class:`aiohttp.web.Request`], Awaitable[:class:`aiohttp.web.StreamResponse`]]
@@ -37,11 +40,13 @@ class WebSocketListener:
         self,
         gate: Gate,
         limits: ServerLimits,
+        budget: MemoryBudget,
         serve: Callable[[Transport, Caller], Awaitable[None]],
         others: Handler,
     ) -> None:
         self._gate = gate
         self._limits = limits
+        self._budget = budget
         self._serve = serve
         self._others = others
 
@@ -66,7 +71,7 @@ class WebSocketListener:
         async def serve(transport: WebSocketTransport) -> None:
             await self._serve(transport, caller)
 
-        return await accept(request, socket, serve, heartbeat=self._limits.heartbeat)
+        return await accept(request, socket, serve, budget=self._budget, heartbeat=self._limits.heartbeat)
 
 
 async def refuse_request(
@@ -92,6 +97,7 @@ async def accept(
     socket: web.WebSocketResponse,
     serve: Callable[[WebSocketTransport], Awaitable[None]],
     *,
+    budget: MemoryBudget,
     heartbeat: float | None,
     answer_pings: bool = True,
     text: bool = False,
@@ -106,7 +112,13 @@ async def accept(
     tcp = request.transport
     abort = None if tcp is None else tcp.abort
     transport = WebSocketTransport(
-        socket, abort, tcp=tcp, heartbeat=heartbeat, answer_pings=answer_pings, text=text
+        socket,
+        abort,
+        tcp=tcp,
+        heartbeat=heartbeat,
+        answer_pings=answer_pings,
+        text=text,
+        receiving=budget.receives,
     )
     await serve(transport)
     return socket
