@@ -19,8 +19,8 @@ from equipment.until import until
 from equipment.websockets import HELLO, WebSocketClient, frame_header, unread_client, websocket_client
 from test_end_to_end.conftest import Held
 
-DEEP = b"[" * 100_000 + b"]" * 100_000
-DEEP_OBJECT = b'{"a":' * 100_000 + b"1" + b"}" * 100_000
+DEEP = b"[" * 90_000 + b"]" * 90_000
+DEEP_OBJECT = b'{"a":' * 90_000 + b"1" + b"}" * 90_000
 
 
 def call(**members: Any) -> bytes:

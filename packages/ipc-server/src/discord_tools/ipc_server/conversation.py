@@ -31,6 +31,7 @@ from discord_tools.ipc.wire.frames import (
     Ready,
 )
 from discord_tools.ipc.wire.handshake import Hello
+from discord_tools.ipc.wire.outbox import Outbox
 from discord_tools.ipc.wire.peer import Peer
 from discord_tools.ipc.wire.received import (
     ByeReceived,
@@ -41,6 +42,7 @@ from discord_tools.ipc.wire.received import (
     ProtocolViolation,
 )
 from discord_tools.ipc_server.admission import FEW_CALLS, SMALL_BYTES, Account, closing
+from discord_tools.ipc_server.budget import MemoryBudget
 from discord_tools.ipc_server.call import expire, expired, wait_for_handlers, without_key
 from discord_tools.ipc_server.caller import Caller
 from discord_tools.ipc_server.clock import CallerClock
@@ -90,17 +92,17 @@ class Conversation:
             retained_bytes=limits.retained_bytes,
             trusted=False,
         )
-        self._peer.outbox.wake = self._wake
+        self.outbox: Outbox = self._peer.outbox  #: What is sent to the client.
+        self.outbox.wake = self._wake
         #: Whether it has ended: the client said so, or was away for too long.
         self.over: bool = False
         #: Headers that all calls of the client carry.
         self._headers: Mapping[str, Any] = without_key(hello.headers)
         #: Decides whether calls may start.
         self._admission = shared.admission
-        #: Runs calls.
-        self._dispatcher = shared.dispatcher
+        self._dispatcher = shared.dispatcher  #: Runs calls.
         #: Bounds the memory that is held for all clients.
-        self._budget = shared.budget
+        self.budget: MemoryBudget = shared.budget
         self._shared = shared
         #: Bounds what is decoded and encoded in one turn of the loop.
         self.turns: TurnBudget = shared.turns
@@ -203,7 +205,7 @@ class Conversation:
 
     @property
     def item_bytes(self) -> int:
-        return self._peer.outbox.item_bytes
+        return self.outbox.item_bytes
 
     async def wait_for_capacity(self) -> None:
         # While the client is away nothing is sent, so there is nothing to wait for.
@@ -211,14 +213,14 @@ class Conversation:
             await self._connection.wait_for_capacity()
 
     def must_wait(self) -> bool:
-        if not self._budget.is_spent or self._connection is None:
+        if not self.budget.is_spent or self._connection is None:
             return self.is_full()
-        return self.is_full() or self._peer.outbox.pending_bytes > SMALL_BYTES
+        return self.is_full() or self.outbox.pending_bytes > SMALL_BYTES
 
     def send_answer(self, number: Id, frame: bytes) -> None:
         self._peer.answer(number, frame)
         if len(frame) > SMALL_BYTES:
-            self._budget.add(len(frame))
+            self.budget.add(len(frame))
         if self._connection is None:
             self._check_backlog()
 
@@ -230,7 +232,7 @@ class Conversation:
     def send_item(self, number: Id, item: bytes) -> None:
         self._peer.item(number, item)
         if len(item) > SMALL_BYTES:
-            self._budget.add(len(item))
+            self.budget.add(len(item))
         if self._connection is None:
             self._check_backlog()
 
@@ -251,7 +253,7 @@ class Conversation:
 
     def _check_backlog(self) -> None:
         """Ends a conversation whose client is away and for whom too much waits."""
-        if self._peer.outbox.pending_bytes > self._limits.retained_bytes:
+        if self.outbox.pending_bytes > self._limits.retained_bytes:
             self.end("too much waits for a client that is away")
 
     async def _pump(self) -> None:
@@ -266,7 +268,7 @@ class Conversation:
     @property
     def held_bytes(self) -> int:
         waiting = sum(call.subscriber.held_bytes for call in self._calls if call.subscriber is not None)
-        return self._peer.outbox.held_bytes + self.account.held_bytes + waiting
+        return self.outbox.held_bytes + self.account.held_bytes + waiting
 
     @property
     def is_away(self) -> bool:
@@ -284,7 +286,7 @@ class Conversation:
         self.end(reason)
         if self._connection is not None:
             self._close_later(self._connection, POLICY, reason)
-        self._peer.outbox.clear()
+        self.outbox.clear()
 
     # -- the end
 
@@ -400,9 +402,9 @@ class Conversation:
         self.account.calls += 1
         if call.size:
             self.account.size += call.size
-            self._budget.add(call.size)
+            self.budget.add(call.size)
         elif not self.account.calls % FEW_CALLS:
-            self._budget.add(FEW_CALLS * SMALL_BYTES)
+            self.budget.add(FEW_CALLS * SMALL_BYTES)
 
     def _protocol_call(self, method: str, call: NativeCall) -> None:
         if method == SUBSCRIBE and call.streams:
@@ -426,7 +428,7 @@ class Conversation:
                 text = f"your subscriptions have {names} names, {subscriber.names} more exceed {MAX_NAMES}"
                 raise Overloaded(text)
             call.subscriber = subscriber
-            call.subscriber.begin()
+            subscriber.begin()
         except RemoteError as error:
             call.fail(error)
             self.forget(call)

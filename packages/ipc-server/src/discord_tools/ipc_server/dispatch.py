@@ -94,15 +94,15 @@ class Dispatcher:
         request = Request.of(call, loop)
         called = False
         try:
-            if self._is_heard("raw_ipc_request"):
+            if waited := self._is_heard("raw_ipc_request"):
                 self.emit("raw_ipc_request", request)
                 # Listeners begin in the next turn of the loop, and they come before the route.
                 await asyncio.sleep(0)
             if call.must_wait():
                 await call.wait_to_start()
-            if call.deadline is not None and loop.time() > call.deadline:
-                # The process was stopped since the call was read, so no timer has ended it.
-                raise expired()
+                waited = True
+            if waited and call.deadline is not None and loop.time() > call.deadline:
+                raise expired()  # the process was stopped since the call was read, so no timer has ended it
             route = self._routes.find(call.endpoint)
             if route is None:
                 raise self._unknown(call)

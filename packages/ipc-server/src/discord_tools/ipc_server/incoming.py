@@ -10,9 +10,10 @@ from msgspec import UNSET
 
 from discord_tools.ipc.errors import AlreadyResponded, RemoteError
 from discord_tools.ipc.wire.frames import ErrorObject, Id
+from discord_tools.ipc.wire.outbox import Outbox
 from discord_tools.ipc.wire.received import CallReceived
 from discord_tools.ipc_server.admission import Account, measure
-from discord_tools.ipc_server.budget import RECOUNT
+from discord_tools.ipc_server.budget import RECOUNT, MemoryBudget
 from discord_tools.ipc_server.caller import Caller
 from discord_tools.ipc_server.encoding import (
     LARGE,
@@ -43,6 +44,10 @@ class Channel(Protocol):
     turns: TurnBudget
     #: Bounds the calls of the client.
     account: Account
+    #: What is sent to the client.
+    outbox: Outbox
+    #: Bounds the memory that is held for all clients.
+    budget: MemoryBudget
 
     @property
     def item_bytes(self) -> int:
@@ -131,7 +136,10 @@ class NativeCall:
 
     def must_wait(self) -> bool:
         channel = self._channel
-        return channel.must_wait() or (not self.streams and channel.turns.must_wait(self.endpoint, -1))
+        if channel.turns.large and not self.streams and channel.turns.must_wait(self.endpoint, -1):
+            return True
+        # Nothing of it is asked while little waits, which is nearly always.
+        return (channel.outbox.pending_bytes > LARGE_BYTES or channel.budget.is_spent) and channel.must_wait()
 
     async def wait_to_start(self) -> None:
         channel = self._channel
@@ -145,7 +153,9 @@ class NativeCall:
 
     def answer(self, data: Any, /) -> bool:
         channel = self._channel
-        if channel.is_full() or (type(data) in (list, tuple) and len(data) >= LARGE):
+        if channel.outbox.pending_bytes > LARGE_BYTES and channel.is_full():
+            return False
+        if type(data) in (list, tuple) and len(data) >= LARGE:
             return False
         if channel.turns.large and channel.turns.must_wait(self.endpoint, self._turn):
             return False
@@ -183,9 +193,11 @@ class NativeCall:
             await asyncio.sleep(0)
         await self._channel.wait_for_capacity()
         turns = self._channel.turns
-        await turns.take_for(self.endpoint, -1)
+        if turns.large:
+            await turns.take_for(self.endpoint, -1)
         item = encode_answer(data)
-        turns.encoded(self.endpoint, len(item))
+        if len(item) > LARGE_BYTES or turns.large:
+            turns.encoded(self.endpoint, len(item))
         self.push(item)
 
     @property

@@ -117,7 +117,7 @@ def decode(data: bytes | str, *, trusted: bool = True) -> Sequence[Frame | Raw |
     """
     if len(data) > MAX_PACK_BYTES and _is_array(data):
         raise Unreadable(f"an array of frames may have {MAX_PACK_BYTES} bytes, this one has {len(data)}")
-    if not trusted and (reason := too_many_values(data)) is not None:
+    if not trusted and len(data) > _SPARSE_BYTES and (reason := too_many_values(data)) is not None:
         if not _is_array(data):
             encoded = data.encode(errors="surrogatepass") if isinstance(data, str) else data
             return [Refused(refused_id(encoded), reason)]
