@@ -1,4 +1,4 @@
-"""A TCP port with a script, and a port on which nothing listens."""
+"""A TCP port that follows a script, and a port on which nothing listens."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-__all__ = ("VacantPort", "closing", "listening")
+__all__ = ("Script", "VacantPort", "answering", "closing", "listening", "silence", "silence_after")
 
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[object]]
 
@@ -44,6 +44,33 @@ async def closing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
     """A script that closes each connection at once."""
     writer.close()
     await writer.wait_closed()
+
+
+async def silence(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A script that reads everything and answers nothing."""
+    await reader.read()
+
+
+def silence_after(connected: asyncio.Event) -> Script:
+    """A script like :func:`silence`, with an event that the first connection sets."""
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connected.set()
+        await silence(reader, writer)
+
+    return script
+
+
+def answering(data: bytes) -> Script:
+    """A script that answers the first request with these bytes and closes the connection."""
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(data)
+        await writer.drain()
+        await closing(reader, writer)
+
+    return script
 
 
 class VacantPort:

@@ -11,6 +11,7 @@ from typing import Any
 from discord.ext import commands
 
 from discord_tools.ipc import ClientLimits, ClientSession, Server, ServerLimits
+from discord_tools.ipc.missing import MISSING
 from discord_tools.ipc.transports.memory import memory_pair
 from equipment.key import KEY
 from equipment.peers import ScriptedClient
@@ -31,8 +32,8 @@ def serving(bot: commands.Bot, **settings: Any) -> Server[commands.Bot]:
     return Server(bot, limits=limits, **{**defaults, **options})
 
 
-def connecting(port: int, **options: Any) -> ClientSession:
-    """A session, to be entered."""
+def connecting(port: int = MISSING, **options: Any) -> ClientSession:
+    """A session, to be entered. Without a port it needs a ``multicast_port``."""
     return ClientSession("127.0.0.1", port, **{"secret_key": KEY, "limits": QUICK, **options})
 
 

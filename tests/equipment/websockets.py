@@ -22,12 +22,15 @@ from equipment.until import PATIENCE
 __all__ = (
     "HELLO",
     "RawWebSocket",
+    "Script",
     "ScriptedWebSocket",
     "WebSocketBot",
     "WebSocketClient",
     "WebSocketTransport",
+    "echoing",
     "frame_header",
     "multicast_bot",
+    "port_answer",
     "unread_client",
     "upgrade_request",
     "websocket_client",
@@ -302,3 +305,8 @@ def multicast_bot(answer: Any, *more: Any) -> WebSocketBot:
         await bot.ended()
 
     return WebSocketBot(script, protocols=())
+
+
+def port_answer(port: int) -> dict[str, Any]:
+    """The answer of a multicast port."""
+    return {"message": "Connection success", "port": port, "code": 200}
