@@ -36,7 +36,8 @@ from discord_tools.ipc.address import Address
 from discord_tools.ipc.connectors import older as older_module
 from discord_tools.ipc.connectors.older import SOCKETS, OlderBridge
 from discord_tools.ipc.conversation import Conversation
-from test_client.scripts import QUICK, until
+from equipment.serving import QUICK
+from equipment.until import until
 
 #: The key of the recordings.
 KEY = "kE4y-9fX"

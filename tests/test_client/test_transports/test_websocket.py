@@ -11,7 +11,7 @@ from aiohttp import web
 
 from discord_tools.ipc.transports.base import Closed, Transport
 from discord_tools.ipc.transports.websocket import MAX_CONTROL_FRAMES, WebSocketTransport, release
-from test_client.scripts import until
+from equipment.until import until
 from test_client.test_transports.pairs import LossyProxy, raw, receive, receive_into, send_all, sockets, tcp
 
 Socket = aiohttp.ClientWebSocketResponse | web.WebSocketResponse
