@@ -14,7 +14,8 @@ from sphinx import addnodes
 
 from discord_tools.ipc import ServerLimits
 from discord_tools.ipc_server import admission, brake, clock, conversation, encoding, events, watchdog
-from test_docs.blocks import ROOT, doctree
+from equipment.checkout import ROOT
+from test_docs.blocks import doctree
 
 #: Where constants bound what clients can cause, below ``discord_tools``.
 MODULES = (
