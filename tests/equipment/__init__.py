@@ -4,6 +4,8 @@
     Waits for a condition.
 ``key``
     The secret key of tests.
+``checkout``
+    The folder of the checkout, and its commands.
 ``serving``
     A server on a free port, a session, and a client in memory, each in one line.
 ``peers``

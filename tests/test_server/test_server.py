@@ -7,7 +7,6 @@ import inspect
 import json
 import logging
 import re
-import socket
 from typing import Any
 
 import discord
@@ -31,6 +30,7 @@ from discord_tools.ipc.connectors.memory import MemoryConnector
 from discord_tools.ipc.missing import MISSING
 from discord_tools.ipc.transports.base import Closed
 from discord_tools.ipc.transports.memory import memory_pair
+from equipment.ports import free_port, is_free, taken_port
 from equipment.until import until
 from loopback import LoopbackDiscord
 from loopback.bots import running_bot
@@ -52,14 +52,6 @@ def serve(client: discord.Client, **options: Any) -> Server[Any]:
 
 def session_of(server: Server[Any], **options: Any) -> ClientSession:
     return ClientSession("127.0.0.1", server.port, **options)
-
-
-def is_free(port: int) -> bool:
-    try:
-        socket.create_server(("127.0.0.1", port)).close()
-    except OSError:
-        return False
-    return True
 
 
 class Slow:
@@ -226,8 +218,7 @@ async def test_terminating_what_does_not_run_does_nothing(bot: commands.Bot) -> 
 
 
 async def test_a_terminated_server_can_be_started_again_on_the_same_port(bot: commands.Bot) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     server = serve(bot, port=port)
     for _ in range(3):
         async with server, session_of(server) as session:
@@ -250,8 +241,7 @@ async def test_a_server_can_be_used_in_one_loop_after_the_other() -> None:
 
 
 async def test_a_port_that_is_taken_is_a_listen_error_and_leaves_nothing(bot: commands.Bot) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    with taken_port() as port:
         server = serve(bot, port=port)
         with pytest.raises(ListenError) as caught:
             await server.start()
@@ -302,8 +292,7 @@ async def test_the_log_warns_where_there_is_no_key(
 
 
 async def test_a_start_that_is_cancelled_anywhere_leaves_nothing(bot: commands.Bot) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     server = serve(bot, host="localhost", port=port)
     turns = 0
     while True:
