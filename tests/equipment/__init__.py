@@ -1,7 +1,7 @@
 """Doubles and helpers that several folders of tests share.
 
 ``until``
-    Waits for a condition.
+    Waits for a condition, and for the event loop.
 ``key``
     The secret key of tests.
 ``checkout``
@@ -12,8 +12,10 @@
     One side of a conversation, frame by frame.
 ``websockets``
     A client that sends any WebSocket frame, and a server that follows a script.
+``clocks``
+    Clocks that a test moves.
 ``ports``
-    A TCP port with a script, and a port on which nothing listens.
+    A TCP port with a script, and ports that are vacant, taken or free.
 ``proxy``
     A network between client and server that cuts, delays, splits and merges.
 ``transports``

@@ -28,6 +28,7 @@ from discord_tools.ipc.conversation import AGENT, Conversation
 from discord_tools.ipc.transports.base import Closed
 from discord_tools.ipc.transports.memory import MemoryTransport, memory_pair
 from discord_tools.ipc.wire.peer import MAX_VIOLATIONS
+from equipment.clocks import LoopClock
 from equipment.peers import ScriptedBot, welcome
 from equipment.until import settle, until
 
@@ -343,12 +344,11 @@ async def test_a_place_that_comes_late_leaves_only_the_rest_of_the_time(
     frame = await line.far.expect_call("1")
     second = line.start("2", 100.0)
     await asyncio.sleep(0)
-    loop = asyncio.get_running_loop()
-    real = loop.time
-    monkeypatch.setattr(loop, "time", lambda: real() + 95.0)
+    clock = LoopClock(monkeypatch)
+    clock.ahead = 95.0
     await line.far.answer(frame, 1)
     await line.far.expect_call("2")
-    monkeypatch.setattr(loop, "time", lambda: real() + 100.0)
+    clock.ahead = 100.0
     with pytest.raises(RequestTimeout) as caught:
         async with asyncio.timeout(5):
             await second
@@ -360,18 +360,17 @@ async def test_a_place_that_comes_late_leaves_only_the_rest_of_the_time(
 async def test_calls_that_share_a_timer_end_each_at_its_own_time(monkeypatch: pytest.MonkeyPatch) -> None:
     line = Line(10.0)
     await line.open()
-    loop = asyncio.get_running_loop()
-    real = loop.time
+    clock = LoopClock(monkeypatch)
     answered, first = line.start("answered", 10.0), line.start("first", 10.0)
     frame = await line.far.expect_call("answered")
     await line.far.expect_call("first")
     await line.far.answer(frame, 1)
     assert await answered == Raw(b"1")
-    monkeypatch.setattr(loop, "time", lambda: real() + 5.0)
+    clock.ahead = 5.0
     second = line.start("second", 10.0)
     await line.far.expect_call("second")
-    for ends, call, clock in (("first", first, 10.0), ("second", second, 15.0)):
-        monkeypatch.setattr(loop, "time", lambda clock=clock: real() + clock)
+    for ends, call, ahead in (("first", first, 10.0), ("second", second, 15.0)):
+        clock.ahead = ahead
         with pytest.raises(RequestTimeout) as caught:
             async with asyncio.timeout(5):
                 await call
@@ -410,15 +409,13 @@ async def test_a_call_with_less_time_than_the_hello_said_carries_its_own_timeout
 async def test_the_first_call_brings_the_clock_and_later_ones_at_most_once_a_second(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    loop = asyncio.get_running_loop()
-    began = loop.time()
-    now = began
-    monkeypatch.setattr(loop, "time", lambda: now)
+    clock = LoopClock(monkeypatch, stopped=True)
+    began = clock.began
     line = Line(30.0)
     await line.open()
     brought: list[Any] = []
     for after in (0.0, 1.0, 1.25, 1.25, 2.25, 2.5, 3.0, 7.0):
-        now = began + after
+        clock.ahead = after
         call = line.start("stats", 30.0)
         frame = await line.far.expect_call("stats")
         brought.append(frame.get("meta"))
@@ -442,12 +439,10 @@ async def test_the_first_call_brings_the_clock_and_later_ones_at_most_once_a_sec
 async def test_a_call_with_its_own_timeout_or_without_one_brings_no_clock_and_delays_none(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    loop = asyncio.get_running_loop()
-    now = loop.time()
-    monkeypatch.setattr(loop, "time", lambda: now)
+    clock = LoopClock(monkeypatch, stopped=True)
     line = Line(30.0)
     await line.open()
-    now += 5.0
+    clock.ahead += 5.0
     brought: list[Any] = []
     for timeout in (10.0, None, 30.0):
         call = line.start("stats", timeout)
@@ -455,7 +450,7 @@ async def test_a_call_with_its_own_timeout_or_without_one_brings_no_clock_and_de
         brought.append(frame.get("meta"))
         await line.far.answer(frame, 1)
         await call
-    assert brought == [{"timeout": 10.0}, None, {"clock": now}]
+    assert brought == [{"timeout": 10.0}, None, {"clock": clock.began + 5.0}]
     monkeypatch.undo()
     await line.disconnect()
 
@@ -661,15 +656,6 @@ async def test_after_another_client_took_the_conversation_over_a_new_one_begins(
 REFUSAL = {"code": NotReady.code, "message": "the bot is shutting down", "data": {"ran": False}}
 
 
-class Clock:
-    """The time of the loop, which goes on when a test says so."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        loop = asyncio.get_running_loop()
-        self.now = loop.time()
-        monkeypatch.setattr(loop, "time", lambda: self.now)
-
-
 async def refuse(line: Line, *names: str) -> None:
     """Reads calls and refuses them, as a bot does that is closing."""
     frames = [await line.far.expect_call(name) for name in names]
@@ -685,10 +671,10 @@ async def test_a_refused_call_is_sent_again_on_the_next_connection_with_the_time
 ) -> None:
     line = Line(10.0)
     await line.open()
-    clock = Clock(monkeypatch)
+    clock = LoopClock(monkeypatch, stopped=True)
     call = asyncio.create_task(line.conversation.call("stats", {"a": 1}, 10.0))
     await refuse(line, "stats")
-    clock.now += 4.0
+    clock.ahead += 4.0
     assert not call.done()
     await line.disconnect(1001)
     await line.again(resumed=resumed, received=1, session="another")
@@ -776,9 +762,7 @@ async def test_a_refused_call_whose_time_is_over_meanwhile_is_not_sent(
     await line.open(calls=1)
     call = line.start("late", 10.0)
     await refuse(line, "late")
-    loop = asyncio.get_running_loop()
-    real = loop.time
-    monkeypatch.setattr(loop, "time", lambda: real() + 10.0)
+    LoopClock(monkeypatch).ahead = 10.0
     with pytest.raises(RequestTimeout) as caught:
         await call
     assert (caught.value.endpoint, caught.value.seconds) == ("late", 10.0)

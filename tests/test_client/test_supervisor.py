@@ -27,6 +27,7 @@ from discord_tools.ipc.connectors.websocket import WebSocketConnector
 from discord_tools.ipc.conversation import Conversation
 from discord_tools.ipc.supervisor import Supervisor
 from discord_tools.ipc.transports.base import Transport
+from equipment.clocks import LoopClock
 from equipment.key import KEY
 from equipment.ports import VacantPort, listening, silence, silence_after
 from equipment.serving import QUICK
@@ -197,9 +198,7 @@ async def test_requests_do_not_end_when_the_bot_comes_back_in_time(
         call = asyncio.create_task(conversation.call("slow", Raw(b"{}"), None))
         await back.wait()
         await until(lambda: conversation.usable)
-        loop = asyncio.get_running_loop()
-        real = loop.time
-        monkeypatch.setattr(loop, "time", lambda: real() + 11.0)
+        LoopClock(monkeypatch).ahead = 11.0
         await settle()
         assert not call.done()
         late.set()

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from discord_tools.ipc.transports.base import Closed, Transport
 from discord_tools.ipc.transports.websocket import MAX_CONTROL_FRAMES, WebSocketTransport, release
+from equipment.clocks import LoopClock
 from equipment.until import until
 from test_client.test_transports.pairs import LossyProxy, raw, receive, receive_into, send_all, sockets, tcp
 
@@ -97,15 +98,6 @@ async def test_a_ping_that_cannot_be_answered_any_more_is_the_end() -> None:
 # -- pings and pongs
 
 
-class Clock:
-    """The time of the event loop, which does not go on by itself."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        loop = asyncio.get_running_loop()
-        self.now = loop.time()
-        monkeypatch.setattr(loop, "time", lambda: self.now)
-
-
 @asynccontextmanager
 async def pinged(*, answer_pings: bool = True) -> AsyncIterator[tuple[WebSocketTransport, Socket]]:
     """A transport, and the socket of the other side, which shows pings and pongs."""
@@ -156,7 +148,7 @@ async def test_more_than_32_pings_and_pongs_within_a_second_close_the_connection
 ) -> None:
     assert MAX_CONTROL_FRAMES == 32
     async with pinged(answer_pings=answer_pings) as (transport, other):
-        Clock(monkeypatch)
+        LoopClock(monkeypatch, stopped=True)
         send = cycle([getattr(other, kind) for kind in kinds.split()])
         for _ in range(MAX_CONTROL_FRAMES):
             await next(send)()
@@ -178,9 +170,9 @@ async def test_more_than_32_pings_and_pongs_within_a_second_close_the_connection
 
 async def test_pings_and_pongs_of_a_second_that_is_over_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
     async with pinged() as (transport, other):
-        clock = Clock(monkeypatch)
+        clock = LoopClock(monkeypatch, stopped=True)
         for _ in range(5):
-            clock.now += 1.25
+            clock.ahead += 1.25
             for _ in range(MAX_CONTROL_FRAMES):
                 await other.pong()
             await other.send_bytes(b"{}")

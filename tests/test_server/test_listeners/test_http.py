@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
 import pytest
 from aiohttp import web
 
-from discord_tools.ipc import ListenError, ServerLimits, logs
+from discord_tools.ipc import ListenError, ServerLimits
 from discord_tools.ipc_server.connections import Connections
 from discord_tools.ipc_server.listeners.http import Handler, HTTPListener
+from equipment.clocks import IncidentClock
 from equipment.ports import free_port, is_free
 
 
@@ -188,8 +188,7 @@ async def test_a_body_that_is_not_compressed_is_read(http: aiohttp.ClientSession
 async def test_requests_that_are_no_http_are_one_line_a_minute_without_a_traceback(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    now = 1000.0
-    monkeypatch.setattr(logs, "time", SimpleNamespace(monotonic=lambda: now))  # not that of the loop
+    clock = IncidentClock(monkeypatch)
     listener = listening(answer)
     port = await listener.start("127.0.0.1", 0)
     for number in range(20):
@@ -198,7 +197,7 @@ async def test_requests_that_are_no_http_are_one_line_a_minute_without_a_traceba
     assert record.name.startswith("discord_tools.")
     assert record.exc_info is None
     assert "nonsense" not in record.getMessage()
-    now += logs.INCIDENT_PERIOD
+    clock.pass_period()
     await say(port, "GET / HTTP/1.1\r\nnonsense\x1b: x\r\n\r\n")
     await listener.close()
     assert [one.exc_info for one in caplog.records] == [None] * 3
