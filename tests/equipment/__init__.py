@@ -14,6 +14,8 @@
     A client that sends any WebSocket frame, and a server that follows a script.
 ``clocks``
     Clocks that a test moves.
+``handlers``
+    Handlers of routes that do not end when they should.
 ``ports``
     A TCP port with a script, and ports that are vacant, taken or free.
 ``proxy``

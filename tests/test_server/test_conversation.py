@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -14,6 +13,7 @@ from discord_tools.ipc import Request, RouteError, ServerLimits
 from discord_tools.ipc.transports.base import Closed
 from discord_tools.ipc.wire.frames import CANCEL, Cancel, Meta
 from discord_tools.ipc.wire.received import ByeReceived
+from equipment.handlers import StubbornHandler
 from equipment.until import until
 from test_server.tools import FORGED, Failed, assert_bounded_lines, native_client, records_with
 
@@ -115,24 +115,18 @@ async def test_calls_in_small_messages_do_not_count_in_bytes(bot: commands.Bot) 
 
 
 async def test_handlers_that_ignore_their_cancellation_count_as_calls(bot: commands.Bot) -> None:
-    started, go = asyncio.Event(), asyncio.Event()
-
-    async def stubborn(request: Request) -> None:
-        started.set()
-        while not go.is_set():
-            with suppress(asyncio.CancelledError):
-                await go.wait()
+    handler = StubbornHandler()
 
     async with native_client(bot, ServerLimits(calls=1)) as native:
-        native.add_route(stubborn)
+        native.add_route(handler.stubborn)
         first = native.start_call("stubborn")
-        await started.wait()
+        await handler.started.wait()
         native.peer.notify(CANCEL, Cancel(first.number))
         with pytest.raises(Failed):
             await first
         second = native.start_call("stubborn")
         await asyncio.wait((second,), timeout=5)
-        go.set()
+        handler.released.set()
         with pytest.raises(Failed) as caught:
             await second
     assert caught.value.code == -32004
@@ -241,25 +235,16 @@ async def test_a_cancelled_call_ends_its_handler(bot: commands.Bot) -> None:
 
 
 async def test_a_cancelled_call_is_answered_even_if_its_handler_goes_on(bot: commands.Bot) -> None:
-    started, go = asyncio.Event(), asyncio.Event()
-
-    async def stubborn(request: Request) -> str:
-        started.set()
-        while not go.is_set():
-            try:
-                await go.wait()
-            except asyncio.CancelledError:
-                continue
-        return "late"
+    handler = StubbornHandler()
 
     async with native_client(bot) as native:
-        native.add_route(stubborn)
+        native.add_route(handler.stubborn)
         answer = native.start_call("stubborn")
-        await started.wait()
+        await handler.started.wait()
         native.peer.notify(CANCEL, Cancel(answer.number))
         with pytest.raises(Failed) as caught:
             await asyncio.wait_for(answer, 5)
-        go.set()
+        handler.released.set()
     assert caught.value.code == -32006
 
 
@@ -470,24 +455,16 @@ async def test_a_client_that_stays_away_ends_handlers_that_go_on_after_their_ans
 async def test_a_handler_that_ignores_its_cancellation_is_waited_for_up_to_the_grace_period(
     bot: commands.Bot, caplog: pytest.LogCaptureFixture
 ) -> None:
-    started, go = asyncio.Event(), asyncio.Event()
-
-    async def stubborn(request: Request) -> None:
-        started.set()
-        while not go.is_set():
-            try:
-                await go.wait()
-            except asyncio.CancelledError:
-                continue
+    handler = StubbornHandler()
 
     async with native_client(bot, ServerLimits(grace_period=0.01, resume_timeout=0)) as native:
-        native.add_route(stubborn)
+        native.add_route(handler.stubborn)
         native.start_call("stubborn")
-        await started.wait()
+        await handler.started.wait()
         await native.transport.close(1006)
         await native.ended()
         await until(lambda: "Still running" in caplog.text)
-        go.set()
+        handler.released.set()
     assert "Still running after 0.01 s: /stubborn" in caplog.text
 
 

@@ -30,6 +30,7 @@ from discord_tools.ipc.connectors.memory import MemoryConnector
 from discord_tools.ipc.missing import MISSING
 from discord_tools.ipc.transports.base import Closed
 from discord_tools.ipc.transports.memory import memory_pair
+from equipment.handlers import StubbornHandler
 from equipment.ports import free_port, is_free, taken_port
 from equipment.until import until
 from loopback import LoopbackDiscord
@@ -431,29 +432,19 @@ async def test_a_handler_that_ignores_its_cancellation_does_not_hold_up_the_end(
     bot: commands.Bot, caplog: pytest.LogCaptureFixture
 ) -> None:
     server = serve(bot, limits=ServerLimits(grace_period=0.01))
-    started, go, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
-
-    @server.route()
-    async def stubborn(request: Request) -> None:
-        started.set()
-        while not go.is_set():
-            try:
-                await go.wait()
-            except asyncio.CancelledError:
-                continue
-        ended.set()
-
+    handler = StubbornHandler()
+    server.add_route(handler.stubborn)
     await server.start()
     async with session_of(server) as session:
         answer = asyncio.ensure_future(session.request("stubborn"))
-        await started.wait()
+        await handler.started.wait()
         async with asyncio.timeout(5):
             await server.terminate_server()
         with pytest.raises(Cancelled):
             await answer
     assert "Still running after 0.01 s: /stubborn" in caplog.text
-    go.set()
-    await asyncio.wait_for(ended.wait(), 5)
+    handler.released.set()
+    await asyncio.wait_for(handler.ended.wait(), 5)
 
 
 async def test_terminating_at_the_same_time_ends_once_and_all_wait_for_it(

@@ -25,6 +25,7 @@ from discord_tools.ipc_server.budget import MemoryBudget
 from discord_tools.ipc_server.dialects.calls import ERROR_BYTES, ByteBudget, DialectCall, DialectCalls
 from discord_tools.ipc_server.dispatch import Dispatcher
 from discord_tools.ipc_server.routes import Route, RouteTable
+from equipment.handlers import StubbornHandler
 from equipment.until import until
 from test_server.tools import CALLER
 
@@ -189,26 +190,17 @@ async def test_a_call_ends_with_the_deadline_of_the_server(bot: commands.Bot) ->
 
 
 async def test_a_call_that_is_aborted_is_answered_even_if_its_handler_goes_on(bot: commands.Bot) -> None:
-    started, go = asyncio.Event(), asyncio.Event()
-
-    async def stubborn(request: Request) -> str:
-        started.set()
-        while not go.is_set():
-            try:
-                await go.wait()
-            except asyncio.CancelledError:
-                continue
-        return "late"
+    handler = StubbornHandler()
 
     calls = Calls(bot, calls=1)
-    calls.add_route(stubborn)
+    calls.add_route(handler.stubborn)
     call = calls.start("stubborn")
-    await started.wait()
+    await handler.started.wait()
     call.abort(DeadlineExceeded("too late"))
     assert calls.answers == [b"too late"]
     # It counts as long as it runs.
     assert await calls.answer("stubborn") == b"1 of your calls are in progress"
-    go.set()
+    handler.released.set()
     assert call.task is not None
     await asyncio.wait((call.task,), timeout=5)
     assert calls.answers == [b"too late"]
