@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any, Self
 
-from benchmarks.machine import Cores, Usage
+from benchmarks.machine import Cores
+from benchmarks.usage import Usage
 from equipment.processes.child import Child, ChildEnded, as_arguments
 
 __all__ = ("Contestant", "Missing", "Worker", "WorkerFailed")

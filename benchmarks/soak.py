@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import logging
-import os
 import random
 import statistics
 import sys
@@ -19,12 +17,13 @@ import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any, Final
 
 from discord_tools.ipc import ClientSession, Gap, IPCError, Request, Server
 from equipment.processes.child import Child, as_arguments
+from equipment.processes.lines import say
 from equipment.proxy import Proxy
+from equipment.usage import resident_memory
 from loopback import LoopbackDiscord
 from loopback.bots import running_bot
 
@@ -203,11 +202,6 @@ async def dashboards_part(port: int) -> None:
         await obeying(obey)
 
 
-def say(answer: dict[str, Any]) -> None:
-    """One line to the process that started this one."""
-    print(json.dumps(answer), flush=True)
-
-
 async def obeying(obey: Callable[[str], Awaitable[dict[str, Any]]]) -> None:
     """Does what stdin says, line by line, until that ends."""
     while order := (await asyncio.to_thread(sys.stdin.readline)).strip():
@@ -221,7 +215,7 @@ async def sampling() -> AsyncGenerator[list[int], None]:
 
     async def sample() -> None:
         while True:
-            if (size := resident()) is not None:
+            if (size := resident_memory()) is not None:
                 samples.append(size)
             await asyncio.sleep(SAMPLE_SECONDS)
 
@@ -231,14 +225,6 @@ async def sampling() -> AsyncGenerator[list[int], None]:
     finally:
         task.cancel()
         await asyncio.wait((task,))
-
-
-def resident() -> int | None:
-    """This process' memory in bytes, where the system tells."""
-    try:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        return None
 
 
 def part(name: str, port: int, log: str) -> Child:

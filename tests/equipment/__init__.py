@@ -23,5 +23,7 @@
 ``transports``
     A transport in memory that can be stopped.
 ``processes``
-    Bots and dashboards in processes of their own.
+    Bots and dashboards in processes of their own; the benchmarks' processes are of the same kind.
+``usage``
+    What this process uses.
 """
