@@ -24,6 +24,8 @@
     A transport in memory that can be stopped.
 ``processes``
     Bots and dashboards in processes of their own; the benchmarks' processes are of the same kind.
+``websites``
+    A website without the library.
 ``usage``
     What this process uses.
 """

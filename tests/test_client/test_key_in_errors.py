@@ -17,6 +17,7 @@ from aiohttp import web
 from discord_tools.ipc import ClientSession, IPCError
 from equipment.ports import answering, listening, silence
 from equipment.serving import QUICK, connecting
+from equipment.websites import website
 from equipment.websockets import ScriptedWebSocket, WebSocketBot, multicast_bot
 
 KEY = "hunter2-is-a-secret"
@@ -105,24 +106,6 @@ async def port_of(bot: WebSocketBot) -> AsyncIterator[int]:
         yield bot.port
 
 
-@asynccontextmanager
-async def website(answer: Callable[[web.Request], web.StreamResponse]) -> AsyncIterator[int]:
-    """An HTTP server that gives one answer to everything."""
-
-    async def handle(request: web.Request) -> web.StreamResponse:
-        return answer(request)
-
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", handle)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield runner.addresses[0][1]
-    finally:
-        await runner.cleanup()
-
-
 async def echo(far: ScriptedWebSocket) -> None:
     """Sends everything back, as a demonstration of WebSockets does."""
     while True:
@@ -152,12 +135,12 @@ async def closing(far: ScriptedWebSocket) -> None:
     await far.transport.close(4000, text)
 
 
-def listed(request: web.Request) -> web.Response:
+async def listed(request: web.Request) -> web.Response:
     """Shows the headers that it was sent, as a page for debugging does."""
     return web.json_response(dict(request.headers))
 
 
-def redirected(request: web.Request) -> web.Response:
+async def redirected(request: web.Request) -> web.Response:
     """Shows the key in the address of another page."""
     return web.Response(status=302, headers={"Location": f"/{request.headers.get('Authorization')}"})
 

@@ -13,6 +13,7 @@ from aiohttp import web
 from discord_tools.ipc.transports.base import Closed, Transport
 from discord_tools.ipc.transports.memory import memory_pair
 from discord_tools.ipc.transports.websocket import WebSocketTransport
+from equipment.websites import website
 
 Pair = tuple[Transport, Transport]
 
@@ -46,13 +47,7 @@ async def sockets(
         await over.wait()
         return socket
 
-    app = web.Application()
-    app.router.add_get("/", handle)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    port: int = runner.addresses[0][1]
-    async with aiohttp.ClientSession() as http:
+    async with website(handle) as port, aiohttp.ClientSession() as http:
         socket = await http.ws_connect(
             f"http://127.0.0.1:{port if proxy is None else await proxy.start(port)}",
             max_msg_size=limit,
@@ -64,7 +59,6 @@ async def sockets(
         finally:
             await socket.close()
             over.set()
-            await runner.cleanup()
 
 
 @asynccontextmanager
