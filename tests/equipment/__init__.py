@@ -19,7 +19,7 @@
 ``ports``
     A TCP port with a script, and ports that are vacant, taken or free.
 ``proxy``
-    A network between client and server that cuts, delays, splits and merges.
+    A network between client and server that cuts, delays, splits, merges and loses.
 ``transports``
     A transport in memory that can be stopped.
 ``processes``

@@ -12,8 +12,9 @@ from aiohttp import web
 from discord_tools.ipc.transports.base import Closed, Transport
 from discord_tools.ipc.transports.websocket import MAX_CONTROL_FRAMES, WebSocketTransport, release
 from equipment.clocks import LoopClock
+from equipment.proxy import Proxy
 from equipment.until import until
-from test_client.test_transports.pairs import LossyProxy, raw, receive, receive_into, send_all, sockets, tcp
+from test_client.test_transports.pairs import raw, receive, receive_into, send_all, sockets, tcp
 
 Socket = aiohttp.ClientWebSocketResponse | web.WebSocketResponse
 
@@ -193,7 +194,7 @@ async def flooding(end: Transport) -> None:
 @pytest.mark.parametrize("client", [True, False], ids=["from the client", "from the server"])
 async def test_a_message_of_which_only_a_part_arrives_is_lost(client: bool, arriving: int) -> None:
     received: list[bytes | str] = []
-    async with LossyProxy() as proxy, sockets(proxy=proxy) as (one, two):
+    async with Proxy(0) as proxy, sockets(proxy=proxy) as (one, two):
         sender, receiver = (one, two) if client else (two, one)
         reading = asyncio.create_task(receive_into(receiver, received))
         await sender.send(b"whole")
