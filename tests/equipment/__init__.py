@@ -6,6 +6,8 @@
     The secret key of tests.
 ``checkout``
     The folder of the checkout, and its commands.
+``recordings``
+    What clients and servers of older libraries said to each other.
 ``serving``
     A server on a free port, a session, and a client in memory, each in one line.
 ``peers``

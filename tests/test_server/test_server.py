@@ -15,7 +15,6 @@ from discord.ext import commands
 
 from discord_tools.ipc import (
     Cancelled,
-    ClientLimits,
     ClientSession,
     ConnectionLost,
     ListenError,
@@ -32,17 +31,16 @@ from discord_tools.ipc.transports.base import Closed
 from discord_tools.ipc.transports.memory import memory_pair
 from equipment.handlers import StubbornHandler, WaitingHandler
 from equipment.ports import free_port, is_free, taken_port
+from equipment.serving import QUICK, serving
 from equipment.until import until
 from loopback import LoopbackDiscord
 from loopback.bots import running_bot
 from test_server.tools import RecordedEvents, records_with
 
-#: Times that a test can wait for.
-QUICK = ClientLimits(backoff_initial=0.01, backoff_max=0.05)
-
 
 def serve(client: discord.Client, **options: Any) -> Server[Any]:
-    server = Server(client, **{"host": "127.0.0.1", "port": 0, "multicast_port": 0, **options})
+    defaults = {"host": "127.0.0.1", "multicast_port": 0, "secret_key": MISSING}
+    server = serving(client, **{**defaults, **options})
 
     @server.route()
     async def ping(request: Request) -> str:

@@ -6,7 +6,6 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -36,16 +35,13 @@ from discord_tools.ipc.address import Address
 from discord_tools.ipc.connectors import older as older_module
 from discord_tools.ipc.connectors.older import SOCKETS, OlderBridge
 from discord_tools.ipc.conversation import Conversation
+from equipment.recordings import RECORDED_KEY as KEY, RECORDINGS
 from equipment.serving import QUICK
 from equipment.until import until
 from equipment.websites import website
 from equipment.websockets import ScriptedWebSocket, WebSocketBot, multicast_bot, port_answer
 
-#: The key of the recordings.
-KEY = "kE4y-9fX"
-RECORDING: dict[str, Any] = json.loads(
-    (Path(__file__).parents[2] / "test_dialects/recordings/discord-ext-ipc.json").read_text("utf-8")
-)["recordings"]
+RECORDING = RECORDINGS["discord-ext-ipc"]["recordings"]
 
 Bot = commands.Bot
 
