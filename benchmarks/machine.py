@@ -1,17 +1,16 @@
-"""What the machine is, and what a process uses of it."""
+"""What the machine is."""
 
 from __future__ import annotations
 
 import os
 import platform
 import sys
-import time
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ("ALLOWED", "Cores", "Usage", "cores", "description", "pin", "usage", "versions")
+__all__ = ("ALLOWED", "Cores", "cores", "description", "pin", "versions")
 
 _PACKAGES: Final = (
     "ipc-client",
@@ -79,27 +78,6 @@ def pin(core: int | None) -> None:
     """Keeps this process on one core."""
     if sys.platform == "linux" and core is not None:
         os.sched_setaffinity(0, {core})
-
-
-@dataclass(frozen=True)
-class Usage:
-    """What a process has used so far: seconds of CPU in all its threads, and bytes of memory now."""
-
-    cpu: float
-    memory: int | None
-
-
-def usage() -> Usage:
-    """What this process has used so far."""
-    return Usage(time.process_time(), _resident())
-
-
-def _resident() -> int | None:
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except OSError:
-        return None
-    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def description() -> dict[str, Any]:

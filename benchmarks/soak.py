@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import logging
-import os
 import random
 import statistics
 import sys
@@ -19,17 +17,18 @@ import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any, Final
 
 from discord_tools.ipc import ClientSession, Gap, IPCError, Request, Server
+from equipment.processes.child import Child, as_arguments
+from equipment.processes.lines import say
 from equipment.proxy import Proxy
+from equipment.usage import resident_memory
 from loopback import LoopbackDiscord
 from loopback.bots import running_bot
 
 __all__ = ("main", "verdict")
 
-ROOT: Final = Path(__file__).parents[1]
 KEY: Final = "a key for a while"
 SESSIONS: Final = 5
 CALLERS: Final = 50
@@ -203,11 +202,6 @@ async def dashboards_part(port: int) -> None:
         await obeying(obey)
 
 
-def say(answer: dict[str, Any]) -> None:
-    """One line to the process that started this one."""
-    print(json.dumps(answer), flush=True)
-
-
 async def obeying(obey: Callable[[str], Awaitable[dict[str, Any]]]) -> None:
     """Does what stdin says, line by line, until that ends."""
     while order := (await asyncio.to_thread(sys.stdin.readline)).strip():
@@ -221,7 +215,7 @@ async def sampling() -> AsyncGenerator[list[int], None]:
 
     async def sample() -> None:
         while True:
-            if (size := resident()) is not None:
+            if (size := resident_memory()) is not None:
                 samples.append(size)
             await asyncio.sleep(SAMPLE_SECONDS)
 
@@ -233,76 +227,18 @@ async def sampling() -> AsyncGenerator[list[int], None]:
         await asyncio.wait((task,))
 
 
-def resident() -> int | None:
-    """This process' memory in bytes, where the system tells."""
-    try:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        return None
-
-
-class Part:
-    """A process; an asynchronous context manager."""
-
-    def __init__(self, name: str, port: int, log: str) -> None:
-        self.ready: dict[str, Any] = {}
-        self._log = log
-        self._name = name
-        self._port = port
-        self._process: asyncio.subprocess.Process | None = None
-
-    async def __aenter__(self) -> Part:
-        paths = [str(ROOT), str(ROOT / "tests"), *filter(None, [os.environ.get("PYTHONPATH")])]
-        self._process = await asyncio.create_subprocess_exec(
-            # discord.py on Python 3.11 and 3.12 warns of audioop, which is not our concern here.
-            *(sys.executable, "-W", "ignore", "-m", "benchmarks.soak"),
-            *("--part", self._name, "--port", str(self._port), "--log", self._log),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-            limit=1 << 24,
-        )
-        self.ready = await self._answer()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        process = self._process
-        if process is None or process.stdin is None:
-            return
-        process.stdin.close()
-        try:
-            async with asyncio.timeout(LAST_SECONDS):
-                await process.wait()
-        except TimeoutError:
-            process.kill()
-            await process.wait()
-
-    async def tell(self, order: str) -> dict[str, Any]:
-        """Has it do something, and returns what it knows then."""
-        process = self._process
-        if process is None or process.stdin is None:
-            raise RuntimeError("not started")
-        process.stdin.write(order.encode() + b"\n")
-        await process.stdin.drain()
-        return await self._answer()
-
-    async def _answer(self) -> dict[str, Any]:
-        process = self._process
-        if process is None or process.stdout is None:
-            raise RuntimeError("not started")
-        line = await process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"the process of the {self._name} ended; see its output")
-        return json.loads(line)
+def part(name: str, port: int, log: str) -> Child:
+    """The bot, or the dashboards, in a process of their own."""
+    return Child("benchmarks.soak", *as_arguments(part=name, port=port, log=log), name=name)
 
 
 async def soak(seconds: float, log: str) -> tuple[dict[str, Any], dict[str, Any], int]:
     """Returns what the bot and the dashboards know at the end, and how many connections were cut."""
     async with (
         LoopbackDiscord(guilds=1, members=3) as discord_,
-        Part("bot", discord_.port, log) as bot,
+        part("bot", discord_.port, log) as bot,
         Proxy(bot.ready["port"], rough=True) as proxy,
-        Part("dashboards", proxy.port, log) as dashboards,
+        part("dashboards", proxy.port, log) as dashboards,
     ):
         await dashboards.tell("begin")
         await bot.tell("begin")

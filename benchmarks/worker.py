@@ -10,8 +10,6 @@ import asyncio
 import json
 import logging
 import os
-import sys
-import threading
 import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
@@ -19,9 +17,11 @@ from typing import Any
 
 from benchmarks.drive import Callers
 from benchmarks.loops import Watch, loop_factory
-from benchmarks.machine import pin, usage
+from benchmarks.machine import pin
 from benchmarks.sides import SIDES, make_side
 from benchmarks.sides.base import Side
+from benchmarks.usage import usage
+from equipment.processes import lines
 
 Command = Callable[..., Awaitable[Any]]
 
@@ -39,18 +39,8 @@ class _Talk:
 
     async def obey(self, commands: dict[str, Command]) -> None:
         """Does what it is told until nobody tells it any more."""
-        loop = asyncio.get_running_loop()
-        lines: asyncio.Queue[str] = asyncio.Queue()
-
-        def read() -> None:
-            # A thread, since not every system's loop can wait for a pipe.
-            for line in sys.stdin:
-                loop.call_soon_threadsafe(lines.put_nowait, line)
-            loop.call_soon_threadsafe(lines.put_nowait, "")
-
-        threading.Thread(target=read, name="stdin", daemon=True).start()
-        while line := await lines.get():
-            told: dict[str, Any] = json.loads(line)
+        queue = lines.commands()
+        while (told := await queue.get()) is not None:
             try:
                 self.say({"result": await commands[told.pop("op")](**told)})
             except Exception:

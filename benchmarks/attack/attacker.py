@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import time
 
 from benchmarks.attack.cases import case_named
 from benchmarks.attack.wire import Target
+from equipment.processes.lines import say
 
 __all__ = ("main",)
 
@@ -26,12 +26,12 @@ def main() -> None:
     if hasattr(os, "nice"):
         os.nice(10)  # attackers are on machines of their own: they must not take the bot's time
     case = case_named(options.case)
-    print("{}", flush=True)
+    say({})
     sys.stdin.readline()
     until = time.monotonic() + options.seconds
     target = Target(options.port, options.multicast_port, options.key, until)
     case.attack(target)
-    print(json.dumps({"counts": dict(target.counts), "faults": target.faults}), flush=True)
+    say({"counts": dict(target.counts), "faults": target.faults})
     sys.stdin.readline()
     os._exit(0)  # with its threads, and with its connections
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import logging
 import sys
 from collections.abc import AsyncGenerator
@@ -12,6 +11,7 @@ from typing import Any, Final
 
 from benchmarks.attack.meters import Meters, reference
 from discord_tools.ipc import Request, Server
+from equipment.processes.lines import say
 from loopback.bots import running_bot
 
 __all__ = ("main",)
@@ -96,11 +96,6 @@ async def serve(options: argparse.Namespace) -> None:
                     say({})
                 else:
                     say({**await meters.end(), "headers": routes.seen})
-
-
-def say(answer: dict[str, Any]) -> None:
-    """One line to the process that started this one."""
-    print(json.dumps(answer), flush=True)
 
 
 def main() -> None:

@@ -7,10 +7,11 @@ import contextlib
 import gc
 import logging
 import os
-import sys
 import time
 from pathlib import Path
 from typing import Any, Final
+
+from equipment.usage import open_files, resident_memory
 
 __all__ = ("NORMAL_SECONDS", "Lines", "Meters", "reference", "waited")
 
@@ -106,7 +107,7 @@ class Meters:
         gc.freeze()
         with contextlib.suppress(OSError):
             Path("/proc/self/clear_refs").write_text("5")  # the peak of the memory starts again
-        files, memory = open_files(), memory_now()
+        files, memory = open_files(), resident_memory() or 0
         self.lines.count = self.lines.size = self.lines.with_key = 0
         self.lines.first.clear()
         self._figures = {
@@ -158,7 +159,7 @@ class Meters:
 
     def _sample(self) -> None:
         figures = self._figures
-        figures["memory"] = max(figures["memory"], memory_now())
+        figures["memory"] = max(figures["memory"], resident_memory() or 0)
         try:
             figures["files"] = max(figures["files"], open_files())
             with open(os.devnull):
@@ -179,21 +180,6 @@ def waited() -> float:
         return int(Path("/proc/self/schedstat").read_text().split()[1]) / 1e9
     except (OSError, IndexError):
         return 0.0
-
-
-def open_files() -> int:
-    """Number of open files of this process; 0 where the system does not tell."""
-    if sys.platform != "linux":
-        return 0
-    return len(os.listdir("/proc/self/fd"))
-
-
-def memory_now() -> int:
-    """Resident memory in bytes; 0 where the system does not tell."""
-    try:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        return 0
 
 
 def peak_memory() -> int:

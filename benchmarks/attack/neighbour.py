@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import sys
 import time
 from collections import Counter
@@ -12,6 +11,7 @@ from typing import Any, Final
 
 from discord_tools.ipc import ClientSession, IPCError
 from discord_tools.ipc.missing import MISSING
+from equipment.processes.lines import say
 
 __all__ = ("main", "percentile")
 
@@ -101,10 +101,10 @@ async def serve(options: argparse.Namespace) -> None:
         if options.newcomer != "none":
             port = options.port if options.newcomer == "port" else None
             tasks.append(asyncio.create_task(neighbour.connect(port)))
-        print("{}", flush=True)
+        say({})
         while (await asyncio.to_thread(sys.stdin.readline)).strip():
             ended, neighbour.phase = neighbour.phase, Phase()
-            print(json.dumps(ended.report()), flush=True)
+            say(ended.report())
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)

@@ -18,7 +18,6 @@ from benchmarks.chaos.scenarios import SCENARIOS, Scenario, scenarios, usable_cl
 from benchmarks.chaos.world import world
 from loopback import LoopbackDiscord
 
-ROOT: Final = Path(__file__).parents[2]
 HEAD: Final = (
     "scenario",
     "calls",
@@ -93,7 +92,6 @@ def main() -> None:
     options = arguments()
     seed: int = random.randrange(1 << 30) if options.seed is None else options.seed
     random.seed(seed)  # the proxy's
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     clients = usable_clients(options.clients)
     print(f"{options.seconds:g} s each, {clients} clients that are cut at once, --seed {seed}\n")
     print(f"| {' | '.join(HEAD)} |\n|{'---|' * len(HEAD)}", flush=True)

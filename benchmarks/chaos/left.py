@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
+
+from equipment.usage import open_files
 
 __all__ = ("Held",)
 
@@ -20,7 +20,7 @@ class Held:
 
     def __init__(self) -> None:
         self._tasks = asyncio.all_tasks()
-        self._files = _files()
+        self._files = open_files()
 
     async def more(self, others: Callable[[], list[str]] = list) -> list[str]:
         """What is held now and was not held then, once it does not become less any more."""
@@ -33,15 +33,7 @@ class Held:
 
     def _left(self) -> list[str]:
         tasks = asyncio.all_tasks() - self._tasks
-        files = _files() - self._files
+        files = open_files() - self._files
         return [f"task {task.get_coro()!r:.120}" for task in tasks] + (
             [f"{files} files"] if files > 0 else []
         )
-
-
-def _files() -> int:
-    """The number of open descriptors, where the system tells."""
-    try:
-        return len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").is_dir() else 0
-    except OSError:
-        return 0  # none is left to look: the next time there is

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from benchmarks.chaos.notes import Report
 from benchmarks.chaos.world import Load, World
+from equipment.until import until
 
 __all__ = ("SCENARIOS", "Scenario", "usable_clients")
 
@@ -124,9 +125,7 @@ async def cut_all_at_once(world: World) -> None:
     """Many clients lose their connections in the same instant, once all of them are connected."""
     while world.goes_on() or not world.proxy.cuts:
         try:
-            async with asyncio.timeout(MANY_SECONDS):
-                while world.proxy.connections < world.clients:  # noqa: ASYNC110 (nothing tells when)
-                    await asyncio.sleep(0.05)
+            await until(lambda: world.proxy.connections >= world.clients, MANY_SECONDS)
         except TimeoutError:
             connected = f"only {world.proxy.connections} of {world.clients} clients"
             world.left.append(f"{connected} were connected at a time; try fewer with --clients")

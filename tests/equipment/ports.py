@@ -1,13 +1,24 @@
-"""A TCP port with a script, and a port on which nothing listens."""
+"""A TCP port that follows a script, ports on which nothing listens, and whether one is free."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
-__all__ = ("VacantPort", "closing", "listening")
+__all__ = (
+    "Script",
+    "VacantPort",
+    "answering",
+    "closing",
+    "free_port",
+    "is_free",
+    "listening",
+    "silence",
+    "silence_after",
+    "taken_port",
+)
 
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[object]]
 
@@ -46,6 +57,33 @@ async def closing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
     await writer.wait_closed()
 
 
+async def silence(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A script that reads everything and answers nothing."""
+    await reader.read()
+
+
+def silence_after(connected: asyncio.Event) -> Script:
+    """A script like :func:`silence`, with an event that the first connection sets."""
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connected.set()
+        await silence(reader, writer)
+
+    return script
+
+
+def answering(data: bytes) -> Script:
+    """A script that answers the first request with these bytes and closes the connection."""
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(data)
+        await writer.drain()
+        await closing(reader, writer)
+
+    return script
+
+
 class VacantPort:
     """A port on which nothing listens. It is held, so that no other program on this machine is given it meanwhile."""
 
@@ -63,3 +101,25 @@ class VacantPort:
     def release(self) -> None:
         """Frees the port, for a bot of the same test."""
         self._held.close()
+
+
+@contextmanager
+def taken_port() -> Iterator[int]:
+    """A port on which something else listens, so that nothing of a test can."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        yield taken.getsockname()[1]
+
+
+def free_port() -> int:
+    """A port that was free just now, for a test in which something may listen on it."""
+    with taken_port() as port:
+        return port
+
+
+def is_free(port: int) -> bool:
+    """Whether something could listen on a port now."""
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True

@@ -1,4 +1,4 @@
-"""A network that fails: a proxy that cuts, delays, splits and merges what goes through it."""
+"""A network that fails: a proxy that cuts, delays, splits, merges and loses what goes through it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,10 @@ class Proxy:
         self._rough = rough
         self._flowing = asyncio.Event()
         self._flowing.set()
+        #: For each direction that is going to be cut: how many bytes still go through.
         self._left: dict[str, int] = {}
+        #: For each direction in which data is lost: how many bytes still arrive.
+        self._arriving: dict[str, int] = {}
         self._pairs: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
@@ -69,6 +72,10 @@ class Proxy:
     def cut_after(self, direction: str, size: int) -> None:
         """Cuts after ``size`` more bytes in one direction, ``up`` to the bot or ``down`` from it: within a frame."""
         self._left[direction] = size
+
+    def lose(self, direction: str, after: int = 0) -> None:
+        """Discards what is sent in one direction from now on, ``after`` some bytes, without closing anything."""
+        self._arriving[direction] = after
 
     def freeze(self) -> None:
         """Lets nothing through from now on, without closing anything: a half-open socket."""
@@ -130,15 +137,19 @@ class Proxy:
                 if left is not None:
                     self._left[direction] = left - len(data)
                     data = data[:left]
+                if direction in self._arriving:
+                    arriving = self._arriving[direction]
+                    self._arriving[direction] = max(0, arriving - len(data))
+                    data = data[:arriving]
                 self.pieces += 1
                 target.write(data)
                 await target.drain()
                 if left is not None and self._left[direction] <= 0:
                     del self._left[direction]
-                    target.close()  # what was let through is sent first
-                    await target.wait_closed()
                     self.cuts += 1
-                    return
+                    break
+            target.close()  # what was let through is sent first
+            await target.wait_closed()
 
     def _size(self) -> int:
         return random.choice((1, 7, 100, 4096, 65536, 65536)) if self._rough else 65536

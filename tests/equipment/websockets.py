@@ -8,7 +8,7 @@ import os
 import struct
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import aiohttp
@@ -18,16 +18,20 @@ from discord_tools.ipc.transports.base import Closed
 from discord_tools.ipc.wire.frames import SUBPROTOCOL
 from equipment.peers import ScriptedBot, ScriptedClient
 from equipment.until import PATIENCE
+from equipment.websites import website
 
 __all__ = (
     "HELLO",
     "RawWebSocket",
+    "Script",
     "ScriptedWebSocket",
     "WebSocketBot",
     "WebSocketClient",
     "WebSocketTransport",
+    "echoing",
     "frame_header",
     "multicast_bot",
+    "port_answer",
     "unread_client",
     "upgrade_request",
     "websocket_client",
@@ -236,7 +240,7 @@ class WebSocketBot:
         self.connections: list[ScriptedWebSocket] = []
         self._protocols = protocols
         self._heartbeat = heartbeat
-        self._runner: web.AppRunner | None = None
+        self._website = AsyncExitStack()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         self.requests.append(request)
@@ -257,12 +261,7 @@ class WebSocketBot:
         return socket
 
     async def __aenter__(self) -> WebSocketBot:
-        app = web.Application()
-        app.router.add_get("/", self._handle)
-        self._runner = runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-        await runner.setup()
-        await web.TCPSite(runner, self.host, self.port, reuse_address=True).start()
-        self.port = runner.addresses[0][1]
+        self.port = await self._website.enter_async_context(website(self._handle, self.port, host=self.host))
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -277,9 +276,7 @@ class WebSocketBot:
     async def stop(self) -> None:
         """Breaks all connections, without a close frame, and frees the port."""
         self.disconnect_all()
-        if self._runner is not None:
-            await self._runner.cleanup()
-            await asyncio.sleep(0)
+        await self._website.aclose()
 
 
 def multicast_bot(answer: Any, *more: Any) -> WebSocketBot:
@@ -302,3 +299,8 @@ def multicast_bot(answer: Any, *more: Any) -> WebSocketBot:
         await bot.ended()
 
     return WebSocketBot(script, protocols=())
+
+
+def port_answer(port: int) -> dict[str, Any]:
+    """The answer of a multicast port."""
+    return {"message": "Connection success", "port": port, "code": 200}

@@ -1,18 +1,13 @@
-"""The benchmark's own logic: its package lies beside the tests."""
+"""The benchmark's own logic."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from discord_tools.ipc.wire import outbox
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
-
 from benchmarks.results import Cell, Idle, Results, Sample, Start
+from discord_tools.ipc.wire import outbox
 
 
 def cell(side: str, load: str, number: int, rate: float, **figures: float) -> Cell:

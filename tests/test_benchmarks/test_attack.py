@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from benchmarks.attack.__main__ import main
 from benchmarks.attack.cases import CASES, Bounds, Case, case_named
 from benchmarks.attack.judge import judge, table

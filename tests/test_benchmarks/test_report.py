@@ -5,6 +5,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+
 from benchmarks.figures import Spread
 from benchmarks.picture import WIDTH, panels, picture
 from benchmarks.results import Results, Sample

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
+
 from benchmarks import runner
 from benchmarks.drive import Callers
 from benchmarks.loads import LOADS, Load, Mode, load_named

@@ -9,8 +9,9 @@ from typing import Any
 
 from discord.ext import commands
 
-from discord_tools.ipc import ClientLimits, ClientSession, Request, Server, ServerLimits
+from discord_tools.ipc import ClientLimits, ClientSession, Request
 from discord_tools.ipc.connectors.memory import MemoryConnector
+from equipment.serving import serving
 from equipment.until import until
 
 #: Times that a test can wait for.
@@ -21,10 +22,7 @@ class World:
     """A server with a few routes, a session that is joined with it in memory, and the tasks of both at rest."""
 
     def __init__(self, bot: commands.Bot, *, calls: int = 4) -> None:
-        limits = ServerLimits(calls=calls, grace_period=0.05)
-        self.server: Server[commands.Bot] = Server(
-            bot, "127.0.0.1", 0, "a key that only tests know", multicast=False, limits=limits
-        )
+        self.server = serving(bot, calls=calls, grace_period=0.05)
         for route in (self.echo, self.wait, self.hold, self.count):
             self.server.add_route(route)
         self.session = self.new_session()

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from test_client.scripts import Vacant
+from equipment.ports import VacantPort
 
 
 @pytest.fixture
-def vacant() -> Iterator[Vacant]:
+def vacant() -> Iterator[VacantPort]:
     """A port on which nobody listens for as long as the test lasts."""
-    vacant = Vacant()
+    vacant = VacantPort()
     yield vacant
     vacant.release()

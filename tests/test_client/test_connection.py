@@ -14,7 +14,8 @@ from discord_tools.ipc.transports.base import PROTOCOL_ERROR, Closed
 from discord_tools.ipc.transports.memory import MemoryTransport, memory_pair
 from discord_tools.ipc.wire.peer import MAX_VIOLATIONS, Peer
 from discord_tools.ipc.wire.received import CallReceived, PeerEvent, ProtocolViolation
-from test_client.scripts import FarSide, settle, until
+from equipment.peers import ScriptedBot
+from equipment.until import settle, until
 
 EMPTY = Raw(b"{}")
 
@@ -24,7 +25,7 @@ class Side:
 
     def __init__(self, *, capacity: int = 16, size: int = 1, backlog: int = 1 << 30, **options: Any) -> None:
         near, far = memory_pair(capacity)
-        self.far = FarSide(far)
+        self.far = ScriptedBot(far)
         self.events: list[PeerEvent] = []
         self.size = size
         self.peer: Peer[object] = Peer(calls=10_000, message_bytes=1 << 30, retained_bytes=1 << 30)
@@ -331,7 +332,7 @@ async def test_what_is_queued_while_items_of_a_stream_are_sent_follows_them() ->
     connection = Connection(peer, near, stream, "test", backlog_bytes=1 << 30)
     peer.outbox.wake = connection.wake
     running = asyncio.create_task(connection.run())
-    side = FarSide(far)
+    side = ScriptedBot(far)
     await side.send({**call(1), "credit": 10})
     await until(lambda: peer.outbox.sent)
     for _ in range(5):

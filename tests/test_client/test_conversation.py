@@ -28,7 +28,9 @@ from discord_tools.ipc.conversation import AGENT, Conversation
 from discord_tools.ipc.transports.base import Closed
 from discord_tools.ipc.transports.memory import MemoryTransport, memory_pair
 from discord_tools.ipc.wire.peer import MAX_VIOLATIONS
-from test_client.scripts import FarSide, settle, until, welcome
+from equipment.clocks import LoopClock
+from equipment.peers import ScriptedBot, welcome
+from equipment.until import settle, until
 
 LIMITS = ClientLimits(handshake_timeout=5.0, close_timeout=0.1)
 EMPTY = Raw(b"{}")
@@ -45,7 +47,7 @@ class Line:
     def connect(self) -> None:
         self.near: MemoryTransport
         self.near, far = memory_pair()
-        self.far = FarSide(far)
+        self.far = ScriptedBot(far)
 
     def start(self, endpoint: str = "stats", timeout: float | None = 5.0) -> asyncio.Task[Raw]:
         return asyncio.create_task(self.conversation.call(endpoint, EMPTY, timeout))
@@ -112,7 +114,7 @@ async def test_the_hello_after_a_cut_has_the_token_and_the_number_of_messages_re
     line = Line()
     await line.open(session="my token")
     call = line.start()
-    await line.far.answer(await line.far.call("stats"), 1)
+    await line.far.answer(await line.far.expect_call("stats"), 1)
     await call
     await line.disconnect()
     hello = await line.resume(1)
@@ -140,7 +142,7 @@ async def test_calls_can_be_made_with_any_number_of_places(calls: int) -> None:
     async with asyncio.timeout(5):
         await line.open(calls=calls)
     call = line.start()
-    await line.far.answer(await line.far.call("stats"), 1)
+    await line.far.answer(await line.far.expect_call("stats"), 1)
     assert await call == Raw(b"1")
     await line.disconnect()
 
@@ -180,7 +182,7 @@ async def test_an_error_whose_data_cannot_be_read_is_raised_without(
 
 async def test_no_answer_in_time_is_a_timeout_and_cancels_the_call_there(line: Line) -> None:
     call = line.start(timeout=0.05)
-    number = (await line.far.call("stats"))["id"]
+    number = (await line.far.expect_call("stats"))["id"]
     with pytest.raises(RequestTimeout) as caught:
         await call
     assert (caught.value.endpoint, caught.value.seconds) == ("stats", 0.05)
@@ -191,34 +193,34 @@ async def test_cancelling_cancels_the_call_there_and_ignores_its_late_answer(
     line: Line, caplog: pytest.LogCaptureFixture
 ) -> None:
     call = line.start()
-    frame = await line.far.call("stats")
+    frame = await line.far.expect_call("stats")
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
     assert (await line.far.read())["params"] == {"id": frame["id"]}
     await line.far.answer(frame, "late")
     other = line.start("other")
-    await line.far.answer(await line.far.call("other"), "own")
+    await line.far.answer(await line.far.expect_call("other"), "own")
     assert await other == Raw(b'"own"')
     assert caplog.text == ""
 
 
 async def test_an_answer_in_the_turn_of_the_cancellation_has_no_effect(line: Line) -> None:
     call = line.start()
-    frame = await line.far.call("stats")
+    frame = await line.far.expect_call("stats")
     await line.far.answer(frame, 1)
     call.cancel()
     await asyncio.wait((call,))
     assert call.cancelled()
     other = line.start("other")
     # The call was answered before it was forgotten, so there is nothing to cancel there.
-    await line.far.answer(await line.far.call("other"), 2)
+    await line.far.answer(await line.far.expect_call("other"), 2)
     assert await other == Raw(b"2")
 
 
 async def test_an_answer_and_a_timeout_in_the_same_turn_end_the_call_once(line: Line) -> None:
     call = line.start(timeout=0.05)
-    frame = await line.far.call("stats")
+    frame = await line.far.expect_call("stats")
     loop = asyncio.get_running_loop()
     # Both are due when the loop gets its next turn.
     end = loop.time() + 0.1
@@ -237,7 +239,7 @@ async def test_an_answer_to_an_unknown_id_is_a_warning_and_no_more(
     call = line.start()
     complaints = [await line.far.read() for _ in range(2)]
     assert [complaint["error"]["code"] for complaint in complaints] == [-32600, -32600]
-    await line.far.answer(await line.far.call("stats"), 3)
+    await line.far.answer(await line.far.expect_call("stats"), 3)
     assert await call == Raw(b"3")
     assert caplog.text.count("belongs to no call") == 2
 
@@ -258,7 +260,7 @@ async def test_a_call_over_the_bots_limit_is_refused_and_the_connection_goes_on(
     with pytest.raises(RequestTooLarge, match="takes 200"):
         await line.conversation.call("stats", Raw(b'"' + b"x" * 200 + b'"'), 5.0)
     call = line.start()
-    await line.far.answer(await line.far.call("stats"), 1)
+    await line.far.answer(await line.far.expect_call("stats"), 1)
     assert await call == Raw(b"1")
     await line.disconnect()
 
@@ -294,12 +296,12 @@ async def test_a_call_that_is_cancelled_or_timed_out_gives_its_place_to_the_next
     line = Line()
     await line.open(calls=1)
     cancelled, timed_out, last = line.start("1"), line.start("2", 0.05), line.start("3")
-    await line.far.call("1")
+    await line.far.expect_call("1")
     await asyncio.wait((timed_out,))  # while it waits for its place
     assert isinstance(timed_out.exception(), RequestTimeout)
     cancelled.cancel()
     assert (await line.far.read())["method"] == "rpc.cancel"
-    await line.far.answer(await line.far.call("3"), 3)
+    await line.far.answer(await line.far.expect_call("3"), 3)
     assert await last == Raw(b"3")
     await line.disconnect()
 
@@ -309,10 +311,10 @@ async def test_a_call_that_waits_for_a_place_passes_what_it_was_given() -> None:
     await line.open(calls=1)
     first, tags = line.start("1"), ["old"]
     second = asyncio.create_task(line.conversation.call("2", {"tags": tags}, 5.0))
-    frame = await line.far.call("1")
+    frame = await line.far.expect_call("1")
     tags.append("new")
     await line.far.answer(frame)
-    frame = await line.far.call("2")
+    frame = await line.far.expect_call("2")
     assert frame["params"] == {"tags": ["old"]}
     await line.far.answer(frame)
     await asyncio.gather(first, second)
@@ -323,7 +325,7 @@ async def test_waiting_for_a_place_counts_into_the_timeout() -> None:
     line = Line()
     await line.open(calls=1)
     first, second = line.start("1", None), line.start("2", 0.05)
-    frame = await line.far.call("1")
+    frame = await line.far.expect_call("1")
     with pytest.raises(RequestTimeout) as caught:
         async with asyncio.timeout(5):
             await second
@@ -339,15 +341,14 @@ async def test_a_place_that_comes_late_leaves_only_the_rest_of_the_time(
     line = Line()
     await line.open(calls=1)
     first = line.start("1", None)
-    frame = await line.far.call("1")
+    frame = await line.far.expect_call("1")
     second = line.start("2", 100.0)
     await asyncio.sleep(0)
-    loop = asyncio.get_running_loop()
-    real = loop.time
-    monkeypatch.setattr(loop, "time", lambda: real() + 95.0)
+    clock = LoopClock(monkeypatch)
+    clock.ahead = 95.0
     await line.far.answer(frame, 1)
-    await line.far.call("2")
-    monkeypatch.setattr(loop, "time", lambda: real() + 100.0)
+    await line.far.expect_call("2")
+    clock.ahead = 100.0
     with pytest.raises(RequestTimeout) as caught:
         async with asyncio.timeout(5):
             await second
@@ -359,18 +360,17 @@ async def test_a_place_that_comes_late_leaves_only_the_rest_of_the_time(
 async def test_calls_that_share_a_timer_end_each_at_its_own_time(monkeypatch: pytest.MonkeyPatch) -> None:
     line = Line(10.0)
     await line.open()
-    loop = asyncio.get_running_loop()
-    real = loop.time
+    clock = LoopClock(monkeypatch)
     answered, first = line.start("answered", 10.0), line.start("first", 10.0)
-    frame = await line.far.call("answered")
-    await line.far.call("first")
+    frame = await line.far.expect_call("answered")
+    await line.far.expect_call("first")
     await line.far.answer(frame, 1)
     assert await answered == Raw(b"1")
-    monkeypatch.setattr(loop, "time", lambda: real() + 5.0)
+    clock.ahead = 5.0
     second = line.start("second", 10.0)
-    await line.far.call("second")
-    for ends, call, clock in (("first", first, 10.0), ("second", second, 15.0)):
-        monkeypatch.setattr(loop, "time", lambda clock=clock: real() + clock)
+    await line.far.expect_call("second")
+    for ends, call, ahead in (("first", first, 10.0), ("second", second, 15.0)):
+        clock.ahead = ahead
         with pytest.raises(RequestTimeout) as caught:
             async with asyncio.timeout(5):
                 await call
@@ -387,7 +387,7 @@ async def test_a_call_whose_time_is_over_is_never_sent() -> None:
         await line.conversation.call("late", EMPTY, 0.0)
     assert (caught.value.endpoint, caught.value.seconds) == ("late", 30.0)
     call = line.start()
-    await line.far.answer(await line.far.call("stats"), 1)
+    await line.far.answer(await line.far.expect_call("stats"), 1)
     assert await call == Raw(b"1")
     await line.disconnect()
 
@@ -396,7 +396,7 @@ async def test_a_call_with_less_time_than_the_hello_said_carries_its_own_timeout
     line = Line(30.0)
     await line.open()
     calls = [line.start("whole", 30.0), line.start("rest", 5.0)]
-    frames = [await line.far.call("whole"), await line.far.call("rest")]
+    frames = [await line.far.expect_call("whole"), await line.far.expect_call("rest")]
     assert [frame.get("headers") for frame in frames] == [None, {"timeout": 5.0}]
     assert [set(frame["meta"]) for frame in frames] == [{"clock"}, {"timeout"}]
     assert frames[1]["meta"]["timeout"] == 5.0
@@ -409,17 +409,15 @@ async def test_a_call_with_less_time_than_the_hello_said_carries_its_own_timeout
 async def test_the_first_call_brings_the_clock_and_later_ones_at_most_once_a_second(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    loop = asyncio.get_running_loop()
-    began = loop.time()
-    now = began
-    monkeypatch.setattr(loop, "time", lambda: now)
+    clock = LoopClock(monkeypatch, stopped=True)
+    began = clock.began
     line = Line(30.0)
     await line.open()
     brought: list[Any] = []
     for after in (0.0, 1.0, 1.25, 1.25, 2.25, 2.5, 3.0, 7.0):
-        now = began + after
+        clock.ahead = after
         call = line.start("stats", 30.0)
-        frame = await line.far.call("stats")
+        frame = await line.far.expect_call("stats")
         brought.append(frame.get("meta"))
         assert "headers" not in frame
         await line.far.answer(frame, 1)
@@ -441,20 +439,18 @@ async def test_the_first_call_brings_the_clock_and_later_ones_at_most_once_a_sec
 async def test_a_call_with_its_own_timeout_or_without_one_brings_no_clock_and_delays_none(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    loop = asyncio.get_running_loop()
-    now = loop.time()
-    monkeypatch.setattr(loop, "time", lambda: now)
+    clock = LoopClock(monkeypatch, stopped=True)
     line = Line(30.0)
     await line.open()
-    now += 5.0
+    clock.ahead += 5.0
     brought: list[Any] = []
     for timeout in (10.0, None, 30.0):
         call = line.start("stats", timeout)
-        frame = await line.far.call("stats")
+        frame = await line.far.expect_call("stats")
         brought.append(frame.get("meta"))
         await line.far.answer(frame, 1)
         await call
-    assert brought == [{"timeout": 10.0}, None, {"clock": now}]
+    assert brought == [{"timeout": 10.0}, None, {"clock": clock.began + 5.0}]
     monkeypatch.undo()
     await line.disconnect()
 
@@ -463,12 +459,12 @@ async def test_a_call_that_is_cancelled_while_it_waits_for_a_place_is_never_sent
     line = Line()
     await line.open(calls=1)
     first, second = line.start("1"), line.start("2")
-    frame = await line.far.call("1")
+    frame = await line.far.expect_call("1")
     second.cancel()
     await asyncio.wait((second,))
     third = line.start("3")
     await line.far.answer(frame, 1)
-    await line.far.answer(await line.far.call("3"), 3)
+    await line.far.answer(await line.far.expect_call("3"), 3)
     assert [await first, await third] == [Raw(b"1"), Raw(b"3")]
     await line.disconnect()
 
@@ -486,7 +482,7 @@ async def test_calls_outlive_a_cut_and_are_not_sent_twice() -> None:
     for number in range(4):
         await line.far.answer(frames.pop(0), number)
         if number < 2:
-            frames.append(await line.far.call(str(number + 2)))
+            frames.append(await line.far.expect_call(str(number + 2)))
     assert [await call for call in calls] == [Raw(b"%d" % number) for number in range(4)]
     await line.disconnect()
 
@@ -495,16 +491,16 @@ async def test_what_the_bot_has_not_received_is_sent_again_and_as_it_was() -> No
     line = Line()
     await line.open()
     first = line.start("1")
-    await line.far.answer(await line.far.call("1"), 1)
+    await line.far.answer(await line.far.expect_call("1"), 1)
     await first
     second = line.start("2")
-    frame = await line.far.call("2")
+    frame = await line.far.expect_call("2")
     await line.disconnect()
     third = line.start("3")
     await line.resume(1)
-    assert await line.far.call("2") == frame
+    assert await line.far.expect_call("2") == frame
     await line.far.answer(frame, 2)
-    await line.far.answer(await line.far.call("3"), 3)
+    await line.far.answer(await line.far.expect_call("3"), 3)
     assert [await second, await third] == [Raw(b"2"), Raw(b"3")]
     await line.disconnect()
 
@@ -544,7 +540,7 @@ async def test_a_call_cancelled_in_the_turn_of_a_new_conversation_ends_no_other_
     line.run()
     with pytest.raises(asyncio.CancelledError):
         await lost
-    await line.far.answer(await line.far.call("kept"), 2)
+    await line.far.answer(await line.far.expect_call("kept"), 2)
     assert await asyncio.wait_for(kept, 5) == Raw(b"2")
     await line.disconnect()
 
@@ -553,7 +549,7 @@ async def test_a_call_that_another_bot_does_not_take_is_too_large() -> None:
     line = Line()
     await line.open(calls=1)
     first = line.start("1")
-    frame = await line.far.call("1")
+    frame = await line.far.expect_call("1")
     await line.far.answer(frame, 1)
     await first
     await line.disconnect()
@@ -569,7 +565,7 @@ async def test_a_bot_that_misses_what_is_not_retained_is_disconnected_and_a_new_
     line = Line()
     await line.open()
     call = line.start()
-    await line.far.call("stats")
+    await line.far.expect_call("stats")
     await line.disconnect()
     with pytest.raises(Closed, match="no longer retained"):
         await line.resume(99)
@@ -601,7 +597,7 @@ async def test_giving_up_ends_what_may_have_run_as_lost_and_what_was_never_sent_
     cancels = [await line.far.read() for _ in range(2)]  # of those that it may have received
     assert [frame["method"] for frame in cancels] == ["rpc.cancel"] * 2
     last = line.start("last")
-    await line.far.answer(await line.far.call("last"), 1)
+    await line.far.answer(await line.far.expect_call("last"), 1)
     assert await last == Raw(b"1")
     await line.disconnect()
 
@@ -624,7 +620,7 @@ async def test_while_the_bot_is_closing_open_calls_are_answered_and_new_ones_not
     line = Line()
     await line.open(calls=1)
     call, waiting = line.start(), line.start("waiting")
-    frame = await line.far.call("stats")
+    frame = await line.far.expect_call("stats")
     await line.far.send({"method": "rpc.bye", "params": {"reason": "good night"}})
     await until(lambda: not line.conversation.usable)
     new = line.start("new")
@@ -660,18 +656,9 @@ async def test_after_another_client_took_the_conversation_over_a_new_one_begins(
 REFUSAL = {"code": NotReady.code, "message": "the bot is shutting down", "data": {"ran": False}}
 
 
-class Clock:
-    """The time of the loop, which goes on when a test says so."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        loop = asyncio.get_running_loop()
-        self.now = loop.time()
-        monkeypatch.setattr(loop, "time", lambda: self.now)
-
-
 async def refuse(line: Line, *names: str) -> None:
     """Reads calls and refuses them, as a bot does that is closing."""
-    frames = [await line.far.call(name) for name in names]
+    frames = [await line.far.expect_call(name) for name in names]
     received = line.conversation.received
     await line.far.send({"method": "rpc.bye", "params": {"reason": "restart"}})
     await line.far.send(*({"id": frame["id"], "error": REFUSAL} for frame in frames))
@@ -684,14 +671,14 @@ async def test_a_refused_call_is_sent_again_on_the_next_connection_with_the_time
 ) -> None:
     line = Line(10.0)
     await line.open()
-    clock = Clock(monkeypatch)
+    clock = LoopClock(monkeypatch, stopped=True)
     call = asyncio.create_task(line.conversation.call("stats", {"a": 1}, 10.0))
     await refuse(line, "stats")
-    clock.now += 4.0
+    clock.ahead += 4.0
     assert not call.done()
     await line.disconnect(1001)
     await line.again(resumed=resumed, received=1, session="another")
-    frame = await line.far.call("stats")
+    frame = await line.far.expect_call("stats")
     assert (frame["params"], frame["meta"], frame["headers"]) == (
         {"a": 1},
         {"timeout": 6.0},
@@ -709,7 +696,7 @@ async def test_a_refused_call_without_a_timeout_is_sent_again_without_one() -> N
     await refuse(line, "stats")
     await line.disconnect(1001)
     await line.again(session="another")
-    frame = await line.far.call("stats")
+    frame = await line.far.expect_call("stats")
     assert "meta" not in frame
     assert "headers" not in frame
     await line.far.answer(frame, 7)
@@ -725,7 +712,7 @@ async def test_a_call_that_is_refused_again_is_sent_again() -> None:
         await refuse(line, "stats")
         await line.disconnect(1001)
         await line.again(session="another")
-    await line.far.answer(await line.far.call("stats"), 7)
+    await line.far.answer(await line.far.expect_call("stats"), 7)
     assert await call == Raw(b"7")
     await line.disconnect()
 
@@ -740,7 +727,7 @@ async def test_a_refused_call_that_is_cancelled_meanwhile_is_not_sent() -> None:
     await line.disconnect(1001)
     await line.again(calls=1, session="another")
     other = line.start("other")
-    await line.far.answer(await line.far.call("other"), 1)  # it got the place, too
+    await line.far.answer(await line.far.expect_call("other"), 1)  # it got the place, too
     assert await other == Raw(b"1")
     await line.disconnect()
 
@@ -749,8 +736,8 @@ async def test_a_refused_call_cancelled_in_the_turn_of_a_new_conversation_ends_n
     line = Line()
     await line.open()
     refused, kept = line.start("refused"), line.start("kept")
-    await line.far.call("refused")
-    await line.far.call("kept")
+    await line.far.expect_call("refused")
+    await line.far.expect_call("kept")
     await line.far.send({"id": 1, "error": REFUSAL})
     await until(lambda: line.conversation.received)
     await line.disconnect()
@@ -763,7 +750,7 @@ async def test_a_refused_call_cancelled_in_the_turn_of_a_new_conversation_ends_n
     line.run()
     with pytest.raises(asyncio.CancelledError):
         await refused
-    await line.far.answer(await line.far.call("kept"), 2)
+    await line.far.answer(await line.far.expect_call("kept"), 2)
     assert await asyncio.wait_for(kept, 5) == Raw(b"2")
     await line.disconnect()
 
@@ -775,16 +762,14 @@ async def test_a_refused_call_whose_time_is_over_meanwhile_is_not_sent(
     await line.open(calls=1)
     call = line.start("late", 10.0)
     await refuse(line, "late")
-    loop = asyncio.get_running_loop()
-    real = loop.time
-    monkeypatch.setattr(loop, "time", lambda: real() + 10.0)
+    LoopClock(monkeypatch).ahead = 10.0
     with pytest.raises(RequestTimeout) as caught:
         await call
     assert (caught.value.endpoint, caught.value.seconds) == ("late", 10.0)
     await line.disconnect(1001)
     await line.again(calls=1, session="another")
     other = line.start("other")
-    await line.far.answer(await line.far.call("other"), 1)
+    await line.far.answer(await line.far.expect_call("other"), 1)
     assert await other == Raw(b"1")
     await line.disconnect()
 
@@ -813,7 +798,7 @@ async def test_giving_up_ends_a_refused_call_with_the_error_of_one_that_never_ra
     assert caught.value is GONE
     await line.again(session="another")
     other = line.start("other")
-    await line.far.answer(await line.far.call("other"), 1)
+    await line.far.answer(await line.far.expect_call("other"), 1)
     assert await other == Raw(b"1")
     await line.disconnect()
 
@@ -835,7 +820,7 @@ async def test_a_call_of_which_the_bot_does_not_say_that_it_did_not_run_is_not_s
 ) -> None:
     call = line.start()
     error = {"code": NotReady.code, "message": "starting", **data}
-    await line.far.send({"id": (await line.far.call("stats"))["id"], "error": error})
+    await line.far.send({"id": (await line.far.expect_call("stats"))["id"], "error": error})
     with pytest.raises(NotReady, match="starting"):
         await call
 
@@ -847,7 +832,7 @@ async def test_closing_is_announced_and_ending_ends_open_calls() -> None:
     line = Line()
     await line.open()
     call = line.start()
-    await line.far.call("stats")
+    await line.far.expect_call("stats")
     await line.conversation.close()
     assert (await line.far.read())["params"] == {"reason": "the session is closed"}
     assert (await line.far.ended()).clean
@@ -895,7 +880,7 @@ async def test_a_call_that_the_bot_cancels_because_the_session_is_closed_raises_
 async def test_a_call_that_the_bot_cancels_while_the_session_is_open_raises_cancelled(line: Line) -> None:
     call = line.start()
     error = {"code": Cancelled.code, "message": "the bot is shutting down"}
-    await line.far.send({"id": (await line.far.call("stats"))["id"], "error": error})
+    await line.far.send({"id": (await line.far.expect_call("stats"))["id"], "error": error})
     with pytest.raises(Cancelled, match="shutting down"):
         await call
 
@@ -942,7 +927,7 @@ async def test_cancelling_the_connection_leaves_calls_for_the_next_one() -> None
     line = Line()
     await line.open()
     call = line.start()
-    frame = await line.far.call("stats")
+    frame = await line.far.expect_call("stats")
     line.running.cancel()
     await asyncio.wait((line.running,))
     assert line.running.cancelled()
@@ -959,7 +944,7 @@ async def test_a_call_that_is_cancelled_in_any_turn_of_the_end_stays_cancelled()
         line = Line()
         await line.open()
         call = line.start()
-        await line.far.call("stats")
+        await line.far.expect_call("stats")
         await line.far.transport.close(1006)
         line.conversation.end(SessionClosed())
         for _ in range(turns):
@@ -976,7 +961,7 @@ async def test_a_bot_that_cancels_a_call_of_its_own_is_ignored(
 ) -> None:
     await line.far.send({"method": "rpc.cancel", "params": {"id": 1}})
     call = line.start()
-    await line.far.answer(await line.far.call("stats"), 1)
+    await line.far.answer(await line.far.expect_call("stats"), 1)
     assert await call == Raw(b"1")
     assert caplog.text == ""
 

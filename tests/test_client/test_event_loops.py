@@ -16,8 +16,10 @@ import pytest
 
 from discord_tools.ipc import ClientSession, SessionClosed, WrongEventLoop
 from discord_tools.ipc.transports.base import Closed
+from equipment.serving import connecting
+from equipment.until import until
+from equipment.websockets import ScriptedWebSocket, WebSocketBot
 from test_client import forking
-from test_client.scripts import Bot, FarSide, session, until
 
 Use = Callable[[ClientSession], Awaitable[Any]]
 
@@ -35,7 +37,7 @@ USES: dict[str, Use] = {
 
 
 @contextmanager
-def bot_in_a_thread(bot: Bot) -> Iterator[Bot]:
+def bot_in_a_thread(bot: WebSocketBot) -> Iterator[WebSocketBot]:
     """Runs a bot in a thread and a loop of its own."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
@@ -67,7 +69,7 @@ class Counting:
         self.calls: list[str] = []
         self.ends: list[Closed] = []
 
-    async def __call__(self, far: FarSide) -> None:
+    async def __call__(self, far: ScriptedWebSocket) -> None:
         await far.welcome()
         try:
             while True:
@@ -148,8 +150,8 @@ def forked(port: int) -> AbstractAsyncContextManager[Running]:
 
 def test_a_session_works_in_one_event_loop_after_another() -> None:
     script = Counting()
-    with bot_in_a_thread(Bot(script)) as bot:
-        ipc = session(bot.port)
+    with bot_in_a_thread(WebSocketBot(script)) as bot:
+        ipc = connecting(bot.port)
         for number in range(4):
             assert asyncio.run(ipc.request("echo", number=number)) == {"number": number}
         asyncio.run(ipc.close())
@@ -158,9 +160,9 @@ def test_a_session_works_in_one_event_loop_after_another() -> None:
 
 
 def test_a_session_is_started_and_streams_in_one_event_loop_after_another() -> None:
-    async def script(far: FarSide) -> None:
+    async def script(far: ScriptedWebSocket) -> None:
         await far.welcome()
-        frame = await far.call("items")
+        frame = await far.expect_call("items")
         await far.send({"method": "rpc.item", "params": {"id": frame["id"], "items": [1, 2]}})
         await far.answer(frame)
         await far.ended()
@@ -169,8 +171,8 @@ def test_a_session_is_started_and_streams_in_one_event_loop_after_another() -> N
         await ipc.start()
         return [item async for item in ipc.stream("items", int)]
 
-    with bot_in_a_thread(Bot(script)) as bot:
-        ipc = session(bot.port)
+    with bot_in_a_thread(WebSocketBot(script)) as bot:
+        ipc = connecting(bot.port)
         assert [asyncio.run(main()) for _ in range(3)] == [[1, 2]] * 3
         asyncio.run(ipc.close())
 
@@ -183,21 +185,21 @@ def test_calls_that_a_loop_left_behind_do_not_disturb_the_next_one() -> None:
         return answer
 
     script = Counting()
-    with bot_in_a_thread(Bot(script)) as bot:
-        ipc = session(bot.port)
+    with bot_in_a_thread(WebSocketBot(script)) as bot:
+        ipc = connecting(bot.port)
         assert [asyncio.run(main()) for _ in range(3)] == [{"x": 1}] * 3
         asyncio.run(ipc.close())
     assert script.calls.count("hold") == 9
 
 
 def test_a_session_that_found_no_bot_in_one_loop_finds_it_in_the_next() -> None:
-    with bot_in_a_thread(Bot()) as bot:
+    with bot_in_a_thread(WebSocketBot()) as bot:
         port = bot.port
-    ipc = session(port, connect_timeout=0)
+    ipc = connecting(port, connect_timeout=0)
     with pytest.raises(ConnectionError):
         asyncio.run(ipc.request("echo"))
-    with bot_in_a_thread(Bot(port=port)):
-        again = session(port)
+    with bot_in_a_thread(WebSocketBot(port=port)):
+        again = connecting(port)
         assert asyncio.run(again.request("echo", x=1)) == {"x": 1}
         asyncio.run(again.close())
     asyncio.run(ipc.close())
@@ -229,7 +231,7 @@ sys.stdin.readline()
 async def test_a_loop_that_was_closed_without_cancelling_anything_is_left_for_the_next_one() -> None:
     script = Counting()
     # In a process of its own, since Python reports all that such a loop leaves behind.
-    async with Bot(script) as bot, program("-c", CLOSING_LOOPS, bot.port) as running:
+    async with WebSocketBot(script) as bot, program("-c", CLOSING_LOOPS, bot.port) as running:
         assert [await running.line() for _ in range(4)] == [f"{{'number': {number}}}" for number in range(4)]
         # The connections of those loops have ended, though the process still holds all that belongs to them.
         await until(lambda: len(script.ends) == 4, 20)
@@ -239,8 +241,8 @@ async def test_a_loop_that_was_closed_without_cancelling_anything_is_left_for_th
 
 
 def test_a_session_that_was_closed_in_one_loop_is_closed_in_the_next() -> None:
-    with bot_in_a_thread(Bot()) as bot:
-        ipc = session(bot.port)
+    with bot_in_a_thread(WebSocketBot()) as bot:
+        ipc = connecting(bot.port)
 
         async def main() -> None:
             async with ipc:
@@ -264,7 +266,7 @@ async def in_this_loop(use: Use, ipc: ClientSession) -> Any:
 @pytest.mark.parametrize("name", USES)
 async def test_a_session_is_refused_at_once_in_a_second_loop_while_the_first_one_lives(name: str) -> None:
     script = Counting()
-    async with Bot(script) as bot, session(bot.port) as ipc:
+    async with WebSocketBot(script) as bot, connecting(bot.port) as ipc:
         assert await ipc.request("echo", x=1) == {"x": 1}
         with pytest.raises(WrongEventLoop):
             await in_another_loop(USES[name], ipc)
@@ -278,12 +280,12 @@ async def test_a_second_loop_is_refused_while_the_first_one_is_still_connecting(
     welcome = asyncio.Event()
     script = Counting()
 
-    async def late(far: FarSide) -> None:
+    async def late(far: ScriptedWebSocket) -> None:
         await welcome.wait()
         await script(far)
 
-    async with Bot(late) as bot:
-        ipc = session(bot.port)
+    async with WebSocketBot(late) as bot:
+        ipc = connecting(bot.port)
         first = asyncio.create_task(ipc.request("echo", x=1))
         await until(lambda: bot.requests)
         with pytest.raises(WrongEventLoop):
@@ -296,13 +298,13 @@ async def test_a_second_loop_is_refused_while_the_first_one_is_still_connecting(
 
 
 async def test_a_stream_that_has_begun_is_refused_in_another_loop_and_goes_on_in_its_own() -> None:
-    async def script(far: FarSide) -> None:
+    async def script(far: ScriptedWebSocket) -> None:
         await far.welcome()
-        frame = await far.call("items")
+        frame = await far.expect_call("items")
         await far.send({"method": "rpc.item", "params": {"id": frame["id"], "items": [1, 2]}})
         await far.ended()
 
-    async with Bot(script) as bot, session(bot.port) as ipc:
+    async with WebSocketBot(script) as bot, connecting(bot.port) as ipc:
         items = ipc.stream("items", int)
         assert await anext(items) == 1
         with pytest.raises(WrongEventLoop):
@@ -312,10 +314,10 @@ async def test_a_stream_that_has_begun_is_refused_in_another_loop_and_goes_on_in
 
 
 async def test_sessions_of_two_loops_do_not_know_of_each_other() -> None:
-    async with Bot() as bot, session(bot.port) as ipc:
+    async with WebSocketBot() as bot, connecting(bot.port) as ipc:
 
         async def main() -> Any:
-            async with session(bot.port) as other:
+            async with connecting(bot.port) as other:
                 return await other.request("echo", x=2)
 
         assert await asyncio.to_thread(asyncio.run, main()) == {"x": 2}
@@ -330,10 +332,10 @@ class Holding:
 
     def __init__(self) -> None:
         self.connections: list[list[dict[str, Any]]] = []
-        self.sides: list[FarSide] = []
+        self.sides: list[ScriptedWebSocket] = []
         self.ends: dict[int, Closed] = {}
 
-    async def __call__(self, far: FarSide) -> None:
+    async def __call__(self, far: ScriptedWebSocket) -> None:
         frames: list[dict[str, Any]] = []
         number = len(self.connections)
         self.connections.append(frames)
@@ -367,7 +369,7 @@ FORK = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fo
 @FORK
 async def test_parent_and_child_each_get_their_own_answers_after_a_fork() -> None:
     script = Holding()
-    async with Bot(script) as bot, forked(bot.port) as running:
+    async with WebSocketBot(script) as bot, forked(bot.port) as running:
         await running.child_says("{'number': 0}")
         assert len(script.connections) == 2
         assert script.methods(0) == SENT_BY_THE_PARENT
@@ -388,7 +390,7 @@ async def test_parent_and_child_each_get_their_own_answers_after_a_fork() -> Non
 @FORK
 async def test_the_end_of_a_child_leaves_the_connection_of_its_parent_open() -> None:
     script = Holding()
-    async with Bot(script) as bot, forked(bot.port) as running:
+    async with WebSocketBot(script) as bot, forked(bot.port) as running:
         await running.child_says("{'number': 0}")
         assert running.process.stdin is not None
         running.process.stdin.close()
@@ -406,7 +408,7 @@ async def test_the_end_of_a_child_leaves_the_connection_of_its_parent_open() -> 
 @FORK
 async def test_the_bot_sees_the_end_of_the_parent_although_the_child_lives() -> None:
     script = Holding()
-    async with Bot(script) as bot, forked(bot.port) as running:
+    async with WebSocketBot(script) as bot, forked(bot.port) as running:
         await running.child_says("{'number': 0}")
         running.process.send_signal(signal.SIGKILL)
         await until(lambda: 0 in script.ends, 20)
@@ -443,10 +445,10 @@ asyncio.run(main())
 async def test_a_child_does_not_keep_a_connection_of_its_parent_that_belongs_to_no_session() -> None:
     ended: list[Closed] = []
 
-    async def script(far: FarSide) -> None:
+    async def script(far: ScriptedWebSocket) -> None:
         ended.append(await far.ended())
 
-    async with Bot(script) as bot, program("-c", FORKING_WITHOUT_SESSION, bot.port) as running:
+    async with WebSocketBot(script) as bot, program("-c", FORKING_WITHOUT_SESSION, bot.port) as running:
         assert await running.line() == "child"
         assert ended == []
         running.process.kill()

@@ -15,17 +15,10 @@ import pytest
 from aiohttp import web
 
 from discord_tools.ipc import ClientSession, IPCError
-from test_client.scripts import (
-    QUICK,
-    Bot,
-    FarSide,
-    answering,
-    listening,
-    multicast_session,
-    multicasting,
-    session,
-    silence,
-)
+from equipment.ports import answering, listening, silence
+from equipment.serving import QUICK, connecting
+from equipment.websites import website
+from equipment.websockets import ScriptedWebSocket, WebSocketBot, multicast_bot
 
 KEY = "hunter2-is-a-secret"
 
@@ -98,7 +91,7 @@ def test_the_search_finds_a_key_wherever_an_error_may_hold_it(where: str) -> Non
 
 def test_the_search_finds_the_key_in_the_error_of_aiohttp_for_a_refused_handshake() -> None:
     async def main() -> None:
-        async with Bot(status=401) as bot, aiohttp.ClientSession() as http:
+        async with WebSocketBot(status=401) as bot, aiohttp.ClientSession() as http:
             url = f"ws://127.0.0.1:{bot.port}"
             with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
                 await http.ws_connect(url, headers={"Authorization": KEY})
@@ -108,37 +101,19 @@ def test_the_search_finds_the_key_in_the_error_of_aiohttp_for_a_refused_handshak
 
 
 @asynccontextmanager
-async def bot_with(**options: Any) -> AsyncIterator[int]:
-    async with Bot(**options) as bot:
+async def port_of(bot: WebSocketBot) -> AsyncIterator[int]:
+    async with bot:
         yield bot.port
 
 
-@asynccontextmanager
-async def website(answer: Callable[[web.Request], web.StreamResponse]) -> AsyncIterator[int]:
-    """An HTTP server that gives one answer to everything."""
-
-    async def handle(request: web.Request) -> web.StreamResponse:
-        return answer(request)
-
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", handle)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield runner.addresses[0][1]
-    finally:
-        await runner.cleanup()
-
-
-async def echo(far: FarSide) -> None:
+async def echo(far: ScriptedWebSocket) -> None:
     """Sends everything back, as a demonstration of WebSockets does."""
     while True:
         message = await far.transport.receive()
         await far.send_bytes(message.encode() if isinstance(message, str) else message)
 
 
-async def quoting(far: FarSide) -> None:
+async def quoting(far: ScriptedWebSocket) -> None:
     """Answers everything with an error that quotes it, as a validator does."""
     while True:
         message = await far.transport.receive()
@@ -146,50 +121,50 @@ async def quoting(far: FarSide) -> None:
         await far.send_bytes(json.dumps({"error": f"bad input: {text}", "code": 500}).encode())
 
 
-async def refusing(far: FarSide) -> None:
+async def refusing(far: ScriptedWebSocket) -> None:
     """Answers everything as servers of older libraries answer a wrong key."""
     while True:
         await far.transport.receive()
         await far.send_bytes(b'{"error": "Invalid or no token provided.", "code": 403}')
 
 
-async def closing(far: FarSide) -> None:
+async def closing(far: ScriptedWebSocket) -> None:
     """Closes with a reason that quotes what was received."""
     message = await far.transport.receive()
     text = message if isinstance(message, str) else message.decode()
     await far.transport.close(4000, text)
 
 
-def listed(request: web.Request) -> web.Response:
+async def listed(request: web.Request) -> web.Response:
     """Shows the headers that it was sent, as a page for debugging does."""
     return web.json_response(dict(request.headers))
 
 
-def redirected(request: web.Request) -> web.Response:
+async def redirected(request: web.Request) -> web.Response:
     """Shows the key in the address of another page."""
     return web.Response(status=302, headers={"Location": f"/{request.headers.get('Authorization')}"})
 
 
 SERVICES: dict[str, Service] = {
-    "another key": lambda: bot_with(key="another"),
-    "HTTP 403": lambda: bot_with(status=403),
-    "HTTP 404": lambda: bot_with(status=404),
-    "HTTP 429": lambda: bot_with(status=429),
-    "HTTP 500": lambda: bot_with(status=500),
-    "HTTP 503": lambda: bot_with(status=503),
+    "another key": lambda: port_of(WebSocketBot(key="another")),
+    "HTTP 403": lambda: port_of(WebSocketBot(status=403)),
+    "HTTP 404": lambda: port_of(WebSocketBot(status=404)),
+    "HTTP 429": lambda: port_of(WebSocketBot(status=429)),
+    "HTTP 500": lambda: port_of(WebSocketBot(status=500)),
+    "HTTP 503": lambda: port_of(WebSocketBot(status=503)),
     "a page of the headers": lambda: website(listed),
     "a redirection": lambda: website(redirected),
     "no HTTP": lambda: listening(answering(b"220 mail.example.org ESMTP\r\n")),
     "broken HTTP": lambda: listening(answering(b"HTTP/1.1 101 Switching\r\nUpgrade: other\r\n\r\n")),
     "silence": lambda: listening(silence),
-    "echo": lambda: bot_with(script=echo),
-    "echo without our protocol": lambda: bot_with(script=echo, protocols=()),
-    "quotes": lambda: bot_with(script=quoting),
-    "quotes without our protocol": lambda: bot_with(script=quoting, protocols=()),
-    "a closing reason": lambda: bot_with(script=closing),
-    "a closing reason without our protocol": lambda: bot_with(script=closing, protocols=()),
-    "an older bot with another key": lambda: bot_with(script=refusing, protocols=()),
-    "a multicast port with another bot": lambda: bot_with(script=multicasting({"port": 1}), protocols=()),
+    "echo": lambda: port_of(WebSocketBot(echo)),
+    "echo without our protocol": lambda: port_of(WebSocketBot(echo, protocols=())),
+    "quotes": lambda: port_of(WebSocketBot(quoting)),
+    "quotes without our protocol": lambda: port_of(WebSocketBot(quoting, protocols=())),
+    "a closing reason": lambda: port_of(WebSocketBot(closing)),
+    "a closing reason without our protocol": lambda: port_of(WebSocketBot(closing, protocols=())),
+    "an older bot with another key": lambda: port_of(WebSocketBot(refusing, protocols=())),
+    "a multicast port with another bot": lambda: port_of(multicast_bot({"port": 1})),
 }
 #: Quick enough for a service that never answers.
 LIMITS = dataclasses.replace(QUICK, handshake_timeout=0.5)
@@ -218,24 +193,20 @@ async def errors_of(ipc: ClientSession) -> list[BaseException]:
     return errors
 
 
-@pytest.mark.parametrize("kind", [session, multicast_session], ids=["port", "multicast port"])
+@pytest.mark.parametrize("kind", ["port", "multicast_port"])
 @pytest.mark.parametrize("service", SERVICES)
-async def test_an_error_at_a_port_of_something_else_does_not_have_the_key(
-    service: str, kind: Callable[..., ClientSession]
-) -> None:
+async def test_an_error_at_a_port_of_something_else_does_not_have_the_key(service: str, kind: str) -> None:
     async with SERVICES[service]() as port:
-        errors = await errors_of(kind(port, **OPTIONS))
+        errors = await errors_of(connecting(**{kind: port, **OPTIONS}))
     assert errors
     assert [place for error in errors for place in places_of(error, KEY)] == []
 
 
 @pytest.mark.parametrize("key", ["hunter2", 'with "quotes" and a \\\\', "ключ"])
-@pytest.mark.parametrize("kind", [session, multicast_session], ids=["port", "multicast port"])
-async def test_an_error_that_quotes_the_key_has_stars_in_its_place(
-    key: str, kind: Callable[..., ClientSession]
-) -> None:
+@pytest.mark.parametrize("kind", ["port", "multicast_port"])
+async def test_an_error_that_quotes_the_key_has_stars_in_its_place(key: str, kind: str) -> None:
     async with SERVICES["quotes without our protocol"]() as port:
-        errors = await errors_of(kind(port, **{**OPTIONS, "secret_key": key}))
+        errors = await errors_of(connecting(**{kind: port, **OPTIONS, "secret_key": key}))
     texts = [str(error) for error in errors if "bad input" in str(error)]
     assert texts
     assert all('"Authorization":"***"' in text.replace(" ", "") for text in texts)
@@ -245,7 +216,7 @@ async def test_no_line_in_the_log_has_the_key(caplog: pytest.LogCaptureFixture) 
     caplog.set_level("DEBUG", "discord_tools")
     for service in ("another key", "quotes without our protocol", "an older bot with another key"):
         async with SERVICES[service]() as port:
-            await errors_of(session(port, **OPTIONS))
-            await errors_of(multicast_session(port, **OPTIONS))
+            await errors_of(connecting(port, **OPTIONS))
+            await errors_of(connecting(multicast_port=port, **OPTIONS))
     assert caplog.messages
     assert KEY not in caplog.text

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from discord_tools.ipc import logs
 from discord_tools.ipc.logs import (
     INCIDENT_KINDS,
     INCIDENT_PERIOD,
@@ -16,6 +15,7 @@ from discord_tools.ipc.logs import (
     connection_id,
     conversation_id,
 )
+from equipment.clocks import IncidentClock
 
 NAME = "discord_tools.ipc.test"
 
@@ -128,42 +128,27 @@ def test_ids_of_connections_and_conversations_are_short_and_differ() -> None:
 # -- what another side can cause any number of times
 
 
-class Minutes:
-    """The clock of the incidents."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def pass_period(self) -> None:
-        self.now += INCIDENT_PERIOD
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> IncidentClock:
+    return IncidentClock(monkeypatch)
 
 
 @pytest.fixture
-def minutes(monkeypatch: pytest.MonkeyPatch) -> Minutes:
-    minutes = Minutes()
-    monkeypatch.setattr(logs, "time", minutes)
-    return minutes
-
-
-@pytest.fixture
-def incidents(minutes: Minutes, caplog: pytest.LogCaptureFixture) -> Incidents:
+def incidents(clock: IncidentClock, caplog: pytest.LogCaptureFixture) -> Incidents:
     caplog.set_level(logging.INFO, NAME)
     return Incidents(logging.getLogger(NAME))
 
 
 def test_an_incident_is_logged_once_in_a_period_and_counted_when_the_next_one_begins(
-    incidents: Incidents, minutes: Minutes, caplog: pytest.LogCaptureFixture
+    incidents: Incidents, clock: IncidentClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     for number in range(1000):
         incidents.warning("10.0.0.7", "Refused a request: %d", number)
     assert caplog.messages == ["[10.0.0.7] Refused a request: 0"]
-    minutes.now += INCIDENT_PERIOD - 0.001
+    clock.now += INCIDENT_PERIOD - 0.001
     incidents.warning("10.0.0.7", "Refused a request: %d", 1000)
     assert len(caplog.messages) == 1
-    minutes.now += 0.001
+    clock.now += 0.001
     incidents.warning("10.0.0.8", "Refused a connection")
     assert caplog.messages[1:] == [
         "[10.0.0.7] 1000 more within a minute: Refused a request: 0",
@@ -173,25 +158,25 @@ def test_an_incident_is_logged_once_in_a_period_and_counted_when_the_next_one_be
 
 
 def test_an_incident_is_logged_again_in_each_period_and_without_a_count_where_it_was_the_only_one(
-    incidents: Incidents, minutes: Minutes, caplog: pytest.LogCaptureFixture
+    incidents: Incidents, clock: IncidentClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     for _ in range(3):
         incidents.warning("10.0.0.7", "Refused")
-        minutes.pass_period()
+        clock.pass_period()
     assert caplog.messages == ["[10.0.0.7] Refused"] * 3
 
 
 def test_the_first_incident_is_logged_however_short_the_machine_runs(
-    incidents: Incidents, minutes: Minutes, caplog: pytest.LogCaptureFixture
+    incidents: Incidents, clock: IncidentClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    minutes.now = 0.0
+    clock.now = 0.0
     incidents.warning("10.0.0.7", "Refused")
     incidents.warning("10.0.0.7", "Refused")
     assert caplog.messages == ["[10.0.0.7] Refused"]
 
 
 def test_each_caller_and_each_message_has_its_own_line(
-    incidents: Incidents, minutes: Minutes, caplog: pytest.LogCaptureFixture
+    incidents: Incidents, clock: IncidentClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     for _ in range(3):
         for caller in ("10.0.0.7", "10.0.0.8"):
@@ -199,7 +184,7 @@ def test_each_caller_and_each_message_has_its_own_line(
                 incidents.warning(caller, message)
     lines = [f"[10.0.0.{last}] {message}" for last in (7, 8) for message in ("Refused", "Closed")]
     assert caplog.messages == lines
-    minutes.pass_period()
+    clock.pass_period()
     caplog.clear()
     incidents.warning("10.0.0.9", "Refused")
     counts = [
@@ -211,7 +196,7 @@ def test_each_caller_and_each_message_has_its_own_line(
 
 
 def test_callers_without_number_cause_a_bounded_number_of_lines(
-    incidents: Incidents, minutes: Minutes, caplog: pytest.LogCaptureFixture
+    incidents: Incidents, clock: IncidentClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     callers = [f"10.0.{number // 256}.{number % 256}" for number in range(1000)]
     for caller in callers:
@@ -219,7 +204,7 @@ def test_callers_without_number_cause_a_bounded_number_of_lines(
     # The last line stands for all others.
     assert caplog.messages == [f"[{caller}] Refused" for caller in callers[: INCIDENT_KINDS + 1]]
     caplog.clear()
-    minutes.pass_period()
+    clock.pass_period()
     incidents.warning("10.0.9.9", "Refused")
     assert caplog.messages == [
         f"[others] {1000 - INCIDENT_KINDS - 1} more within a minute: more kinds of incidents",
@@ -228,12 +213,12 @@ def test_callers_without_number_cause_a_bounded_number_of_lines(
 
 
 def test_a_kind_that_was_logged_is_counted_as_itself_when_there_are_too_many(
-    incidents: Incidents, minutes: Minutes, caplog: pytest.LogCaptureFixture
+    incidents: Incidents, clock: IncidentClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     for number in range(INCIDENT_KINDS):
         incidents.warning(f"caller {number}", "Refused")
     incidents.warning("caller 0", "Refused")
-    minutes.pass_period()
+    clock.pass_period()
     caplog.clear()
     incidents.warning("caller 0", "Refused")
     assert caplog.messages == ["[caller 0] 1 more within a minute: Refused", "[caller 0] Refused"]

@@ -38,24 +38,11 @@ from discord_tools.ipc import (
 )
 from discord_tools.ipc.connectors.memory import MemoryConnector
 from discord_tools.ipc.transports.base import Closed, Transport
-from test_client.scripts import (
-    KEY,
-    QUICK,
-    Bot,
-    FarSide,
-    Script,
-    Vacant,
-    answering,
-    echoing,
-    listening,
-    multicast_session,
-    multicasting,
-    port_answer,
-    session,
-    silence,
-    silence_after,
-    until,
-)
+from equipment.key import KEY
+from equipment.ports import VacantPort, answering, listening, silence, silence_after
+from equipment.serving import QUICK, connecting
+from equipment.until import until
+from equipment.websockets import Script, ScriptedWebSocket, WebSocketBot, echoing, multicast_bot, port_answer
 
 # -- construction
 
@@ -158,13 +145,13 @@ def test_headers_that_cannot_be_sent_are_refused_at_once(headers: dict[str, Any]
         ClientSession(headers=headers)
 
 
-def test_a_session_made_outside_of_any_loop_works_in_the_loop_that_uses_it(vacant: Vacant) -> None:
+def test_a_session_made_outside_of_any_loop_works_in_the_loop_that_uses_it(vacant: VacantPort) -> None:
     port = vacant.port
-    ipc = session(port)
+    ipc = connecting(port)
 
     async def main() -> Any:
         vacant.release()
-        async with Bot(port=port), ipc:
+        async with WebSocketBot(port=port), ipc:
             return await ipc.request("echo", word="hello")
 
     assert asyncio.run(main()) == {"word": "hello"}
@@ -174,7 +161,7 @@ def test_a_session_made_outside_of_any_loop_works_in_the_loop_that_uses_it(vacan
 
 
 async def test_a_request_gets_its_answer() -> None:
-    async with Bot() as bot, session(bot.port) as ipc:
+    async with WebSocketBot() as bot, connecting(bot.port) as ipc:
         assert ipc.is_connected()
         assert await ipc.request("echo", x=1, y=[None, "ü", 1.5]) == {"x": 1, "y": [None, "ü", 1.5]}
         assert await ipc("echo", x=2) == {"x": 2}
@@ -182,15 +169,15 @@ async def test_a_request_gets_its_answer() -> None:
 
 
 async def test_data_may_have_any_name() -> None:
-    async with Bot() as bot, session(bot.port) as ipc:
+    async with WebSocketBot() as bot, connecting(bot.port) as ipc:
         data = {"route": 1, "type": 2, "self": 3, "endpoint": 4}
         assert await ipc.request("echo", **data) == data
         assert await ipc("echo", **data) == data
 
 
 async def test_the_first_request_connects() -> None:
-    async with Bot() as bot:
-        ipc = session(bot.port)
+    async with WebSocketBot() as bot:
+        ipc = connecting(bot.port)
         try:
             assert await ipc.request("echo", x=1) == {"x": 1}
         finally:
@@ -198,7 +185,7 @@ async def test_the_first_request_connects() -> None:
 
 
 async def test_a_thousand_requests_at_a_time_each_get_their_own_answer() -> None:
-    async with Bot() as bot, session(bot.port) as ipc:
+    async with WebSocketBot() as bot, connecting(bot.port) as ipc:
         answers = await asyncio.gather(*(ipc.request("echo", x=number) for number in range(1000)))
         assert [answer["x"] for answer in answers] == list(range(1000))
         assert len(bot.requests) == 1
@@ -209,13 +196,13 @@ async def test_a_route_may_be_given_as_anything_that_prints_as_its_name() -> Non
         def __str__(self) -> str:
             return "/stats"
 
-    async def script(far: FarSide) -> None:
+    async def script(far: ScriptedWebSocket) -> None:
         await far.welcome()
         frame = await far.read()
         await far.answer(frame, frame["method"])
         await far.ended()
 
-    async with Bot(script) as bot, session(bot.port) as ipc:
+    async with WebSocketBot(script) as bot, connecting(bot.port) as ipc:
         assert await ipc.request(Route()) == "/stats"  # pyright: ignore[reportCallIssue, reportArgumentType]
 
 
@@ -229,7 +216,7 @@ async def test_a_header_named_timeout_reaches_the_route_as_it_is(
     async def look(request: Request) -> None:
         seen.append((dict(request.headers), request.deadline))
 
-    ipc = session(
+    ipc = connecting(
         server.port, secret_key=server.secret_key, timeout=10.0, headers={"timeout": "mine", "x": 1}
     )
     if not first:
@@ -245,15 +232,15 @@ async def test_a_header_named_timeout_reaches_the_route_as_it_is(
 async def test_a_request_that_waited_for_the_connection_tells_the_bot_how_long_it_still_waits() -> None:
     frames: list[dict[str, Any]] = []
 
-    async def script(far: FarSide) -> None:
+    async def script(far: ScriptedWebSocket) -> None:
         frames.append(await far.welcome())
         for _ in range(2):
             frames.append(await far.read())
             await far.answer(frames[-1])
         await far.ended()
 
-    async with Bot(script) as bot:
-        ipc = session(bot.port, timeout=10.0, headers={"timeout": "mine"})
+    async with WebSocketBot(script) as bot:
+        ipc = connecting(bot.port, timeout=10.0, headers={"timeout": "mine"})
         await ipc.request("first")
         await ipc.request("second")
         await ipc.close()
@@ -269,11 +256,11 @@ async def test_a_request_that_waited_for_the_connection_tells_the_bot_how_long_i
 async def test_the_bot_learns_the_timeout_and_the_headers() -> None:
     hellos: list[dict[str, Any]] = []
 
-    async def script(far: FarSide) -> None:
+    async def script(far: ScriptedWebSocket) -> None:
         hellos.append(await far.welcome())
         await far.ended()
 
-    async with Bot(script) as bot, session(bot.port, timeout=7.5, headers={"user": "me"}):
+    async with WebSocketBot(script) as bot, connecting(bot.port, timeout=7.5, headers={"user": "me"}):
         assert hellos[0]["params"]["timeout"] == 7.5
         assert hellos[0]["params"]["headers"] == {"user": "me"}
 
@@ -303,20 +290,20 @@ class PointStruct(msgspec.Struct):
     ids=["TypedDict", "dataclass", "Struct", "dict", "Any"],
 )
 async def test_an_answer_is_decoded_into_the_type_asked_for(type_: Any, value: Any) -> None:
-    async with Bot() as bot, session(bot.port) as ipc:
+    async with WebSocketBot() as bot, connecting(bot.port) as ipc:
         assert await ipc.request("echo", type_, x=1) == value
         assert await ipc("echo", type_, x=1) == value
 
 
 @pytest.mark.parametrize("type_", [None, int, list[int]])
 async def test_an_answer_of_another_type_is_a_decode_error_that_names_the_route(type_: Any) -> None:
-    async with Bot() as bot, session(bot.port) as ipc:
+    async with WebSocketBot() as bot, connecting(bot.port) as ipc:
         with pytest.raises(DecodeError, match="'echo' is not what was asked for"):
             await ipc.request("echo", type_, x=1)
 
 
 def answering_once(result: bytes) -> Any:
-    async def script(far: FarSide) -> None:
+    async def script(far: ScriptedWebSocket) -> None:
         await far.welcome()
         frame = await far.read()
         await far.send_bytes(b'{"jsonrpc":"2.0","id":%d,"result":%s}' % (frame["id"], result))
@@ -327,7 +314,7 @@ def answering_once(result: bytes) -> Any:
 
 @pytest.mark.parametrize("result", [b'"\xff"', b'["\xff"]'])
 async def test_an_answer_that_cannot_be_decoded_is_a_decode_error(result: bytes) -> None:
-    async with Bot(answering_once(result)) as bot, session(bot.port) as ipc:
+    async with WebSocketBot(answering_once(result)) as bot, connecting(bot.port) as ipc:
         with pytest.raises(DecodeError):
             await ipc.request("stats")
         assert await ipc.request("echo", x=1) == {"x": 1}
@@ -338,7 +325,7 @@ async def test_an_answer_nested_as_deep_as_the_stack_is_decoded_or_a_decode_erro
     async def deeper(depth: int) -> Any:
         return await (deeper(depth - 1) if depth else ipc.request("deep"))
 
-    async with Bot(answering_once(b"[" * 900 + b"]" * 900)) as bot, session(bot.port) as ipc:
+    async with WebSocketBot(answering_once(b"[" * 900 + b"]" * 900)) as bot, connecting(bot.port) as ipc:
         try:
             answer = await deeper(60)
         except DecodeError:
@@ -351,13 +338,13 @@ async def test_an_answer_nested_as_deep_as_the_stack_is_decoded_or_a_decode_erro
 async def test_a_type_that_nothing_can_be_decoded_into_is_found_out_before_the_call() -> None:
     frames: list[dict[str, Any]] = []
 
-    async def script(far: FarSide) -> None:
+    async def script(far: ScriptedWebSocket) -> None:
         await far.welcome()
         frames.append(await far.read())
         await far.answer(frames[0])
         await far.ended()
 
-    async with Bot(script) as bot, session(bot.port) as ipc:
+    async with WebSocketBot(script) as bot, connecting(bot.port) as ipc:
         with pytest.raises(TypeError):
             await ipc.request("echo", list[int] | tuple[int, int])
         assert await ipc.request("next") is None
@@ -366,7 +353,7 @@ async def test_a_type_that_nothing_can_be_decoded_into_is_found_out_before_the_c
 
 @pytest.mark.parametrize("data", [{"x": object()}, {"x": {1, object()}}, {"x": "\ud800"}, {"x": {(1, 2): 3}}])
 async def test_data_that_cannot_be_written_is_an_encode_error_and_nothing_is_sent(data: Any) -> None:
-    async with Bot() as bot, session(bot.port) as ipc:
+    async with WebSocketBot() as bot, connecting(bot.port) as ipc:
         with pytest.raises(EncodeError):
             await ipc.request("echo", **data)
         assert await ipc.request("echo", x=1) == {"x": 1}
@@ -375,13 +362,13 @@ async def test_data_that_cannot_be_written_is_an_encode_error_and_nothing_is_sen
 async def test_data_that_contains_itself_is_an_encode_error() -> None:
     loop: list[Any] = []
     loop.append(loop)
-    async with Bot() as bot, session(bot.port) as ipc:
+    async with WebSocketBot() as bot, connecting(bot.port) as ipc:
         with pytest.raises(EncodeError):
             await ipc.request("echo", x=loop)
 
 
 async def test_a_name_that_cannot_be_written_is_an_encode_error() -> None:
-    async with Bot() as bot, session(bot.port) as ipc:
+    async with WebSocketBot() as bot, connecting(bot.port) as ipc:
         with pytest.raises(EncodeError, match="name"):
             await ipc.request("\ud800")
         assert await ipc.request("echo", x=1) == {"x": 1}
@@ -390,37 +377,37 @@ async def test_a_name_that_cannot_be_written_is_an_encode_error() -> None:
 async def test_a_name_beyond_ascii_reaches_the_bot_as_it_is() -> None:
     methods: list[str] = []
 
-    async def script(far: FarSide) -> None:
+    async def script(far: ScriptedWebSocket) -> None:
         await far.welcome()
         frame = await far.read()
         methods.append(frame["method"])
         await far.answer(frame, 1)
         await far.ended()
 
-    async with Bot(script) as bot, session(bot.port) as ipc:
+    async with WebSocketBot(script) as bot, connecting(bot.port) as ipc:
         assert await ipc.request("größe") == 1
     assert methods == ["größe"]
 
 
 async def test_an_error_of_the_bot_names_the_endpoint() -> None:
-    async def script(far: FarSide) -> None:
+    async def script(far: ScriptedWebSocket) -> None:
         await far.welcome()
         frame = await far.read()
         await far.send({"id": frame["id"], "error": {"code": -32601, "message": "there is no such endpoint"}})
         await far.ended()
 
-    async with Bot(script) as bot, session(bot.port) as ipc:
+    async with WebSocketBot(script) as bot, connecting(bot.port) as ipc:
         with pytest.raises(UnknownEndpoint) as caught:
             await ipc.request("stats")
         assert caught.value.endpoint == "stats"
 
 
 async def test_a_request_over_the_bots_limit_is_too_large_and_the_others_go_on() -> None:
-    async def script(far: FarSide) -> None:
+    async def script(far: ScriptedWebSocket) -> None:
         await far.welcome(message_bytes=1000)
         await far.echo()
 
-    async with Bot(script) as bot, session(bot.port) as ipc:
+    async with WebSocketBot(script) as bot, connecting(bot.port) as ipc:
         large = ipc.request("echo", x="x" * 1000)
         results = await asyncio.gather(large, ipc.request("echo", x=1), return_exceptions=True)
         assert isinstance(results[0], RequestTooLarge)
@@ -429,11 +416,11 @@ async def test_a_request_over_the_bots_limit_is_too_large_and_the_others_go_on()
 
 
 async def test_a_stream_or_subscription_over_the_bots_limit_is_too_large_and_the_others_go_on() -> None:
-    async def script(far: FarSide) -> None:
+    async def script(far: ScriptedWebSocket) -> None:
         await far.welcome(message_bytes=1000)
         await far.echo()
 
-    async with Bot(script) as bot, session(bot.port) as ipc:
+    async with WebSocketBot(script) as bot, connecting(bot.port) as ipc:
         with pytest.raises(RequestTooLarge) as caught:
             await anext(ipc.stream("items", x="x" * 1000))
         assert (caught.value.endpoint, caught.value.limit) == ("items", 1000)
@@ -445,7 +432,7 @@ async def test_a_stream_or_subscription_over_the_bots_limit_is_too_large_and_the
 async def test_requests_fit_together_into_what_a_bot_with_a_small_limit_takes() -> None:
     largest = 0
 
-    async def script(far: FarSide) -> None:
+    async def script(far: ScriptedWebSocket) -> None:
         nonlocal largest
         await far.welcome(message_bytes=200)
         receive = far.transport.receive
@@ -459,13 +446,13 @@ async def test_requests_fit_together_into_what_a_bot_with_a_small_limit_takes() 
         far.transport.receive = measured
         await far.echo()
 
-    async with Bot(script) as bot, session(bot.port) as ipc:
+    async with WebSocketBot(script) as bot, connecting(bot.port) as ipc:
         await asyncio.gather(*(ipc.request("echo", x="x" * number) for number in range(100)))
     assert 150 < largest <= 200
 
 
 async def test_an_answer_over_the_own_limit_ends_the_connection_and_the_next_one_works() -> None:
-    async def script(far: FarSide) -> None:
+    async def script(far: ScriptedWebSocket) -> None:
         await far.welcome()
         frame = await far.read()
         if frame["method"] == "large":
@@ -476,7 +463,7 @@ async def test_an_answer_over_the_own_limit_ends_the_connection_and_the_next_one
             await far.echo()
 
     limits = ClientLimits(message_bytes=4096, backoff_initial=0.01, backoff_max=0.02, close_timeout=0.2)
-    async with Bot(script) as bot, session(bot.port, limits=limits) as ipc:
+    async with WebSocketBot(script) as bot, connecting(bot.port, limits=limits) as ipc:
         with pytest.raises(ConnectionLost):
             await ipc.request("large")
         assert await ipc.request("small") == "small"
@@ -486,13 +473,13 @@ async def test_an_answer_over_the_own_limit_ends_the_connection_and_the_next_one
 
 
 async def test_a_request_without_an_answer_times_out_and_the_session_goes_on() -> None:
-    async def script(far: FarSide) -> None:
+    async def script(far: ScriptedWebSocket) -> None:
         await far.welcome()
         assert (await far.read())["method"] == "slow"
         assert (await far.read())["method"] == "rpc.cancel"
         await far.echo()
 
-    async with Bot(script) as bot, session(bot.port, timeout=0.2) as ipc:
+    async with WebSocketBot(script) as bot, connecting(bot.port, timeout=0.2) as ipc:
         with pytest.raises(RequestTimeout) as caught:
             await ipc.request("slow")
         assert (caught.value.endpoint, caught.value.seconds) == ("slow", 0.2)
@@ -502,20 +489,20 @@ async def test_a_request_without_an_answer_times_out_and_the_session_goes_on() -
 
 @pytest.mark.parametrize("timeout", [None, float("inf")])
 async def test_a_session_may_wait_without_a_limit(timeout: float | None) -> None:
-    async with Bot() as bot, session(bot.port, timeout=timeout) as ipc:
+    async with WebSocketBot() as bot, connecting(bot.port, timeout=timeout) as ipc:
         assert await ipc.request("echo", x=1) == {"x": 1}
 
 
 async def test_a_timeout_around_a_request_cancels_it_there() -> None:
     frames: list[dict[str, Any]] = []
 
-    async def script(far: FarSide) -> None:
+    async def script(far: ScriptedWebSocket) -> None:
         await far.welcome()
         frames.extend([await far.read(), await far.read()])
         await far.answer(frames[0], "late")
         await far.echo()
 
-    async with Bot(script) as bot, session(bot.port) as ipc:
+    async with WebSocketBot(script) as bot, connecting(bot.port) as ipc:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.1):
                 await ipc.request("slow")
@@ -524,8 +511,10 @@ async def test_a_timeout_around_a_request_cancels_it_there() -> None:
     assert frames[1]["params"] == {"id": frames[0]["id"]}
 
 
-async def test_no_connection_within_the_whole_time_is_a_connect_error_in_that_time(vacant: Vacant) -> None:
-    ipc = session(vacant.port, timeout=0.1, connect_timeout=60.0)
+async def test_no_connection_within_the_whole_time_is_a_connect_error_in_that_time(
+    vacant: VacantPort,
+) -> None:
+    ipc = connecting(vacant.port, timeout=0.1, connect_timeout=60.0)
     try:
         with pytest.raises(ConnectError):
             async with asyncio.timeout(5):
@@ -537,13 +526,13 @@ async def test_no_connection_within_the_whole_time_is_a_connect_error_in_that_ti
 async def test_time_that_is_over_at_once_is_a_timeout_and_what_was_sent_is_cancelled() -> None:
     frames: list[str] = []
 
-    async def script(far: FarSide) -> None:
+    async def script(far: ScriptedWebSocket) -> None:
         await far.welcome()
         while "rpc.bye" not in frames:
             frames.append((await far.read())["method"])
         await far.ended()
 
-    async with Bot(script) as bot, session(bot.port, timeout=1e-9) as ipc:
+    async with WebSocketBot(script) as bot, connecting(bot.port, timeout=1e-9) as ipc:
         with pytest.raises(RequestTimeout):
             await ipc.request("echo")
         await ipc.close()
@@ -552,8 +541,8 @@ async def test_time_that_is_over_at_once_is_a_timeout_and_what_was_sent_is_cance
 
 
 async def test_a_connect_timeout_of_0_fails_at_once_without_a_connection() -> None:
-    async with Bot() as bot:
-        ipc = session(bot.port, connect_timeout=0)
+    async with WebSocketBot() as bot:
+        ipc = connecting(bot.port, connect_timeout=0)
         try:
             with pytest.raises(ConnectError, match="no connection within 0 s"):
                 await ipc.request("echo")
@@ -571,31 +560,31 @@ Place = AbstractAsyncContextManager[int]
 
 @asynccontextmanager
 async def nobody() -> Any:
-    with Vacant() as port:
+    with VacantPort() as port:
         yield port
 
 
 @asynccontextmanager
 async def bot_with(script: Any = echoing, **options: Any) -> Any:
-    async with Bot(script, **options) as bot:
+    async with WebSocketBot(script, **options) as bot:
         yield bot.port
 
 
-async def close_at_once(far: FarSide) -> None:
-    await far.ws.close()
+async def close_at_once(far: ScriptedWebSocket) -> None:
+    await far.socket.close()
 
 
-async def garbage(far: FarSide) -> None:
+async def garbage(far: ScriptedWebSocket) -> None:
     await far.send_bytes(b"\x00\xff" * 100)
     await far.ended()
 
 
-async def words(far: FarSide) -> None:
-    await far.ws.send_str("hello, world")
+async def words(far: ScriptedWebSocket) -> None:
+    await far.socket.send_str("hello, world")
     await far.ended()
 
 
-async def wrong_hello(far: FarSide) -> None:
+async def wrong_hello(far: ScriptedWebSocket) -> None:
     await far.answer(await far.read(), {"version": 2})
     await far.ended()
 
@@ -635,7 +624,7 @@ PLACES: dict[str, tuple[Callable[[], Place], type[IPCError]]] = {
     "closes": (lambda: bot_with(close_at_once), ConnectError),
     "garbage": (lambda: bot_with(garbage), ProtocolError),
     "words": (lambda: bot_with(words), ProtocolError),
-    "no hello": (lambda: bot_with(FarSide.ended), ConnectError),
+    "no hello": (lambda: bot_with(ScriptedWebSocket.ended), ConnectError),
     "wrong hello": (lambda: bot_with(wrong_hello), ProtocolError),
 }
 
@@ -645,7 +634,7 @@ async def test_a_request_to_anything_that_listens_there_raises_an_error_of_this_
     make, error = PLACES[place]
     limits = ClientLimits(handshake_timeout=0.1, backoff_initial=0.01, backoff_max=0.02, close_timeout=0.1)
     async with make() as port:
-        ipc = session(port, connect_timeout=0.3, limits=limits)
+        ipc = connecting(port, connect_timeout=0.3, limits=limits)
         try:
             with pytest.raises(IPCError) as caught:
                 async with asyncio.timeout(5):
@@ -662,7 +651,7 @@ async def test_starting_with_anything_that_listens_there_goes_on_or_raises_an_er
     make, error = PLACES[place]
     limits = ClientLimits(handshake_timeout=0.1, backoff_initial=0.01, backoff_max=0.02, close_timeout=0.1)
     async with make() as port, asyncio.timeout(5):
-        ipc = session(port, limits=limits)
+        ipc = connecting(port, limits=limits)
         if error is ConnectError:
             async with ipc:
                 assert not ipc.is_connected()
@@ -700,14 +689,14 @@ async def test_a_request_to_an_invalid_address_raises_an_error_of_this_library(h
     ids=range(11),
 )
 async def test_an_invalid_message_of_the_bot_disturbs_no_request(message: bytes) -> None:
-    async def script(far: FarSide) -> None:
+    async def script(far: ScriptedWebSocket) -> None:
         await far.welcome()
         frame = await far.read()
         await far.send_bytes(message)
         await far.answer(frame, "answer")
         await far.ended()
 
-    async with Bot(script) as bot, session(bot.port) as ipc:
+    async with WebSocketBot(script) as bot, connecting(bot.port) as ipc:
         assert await ipc.request("stats") == "answer"
         assert len(bot.requests) == 1
 
@@ -716,12 +705,12 @@ async def test_an_invalid_message_of_the_bot_disturbs_no_request(message: bytes)
 
 
 async def test_a_request_that_was_sent_is_lost_with_the_connection_and_says_that_it_may_have_run() -> None:
-    async def script(far: FarSide) -> None:
+    async def script(far: ScriptedWebSocket) -> None:
         await far.welcome()
-        await far.call("stats")
+        await far.expect_call("stats")
         bot.disconnect_all()
 
-    async with Bot(script) as bot, session(bot.port) as ipc:
+    async with WebSocketBot(script) as bot, connecting(bot.port) as ipc:
         with pytest.raises(ConnectionLost, match="may have run") as caught:
             await ipc.request("stats")
         assert caught.value.endpoint == "stats"
@@ -730,13 +719,13 @@ async def test_a_request_that_was_sent_is_lost_with_the_connection_and_says_that
 async def test_requests_that_wait_for_a_place_are_not_lost_with_the_connection_nor_run_twice() -> None:
     ran: list[int] = []
 
-    async def first(far: FarSide) -> None:
+    async def first(far: ScriptedWebSocket) -> None:
         await far.welcome(calls=2)
         ran.extend([(await far.read())["params"]["x"] for _ in range(2)])
         bot.script = second
-        await far.ws.close()
+        await far.socket.close()
 
-    async def second(far: FarSide) -> None:
+    async def second(far: ScriptedWebSocket) -> None:
         await far.welcome(calls=2)
         try:
             while True:
@@ -746,7 +735,7 @@ async def test_requests_that_wait_for_a_place_are_not_lost_with_the_connection_n
         except (KeyError, Closed):
             pass  # rpc.bye has no id
 
-    async with Bot(first) as bot, session(bot.port) as ipc:
+    async with WebSocketBot(first) as bot, connecting(bot.port) as ipc:
         requests = (ipc.request("echo", x=number) for number in range(10))
         answers = await asyncio.gather(*requests, return_exceptions=True)
     assert [type(answer) for answer in answers[:2]] == [ConnectionLost] * 2
@@ -755,18 +744,18 @@ async def test_requests_that_wait_for_a_place_are_not_lost_with_the_connection_n
 
 
 async def test_a_request_outlives_its_connection() -> None:
-    async def first(far: FarSide) -> None:
+    async def first(far: ScriptedWebSocket) -> None:
         await far.welcome()
-        frame = await far.call("stats")
+        frame = await far.expect_call("stats")
         bot.script = partial(second, frame)
         bot.disconnect_all()
 
-    async def second(frame: dict[str, Any], far: FarSide) -> None:
+    async def second(frame: dict[str, Any], far: ScriptedWebSocket) -> None:
         await far.welcome(resumed=True, received=1)
         await far.answer(frame, "answer")
         await far.ended()
 
-    async with Bot(first) as bot, session(bot.port) as ipc:
+    async with WebSocketBot(first) as bot, connecting(bot.port) as ipc:
         assert await ipc.request("stats") == "answer"
         assert len(bot.requests) == 2
 
@@ -774,23 +763,23 @@ async def test_a_request_outlives_its_connection() -> None:
 REFUSAL = {"code": NotReady.code, "message": "the bot is shutting down", "data": {"ran": False}}
 
 
-def closing_once(bot_of: Callable[[], Bot], then: Script) -> Script:
+def closing_once(bot_of: Callable[[], WebSocketBot], then: Script) -> Script:
     """Refuses the first call as a bot does that is closing. ``then`` is the script of the next connection."""
 
-    async def script(far: FarSide) -> None:
+    async def script(far: ScriptedWebSocket) -> None:
         await far.welcome()
         frame = await far.read()
         bot_of().script = then
         await far.send({"id": frame["id"], "error": REFUSAL})
-        await far.ws.close(code=1001)
+        await far.socket.close(code=1001)
 
     return script
 
 
 async def test_a_request_that_a_closing_bot_refused_is_answered_by_the_next_one() -> None:
-    bot = Bot()
+    bot = WebSocketBot()
     bot.script = closing_once(lambda: bot, echoing)
-    async with bot, session(bot.port) as ipc:
+    async with bot, connecting(bot.port) as ipc:
         assert await ipc.request("echo", x=1) == {"x": 1}
         assert len(bot.requests) == 2
 
@@ -798,32 +787,32 @@ async def test_a_request_that_a_closing_bot_refused_is_answered_by_the_next_one(
 async def test_a_stream_that_a_closing_bot_refused_is_read_from_the_next_one() -> None:
     calls: list[dict[str, Any]] = []
 
-    async def streaming(far: FarSide) -> None:
+    async def streaming(far: ScriptedWebSocket) -> None:
         await far.welcome(session="another")
-        calls.append(await far.call("items"))
+        calls.append(await far.expect_call("items"))
         number = calls[0]["id"]
         await far.send({"method": "rpc.item", "params": {"id": number, "items": [1, 2]}})
         await far.answer(calls[0])
         await far.ended()
 
-    bot = Bot()
+    bot = WebSocketBot()
     bot.script = closing_once(lambda: bot, streaming)
-    async with bot, session(bot.port) as ipc:
+    async with bot, connecting(bot.port) as ipc:
         assert [item async for item in ipc.stream("items", a=1)] == [1, 2]
     assert (calls[0]["params"], calls[0]["credit"]) == ({"a": 1}, QUICK.stream_items)
 
 
 async def test_a_subscription_that_a_closing_bot_refused_begins_at_the_next_one() -> None:
-    async def publishing(far: FarSide) -> None:
+    async def publishing(far: ScriptedWebSocket) -> None:
         await far.welcome(session="another")
-        number = (await far.call("rpc.subscribe"))["id"]
+        number = (await far.expect_call("rpc.subscribe"))["id"]
         items = [{"epoch": "e", "seq": {"tick": 0}}, {"event": "tick", "seq": 1, "time": 0.0, "data": 7}]
         await far.send({"method": "rpc.item", "params": {"id": number, "items": items}})
         await far.ended()
 
-    bot = Bot()
+    bot = WebSocketBot()
     bot.script = closing_once(lambda: bot, publishing)
-    async with bot, session(bot.port) as ipc, ipc.subscribe("tick") as events:
+    async with bot, connecting(bot.port) as ipc, ipc.subscribe("tick") as events:
         assert (await anext(events)).data == 7
 
 
@@ -831,16 +820,16 @@ async def test_a_refused_stream_that_was_left_meanwhile_is_not_sent_again() -> N
     frames: list[dict[str, Any]] = []
     connected = asyncio.Event()
 
-    async def second(far: FarSide) -> None:
+    async def second(far: ScriptedWebSocket) -> None:
         await connected.wait()
         await far.welcome(session="another")
         frames.append(await far.read())
         await far.answer(frames[0], "answer")
         await far.ended()
 
-    bot = Bot()
+    bot = WebSocketBot()
     bot.script = closing_once(lambda: bot, second)
-    async with bot, session(bot.port) as ipc:
+    async with bot, connecting(bot.port) as ipc:
         stream = ipc.stream("items")
         await stream.__aenter__()
         await until(lambda: len(bot.requests) == 2)
@@ -851,15 +840,15 @@ async def test_a_refused_stream_that_was_left_meanwhile_is_not_sent_again() -> N
 
 
 async def test_a_stream_that_has_begun_is_not_begun_again_by_a_refusal() -> None:
-    async def script(far: FarSide) -> None:
+    async def script(far: ScriptedWebSocket) -> None:
         await far.welcome()
-        number = (await far.call("items"))["id"]
+        number = (await far.expect_call("items"))["id"]
         await far.send({"method": "rpc.item", "params": {"id": number, "items": [1]}})
         bot.script = echoing
         await far.send({"id": number, "error": REFUSAL})
-        await far.ws.close(code=1001)
+        await far.socket.close(code=1001)
 
-    async with Bot(script) as bot, session(bot.port) as ipc:
+    async with WebSocketBot(script) as bot, connecting(bot.port) as ipc:
         stream = ipc.stream("items")
         assert await anext(stream) == 1
         with pytest.raises(ConnectionLost):
@@ -867,33 +856,33 @@ async def test_a_stream_that_has_begun_is_not_begun_again_by_a_refusal() -> None
 
 
 async def test_a_restarted_bot_is_found_by_the_same_session() -> None:
-    async with Bot() as bot, session(bot.port) as ipc:
+    async with WebSocketBot() as bot, connecting(bot.port) as ipc:
         assert await ipc.request("echo", x=1) == {"x": 1}
         await bot.stop()
         await until(lambda: not ipc.is_connected())
-        again = Bot(port=bot.port)
+        again = WebSocketBot(port=bot.port)
         request = asyncio.create_task(ipc.request("echo", x=2))
         async with again:
             assert await request == {"x": 2}
             assert ipc.is_connected()
 
 
-async def test_a_bot_that_is_started_after_its_dashboard_is_found(vacant: Vacant) -> None:
+async def test_a_bot_that_is_started_after_its_dashboard_is_found(vacant: VacantPort) -> None:
     port = vacant.port
-    async with session(port) as ipc:
+    async with connecting(port) as ipc:
         assert not ipc.is_connected()
         request = asyncio.create_task(ipc.request("echo", x=1))
         vacant.release()
-        async with Bot(port=port):
+        async with WebSocketBot(port=port):
             assert await request == {"x": 1}
 
 
 async def test_a_bot_that_moved_is_found_through_the_multicast_port() -> None:
     async with (
-        Bot() as new,
-        Bot() as old,
-        Bot(multicasting(port_answer(old.port), port_answer(new.port)), protocols=()) as multicast,
-        multicast_session(multicast.port) as ipc,
+        WebSocketBot() as new,
+        WebSocketBot() as old,
+        multicast_bot(port_answer(old.port), port_answer(new.port)) as multicast,
+        connecting(multicast_port=multicast.port) as ipc,
     ):
         assert ipc.url == f"ws://127.0.0.1:{old.port}"
         assert ipc.resolved_port == multicast.port
@@ -906,10 +895,10 @@ async def test_a_bot_that_moved_is_found_through_the_multicast_port() -> None:
 
 async def test_a_bot_whose_old_port_does_not_answer_the_hello_is_found_through_the_multicast_port() -> None:
     async with (
-        Bot() as new,
-        Bot() as old,
-        Bot(multicasting(port_answer(old.port), port_answer(new.port)), protocols=()) as multicast,
-        multicast_session(multicast.port) as ipc,
+        WebSocketBot() as new,
+        WebSocketBot() as old,
+        multicast_bot(port_answer(old.port), port_answer(new.port)) as multicast,
+        connecting(multicast_port=multicast.port) as ipc,
     ):
         await ipc.request("echo")
         old.script = close_at_once
@@ -922,15 +911,15 @@ async def test_a_bot_whose_old_port_does_not_answer_the_hello_is_found_through_t
 async def test_a_connect_timeout_does_not_forget_the_port_that_was_found() -> None:
     patient = asyncio.Event()
 
-    async def slow(far: FarSide) -> None:
+    async def slow(far: ScriptedWebSocket) -> None:
         await patient.wait()
         await echoing(far)
 
     async with (
-        Bot(slow) as bot,
-        Bot(multicasting(port_answer(bot.port)), protocols=()) as multicast,
+        WebSocketBot(slow) as bot,
+        multicast_bot(port_answer(bot.port)) as multicast,
     ):
-        ipc = multicast_session(multicast.port, connect_timeout=0.05)
+        ipc = connecting(multicast_port=multicast.port, connect_timeout=0.05)
         try:
             starting = asyncio.create_task(ipc.start())
             await until(lambda: bot.connections)
@@ -944,7 +933,7 @@ async def test_a_connect_timeout_does_not_forget_the_port_that_was_found() -> No
 
 
 async def test_a_changed_key_is_unauthorized_at_each_request_until_it_is_right_again() -> None:
-    async with Bot(key=KEY) as bot, session(bot.port, secret_key=KEY) as ipc:
+    async with WebSocketBot(key=KEY) as bot, connecting(bot.port, secret_key=KEY) as ipc:
         await ipc.request("echo")
         bot.key = "a new key"
         bot.disconnect_all()
@@ -958,13 +947,13 @@ async def test_a_changed_key_is_unauthorized_at_each_request_until_it_is_right_a
 
 async def test_a_wrong_key_at_the_multicast_port_is_unauthorized() -> None:
     refusal = {"error": "Invalid or no token provided.", "code": 403}
-    async with Bot(multicasting(refusal), protocols=()) as multicast:
+    async with multicast_bot(refusal) as multicast:
         with pytest.raises(Unauthorized):
-            await multicast_session(multicast.port, secret_key="wrong").__aenter__()
+            await connecting(multicast_port=multicast.port, secret_key="wrong").__aenter__()
 
 
-async def test_nobody_at_the_multicast_port_is_a_resolution_error(vacant: Vacant) -> None:
-    ipc = multicast_session(vacant.port, connect_timeout=0.1)
+async def test_nobody_at_the_multicast_port_is_a_resolution_error(vacant: VacantPort) -> None:
+    ipc = connecting(multicast_port=vacant.port, connect_timeout=0.1)
     try:
         with pytest.raises(ResolutionError):
             await ipc.request("echo")
@@ -976,8 +965,8 @@ async def test_nobody_at_the_multicast_port_is_a_resolution_error(vacant: Vacant
 
 
 async def test_starting_twice_or_by_two_tasks_makes_one_connection() -> None:
-    async with Bot() as bot:
-        ipc = session(bot.port)
+    async with WebSocketBot() as bot:
+        ipc = connecting(bot.port)
         try:
             await asyncio.gather(ipc.start(), ipc.start(), ipc.request("echo"))
             await ipc.start()
@@ -989,7 +978,7 @@ async def test_starting_twice_or_by_two_tasks_makes_one_connection() -> None:
 async def test_starting_that_is_cancelled_can_be_repeated() -> None:
     connected = asyncio.Event()
     async with listening(silence_after(connected)) as port:
-        ipc = session(port)
+        ipc = connecting(port)
         try:
             starting = asyncio.create_task(ipc.start())
             await connected.wait()
@@ -1006,7 +995,7 @@ async def test_starting_that_is_cancelled_can_be_repeated() -> None:
 async def test_entering_that_is_cancelled_leaves_the_session_closed() -> None:
     connected = asyncio.Event()
     async with listening(silence_after(connected)) as port:
-        ipc = session(port)
+        ipc = connecting(port)
         entering = asyncio.create_task(ipc.__aenter__())
         await connected.wait()
         entering.cancel()
@@ -1016,7 +1005,7 @@ async def test_entering_that_is_cancelled_leaves_the_session_closed() -> None:
 
 
 async def test_requests_and_starts_of_a_closed_session_are_refused() -> None:
-    async with Bot() as bot, session(bot.port) as ipc:
+    async with WebSocketBot() as bot, connecting(bot.port) as ipc:
         pass
     assert ipc.is_closed()
     assert not ipc.is_connected()
@@ -1028,8 +1017,8 @@ async def test_requests_and_starts_of_a_closed_session_are_refused() -> None:
 
 
 async def test_streams_and_subscriptions_of_a_closed_session_are_refused() -> None:
-    async with Bot() as bot:
-        ipc = session(bot.port)
+    async with WebSocketBot() as bot:
+        ipc = connecting(bot.port)
         await ipc.start()
         await ipc.close()
         with pytest.raises(SessionClosed):
@@ -1040,7 +1029,7 @@ async def test_streams_and_subscriptions_of_a_closed_session_are_refused() -> No
 
 
 async def test_closing_what_never_started_is_no_error() -> None:
-    ipc = session(1)
+    ipc = connecting(1)
     await ipc.close()
     assert ipc.is_closed()
 
@@ -1048,7 +1037,7 @@ async def test_closing_what_never_started_is_no_error() -> None:
 async def test_closing_while_connecting_ends_the_requests_that_wait() -> None:
     connected = asyncio.Event()
     async with listening(silence_after(connected)) as port:
-        ipc = session(port)
+        ipc = connecting(port)
         tasks = [asyncio.create_task(ipc.request("echo")), asyncio.create_task(ipc.start())]
         await connected.wait()
         async with asyncio.timeout(5):
@@ -1057,8 +1046,8 @@ async def test_closing_while_connecting_ends_the_requests_that_wait() -> None:
         assert [type(task.exception()) for task in tasks] == [SessionClosed] * 2
 
 
-async def test_closing_in_the_turn_of_the_start_ends_the_start(vacant: Vacant) -> None:
-    ipc = session(vacant.port)
+async def test_closing_in_the_turn_of_the_start_ends_the_start(vacant: VacantPort) -> None:
+    ipc = connecting(vacant.port)
     starting = asyncio.create_task(ipc.start())
     closing = asyncio.create_task(ipc.close())
     async with asyncio.timeout(5):
@@ -1070,14 +1059,14 @@ async def test_closing_in_the_turn_of_the_start_ends_the_start(vacant: Vacant) -
 async def test_closing_with_requests_in_progress_ends_each_of_them() -> None:
     received = asyncio.Event()
 
-    async def script(far: FarSide) -> None:
+    async def script(far: ScriptedWebSocket) -> None:
         await far.welcome(calls=2)
         for _ in range(2):
-            await far.call("slow")
+            await far.expect_call("slow")
         received.set()
         await far.ended()
 
-    async with Bot(script) as bot, session(bot.port) as ipc:
+    async with WebSocketBot(script) as bot, connecting(bot.port) as ipc:
         tasks = [asyncio.create_task(ipc.request("slow")) for _ in range(5)]
         await received.wait()
         async with asyncio.timeout(5):
@@ -1087,24 +1076,24 @@ async def test_closing_with_requests_in_progress_ends_each_of_them() -> None:
 
 
 async def test_closing_by_two_tasks_returns_only_when_it_is_done() -> None:
-    async with Bot() as bot:
-        ipc = session(bot.port)
+    async with WebSocketBot() as bot:
+        ipc = connecting(bot.port)
         await ipc.start()
         closings = [asyncio.create_task(ipc.close()) for _ in range(2)]
         await asyncio.wait(closings, return_when=asyncio.FIRST_COMPLETED)
         assert [task for task in asyncio.all_tasks() if task.get_name().startswith("ipc")] == []
         await asyncio.gather(*closings)
-        await until(lambda: bot.connections[0].ws.close_code == 1000)
+        await until(lambda: bot.connections[0].socket.close_code == 1000)
 
 
 async def test_closing_that_is_cancelled_still_closes_the_connection() -> None:
-    async def not_reading(far: FarSide) -> None:
+    async def not_reading(far: ScriptedWebSocket) -> None:
         await far.welcome()
         await over.wait()
 
     over = asyncio.Event()
-    async with Bot(not_reading) as bot:
-        ipc = session(bot.port, limits=ClientLimits(close_timeout=1.0))
+    async with WebSocketBot(not_reading) as bot:
+        ipc = connecting(bot.port, limits=ClientLimits(close_timeout=1.0))
         await ipc.start()
         closing = asyncio.create_task(ipc.close())
         await asyncio.sleep(0)
@@ -1118,27 +1107,27 @@ async def test_closing_that_is_cancelled_still_closes_the_connection() -> None:
 
 
 async def test_closing_ends_in_time_with_a_bot_that_never_stops_sending() -> None:
-    async def flooding(far: FarSide) -> None:
+    async def flooding(far: ScriptedWebSocket) -> None:
         await far.welcome()
         while True:
             await far.send({"method": "rpc.later"})
             await asyncio.sleep(0)
 
-    async with Bot(flooding) as bot:
-        ipc = session(bot.port)
+    async with WebSocketBot(flooding) as bot:
+        ipc = connecting(bot.port)
         await ipc.start()
         async with asyncio.timeout(5):
             await ipc.close()
 
 
-async def test_a_given_session_is_used_and_never_closed(vacant: Vacant) -> None:
-    async with Bot() as bot, aiohttp.ClientSession(headers={"X-From": "dashboard"}) as http:
-        async with session(bot.port, session=http) as ipc:
+async def test_a_given_session_is_used_and_never_closed(vacant: VacantPort) -> None:
+    async with WebSocketBot() as bot, aiohttp.ClientSession(headers={"X-From": "dashboard"}) as http:
+        async with connecting(bot.port, session=http) as ipc:
             await ipc.request("echo")
         assert bot.requests[0].headers["X-From"] == "dashboard"
         assert not http.closed
         with pytest.raises(ConnectError):
-            async with session(vacant.port, session=http, connect_timeout=0.1) as ipc:
+            async with connecting(vacant.port, session=http, connect_timeout=0.1) as ipc:
                 await ipc.request("echo")
         assert not http.closed
 
@@ -1146,14 +1135,14 @@ async def test_a_given_session_is_used_and_never_closed(vacant: Vacant) -> None:
 async def test_a_given_session_that_was_closed_is_a_connect_error() -> None:
     http = aiohttp.ClientSession()
     await http.close()
-    async with Bot() as bot, session(bot.port, session=http, connect_timeout=0.1) as ipc:
+    async with WebSocketBot() as bot, connecting(bot.port, session=http, connect_timeout=0.1) as ipc:
         with pytest.raises(ConnectError, match="closed"):
             await ipc.request("echo")
 
 
 async def test_a_closed_session_is_freed_by_the_garbage_collector() -> None:
-    async with Bot() as bot:
-        ipc = session(bot.port)
+    async with WebSocketBot() as bot:
+        ipc = connecting(bot.port)
         async with ipc:
             await ipc.request("echo")
         watched = weakref.ref(ipc)

@@ -27,19 +27,12 @@ from discord_tools.ipc.connectors.websocket import WebSocketConnector
 from discord_tools.ipc.conversation import Conversation
 from discord_tools.ipc.supervisor import Supervisor
 from discord_tools.ipc.transports.base import Transport
-from test_client.scripts import (
-    KEY,
-    QUICK,
-    Bot,
-    FarSide,
-    Vacant,
-    echoing,
-    listening,
-    settle,
-    silence,
-    silence_after,
-    until,
-)
+from equipment.clocks import LoopClock
+from equipment.key import KEY
+from equipment.ports import VacantPort, listening, silence, silence_after
+from equipment.serving import QUICK
+from equipment.until import settle, until
+from equipment.websockets import ScriptedWebSocket, WebSocketBot, echoing
 
 LOG = "discord_tools.ipc"
 
@@ -78,20 +71,20 @@ async def echoed(one: Supervisor, word: str = "hello") -> None:
 
 
 async def test_all_that_wait_share_one_connection() -> None:
-    async with Bot() as bot, supervising(bot.port) as one:
+    async with WebSocketBot() as bot, supervising(bot.port) as one:
         connections = await asyncio.gather(*(one.connected(5.0) for _ in range(10)), one.first_attempt())
         assert len({id(connection) for connection in connections[:10]}) == 1
         assert len(bot.requests) == 1
 
 
-async def test_the_first_attempt_ends_with_the_first_failure(vacant: Vacant) -> None:
+async def test_the_first_attempt_ends_with_the_first_failure(vacant: VacantPort) -> None:
     async with supervising(vacant.port) as one:
         async with asyncio.timeout(5):
             await one.first_attempt()
         assert one.conversation is None
 
 
-async def test_without_a_bot_the_error_has_the_last_reason_and_the_time(vacant: Vacant) -> None:
+async def test_without_a_bot_the_error_has_the_last_reason_and_the_time(vacant: VacantPort) -> None:
     port = vacant.port
     async with supervising(port) as one:
         with pytest.raises(ConnectError, match=r"(?i)connect.*\(tried for 0\.2 s\)") as caught:
@@ -100,7 +93,7 @@ async def test_without_a_bot_the_error_has_the_last_reason_and_the_time(vacant: 
         assert isinstance(caught.value.__cause__, ConnectError)
 
 
-async def test_without_a_multicast_port_the_error_is_a_resolution_error(vacant: Vacant) -> None:
+async def test_without_a_multicast_port_the_error_is_a_resolution_error(vacant: VacantPort) -> None:
     port = vacant.port
     async with supervising(None, multicast_port=port) as one:
         with pytest.raises(ResolutionError, match="tried for") as caught:
@@ -114,18 +107,18 @@ async def test_before_the_first_attempt_has_ended_the_error_says_so() -> None:
             await one.connected(0.05)
 
 
-async def test_attempts_go_on_until_the_bot_is_there(vacant: Vacant) -> None:
+async def test_attempts_go_on_until_the_bot_is_there(vacant: VacantPort) -> None:
     port = vacant.port
     async with supervising(port) as one:
         with pytest.raises(ConnectError):
             await one.connected(0.1)
         vacant.release()
-        async with Bot(port=port):
+        async with WebSocketBot(port=port):
             await echoed(one)
 
 
 async def test_a_lost_connection_is_made_again() -> None:
-    async with Bot() as bot, supervising(bot.port) as one:
+    async with WebSocketBot() as bot, supervising(bot.port) as one:
         await echoed(one)
         for lost in range(1, 4):
             bot.disconnect_all()
@@ -134,10 +127,10 @@ async def test_a_lost_connection_is_made_again() -> None:
 
 
 async def test_a_bot_that_disconnects_after_the_upgrade_is_tried_again_and_a_connect_error() -> None:
-    async def disconnect(far: FarSide) -> None:
-        await far.ws.close()
+    async def disconnect(far: ScriptedWebSocket) -> None:
+        await far.socket.close()
 
-    async with Bot(disconnect) as bot, supervising(bot.port) as one:
+    async with WebSocketBot(disconnect) as bot, supervising(bot.port) as one:
         with pytest.raises(ConnectError, match="before the server said hello"):
             await one.connected(0.2)
         await until(lambda: len(bot.requests) > 2)
@@ -147,19 +140,19 @@ async def test_a_bot_that_disconnects_after_the_upgrade_is_tried_again_and_a_con
 
 async def test_a_hello_that_is_not_answered_in_time_is_a_connect_error() -> None:
     limits = ClientLimits(handshake_timeout=0.05, backoff_initial=0.01, backoff_max=0.02, close_timeout=0.1)
-    async with Bot(FarSide.ended) as bot, supervising(bot.port, limits) as one:
+    async with WebSocketBot(ScriptedWebSocket.ended) as bot, supervising(bot.port, limits) as one:
         with pytest.raises(ConnectError, match="before the server said hello") as caught:
             await one.connected(0.3)
         assert (caught.value.host, caught.value.port) == ("127.0.0.1", bot.port)
 
 
 async def test_a_bot_that_does_not_know_what_a_hello_is_ends_it(caplog: pytest.LogCaptureFixture) -> None:
-    async def plain(far: FarSide) -> None:
+    async def plain(far: ScriptedWebSocket) -> None:
         error = {"code": -32601, "message": "what?"}
         await far.send({"id": (await far.read())["id"], "error": error})
         await far.ended()
 
-    async with Bot(plain) as bot, supervising(bot.port) as one:
+    async with WebSocketBot(plain) as bot, supervising(bot.port) as one:
         with pytest.raises(ProtocolError, match="what"):
             await one.connected(5.0)
         assert len(bot.requests) == 1
@@ -167,12 +160,12 @@ async def test_a_bot_that_does_not_know_what_a_hello_is_ends_it(caplog: pytest.L
 
 
 async def test_requests_end_when_the_bot_stays_away_for_longer_than_the_connect_timeout() -> None:
-    async def script(far: FarSide) -> None:
+    async def script(far: ScriptedWebSocket) -> None:
         await far.welcome(calls=1)
-        await far.call("sent")
+        await far.expect_call("sent")
         bot.disconnect_all()
 
-    async with Bot(script) as bot, supervising(bot.port, connect_timeout=0.1) as one:
+    async with WebSocketBot(script) as bot, supervising(bot.port, connect_timeout=0.1) as one:
         conversation = await one.connected(5.0)
         calls = [asyncio.create_task(conversation.call(name, Raw(b"{}"), None)) for name in ("sent", "not")]
         bot.status = 503
@@ -187,27 +180,25 @@ async def test_requests_do_not_end_when_the_bot_comes_back_in_time(
 ) -> None:
     back, late = asyncio.Event(), asyncio.Event()
 
-    async def first(far: FarSide) -> None:
+    async def first(far: ScriptedWebSocket) -> None:
         await far.welcome()
-        frame = await far.call("slow")
+        frame = await far.expect_call("slow")
         bot.script = partial(second, frame)
         bot.disconnect_all()
 
-    async def second(frame: dict[str, Any], far: FarSide) -> None:
+    async def second(frame: dict[str, Any], far: ScriptedWebSocket) -> None:
         await far.welcome(resumed=True, received=1)
         back.set()
         await late.wait()
         await far.answer(frame, 1)
         await far.ended()
 
-    async with Bot(first) as bot, supervising(bot.port, connect_timeout=10.0) as one:
+    async with WebSocketBot(first) as bot, supervising(bot.port, connect_timeout=10.0) as one:
         conversation = await one.connected(5.0)
         call = asyncio.create_task(conversation.call("slow", Raw(b"{}"), None))
         await back.wait()
         await until(lambda: conversation.usable)
-        loop = asyncio.get_running_loop()
-        real = loop.time
-        monkeypatch.setattr(loop, "time", lambda: real() + 11.0)
+        LoopClock(monkeypatch).ahead = 11.0
         await settle()
         assert not call.done()
         late.set()
@@ -224,14 +215,14 @@ class Counting(Supervisor):
 
 @pytest.mark.parametrize("words", [0, 5], ids=["at once", "later"])
 async def test_pauses_grow_only_while_the_bot_disconnects_at_once(words: int) -> None:
-    async def disconnect(far: FarSide) -> None:
+    async def disconnect(far: ScriptedWebSocket) -> None:
         await far.welcome()
         # Fewer each time: each connection counts by itself.
         for _ in range(words - len(bot.requests) + 1):
             await far.send({"method": "rpc.later"})
 
     limits = ClientLimits(backoff_max=60.0)
-    async with Bot(disconnect) as bot:
+    async with WebSocketBot(disconnect) as bot:
         connector = WebSocketConnector(Address(host="127.0.0.1", port=bot.port), 1, None, limits)
         one = make(connector, limits, cls=Counting)
         assert isinstance(one, Counting)
@@ -258,7 +249,7 @@ async def test_pauses_are_limited_after_any_number_of_attempts() -> None:
 
 
 async def test_a_wrong_key_ends_it_and_the_next_request_tries_again(caplog: pytest.LogCaptureFixture) -> None:
-    async with Bot(key=KEY) as bot, supervising(bot.port, key="wrong") as one:
+    async with WebSocketBot(key=KEY) as bot, supervising(bot.port, key="wrong") as one:
         with pytest.raises(Unauthorized):
             await one.first_attempt()
         tried = len(bot.requests)
@@ -276,7 +267,7 @@ async def test_a_wrong_key_ends_it_and_the_next_request_tries_again(caplog: pyte
 async def test_a_key_that_is_changed_while_there_are_no_requests_is_an_error_in_the_log(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    async with Bot(key=KEY) as bot, supervising(bot.port, key=KEY) as one:
+    async with WebSocketBot(key=KEY) as bot, supervising(bot.port, key=KEY) as one:
         await echoed(one)
         bot.key = "a new key"
         bot.disconnect_all()
@@ -287,11 +278,11 @@ async def test_a_key_that_is_changed_while_there_are_no_requests_is_an_error_in_
 
 
 async def test_a_hello_answered_in_a_wrong_shape_ends_it(caplog: pytest.LogCaptureFixture) -> None:
-    async def wrong(far: FarSide) -> None:
+    async def wrong(far: ScriptedWebSocket) -> None:
         await far.answer(await far.read(), "welcome")
         await far.ended()
 
-    async with Bot(wrong) as bot, supervising(bot.port) as one:
+    async with WebSocketBot(wrong) as bot, supervising(bot.port) as one:
         with pytest.raises(ProtocolError):
             await one.connected(5.0)
         assert "rpc.hello cannot be understood" in caplog.text
@@ -312,7 +303,7 @@ class Faulty(WebSocketConnector):
 
 
 async def test_a_bug_in_this_library_is_logged_and_does_not_end_it(caplog: pytest.LogCaptureFixture) -> None:
-    async with Bot() as bot:
+    async with WebSocketBot() as bot:
         connector = Faulty(Address(host="127.0.0.1", port=bot.port), 1, None, QUICK)
         one = make(connector, QUICK)
         await echoed(one)
@@ -323,7 +314,7 @@ async def test_a_bug_in_this_library_is_logged_and_does_not_end_it(caplog: pytes
 
 
 async def test_a_bot_that_is_down_is_one_warning_and_then_silence(
-    caplog: pytest.LogCaptureFixture, vacant: Vacant
+    caplog: pytest.LogCaptureFixture, vacant: VacantPort
 ) -> None:
     caplog.set_level(logging.INFO, LOG)
     async with supervising(vacant.port) as one:
@@ -334,9 +325,9 @@ async def test_a_bot_that_is_down_is_one_warning_and_then_silence(
 
 async def test_losing_the_bot_is_a_warning_unless_it_closed(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, LOG)
-    async with Bot() as bot, supervising(bot.port) as one:
+    async with WebSocketBot() as bot, supervising(bot.port) as one:
         await echoed(one)
-        await bot.connections[0].ws.close(code=1001)
+        await bot.connections[0].socket.close(code=1001)
         await until(lambda: "Lost the bot" in caplog.text)
         assert {record.levelno for record in caplog.records} == {logging.INFO}
         await until(lambda: len(bot.requests) == 2)
@@ -349,15 +340,15 @@ async def test_losing_the_bot_is_a_warning_unless_it_closed(caplog: pytest.LogCa
 async def test_while_the_bot_is_closing_open_calls_are_answered_and_new_ones_wait() -> None:
     close, closing = asyncio.Event(), asyncio.Event()
 
-    async def script(far: FarSide) -> None:
+    async def script(far: ScriptedWebSocket) -> None:
         await far.welcome()
-        frame = await far.call("slow")
+        frame = await far.expect_call("slow")
         await far.send({"method": "rpc.bye", "params": {"reason": "restart"}})
         closing.set()
         await close.wait()
         await far.answer(frame, "answer")
 
-    async with Bot(script) as bot, supervising(bot.port) as one:
+    async with WebSocketBot(script) as bot, supervising(bot.port) as one:
         conversation = await one.connected(5.0)
         slow = asyncio.create_task(conversation.call("slow", Raw(b"{}"), 5.0))
         await closing.wait()
@@ -375,7 +366,7 @@ async def test_while_the_bot_is_closing_open_calls_are_answered_and_new_ones_wai
 # -- closing
 
 
-async def test_closing_ends_what_waits(vacant: Vacant) -> None:
+async def test_closing_ends_what_waits(vacant: VacantPort) -> None:
     async with supervising(vacant.port) as one:
         waiting = [asyncio.create_task(one.connected(5.0)) for _ in range(3)]
         await one.first_attempt()
@@ -384,7 +375,7 @@ async def test_closing_ends_what_waits(vacant: Vacant) -> None:
         assert [type(task.exception()) for task in waiting] == [SessionClosed] * 3
 
 
-async def test_closing_before_the_first_step_ends_what_waits(vacant: Vacant) -> None:
+async def test_closing_before_the_first_step_ends_what_waits(vacant: VacantPort) -> None:
     async with supervising(vacant.port) as one:
         waiting = asyncio.create_task(one.first_attempt())
         closing = asyncio.create_task(one.close())
@@ -395,16 +386,16 @@ async def test_closing_before_the_first_step_ends_what_waits(vacant: Vacant) -> 
 
 
 @pytest.mark.parametrize("where", ["connecting", "hello", "pause"])
-async def test_closing_ends_an_attempt_at_any_point(where: str, vacant: Vacant) -> None:
+async def test_closing_ends_an_attempt_at_any_point(where: str, vacant: VacantPort) -> None:
     limits = ClientLimits(backoff_initial=60.0, backoff_max=60.0, close_timeout=0.1)
     arrived = asyncio.Event()
 
-    async def stall_hello(far: FarSide) -> None:
+    async def stall_hello(far: ScriptedWebSocket) -> None:
         await far.read()
         arrived.set()
         await far.ended()
 
-    async with listening(silence_after(arrived)) as silent, Bot(stall_hello) as bot:
+    async with listening(silence_after(arrived)) as silent, WebSocketBot(stall_hello) as bot:
         port = {"connecting": silent, "hello": bot.port, "pause": vacant.port}[where]
         async with supervising(port, limits) as one:
             waiting = asyncio.create_task(one.connected(5.0))
@@ -422,12 +413,12 @@ async def test_closing_is_announced_to_the_bot(caplog: pytest.LogCaptureFixture)
     caplog.set_level(logging.INFO, LOG)
     frames: list[dict[str, Any]] = []
 
-    async def script(far: FarSide) -> None:
+    async def script(far: ScriptedWebSocket) -> None:
         await far.welcome()
         frames.append(await far.read())
         await far.ended()
 
-    async with Bot(script) as bot, supervising(bot.port) as one:
+    async with WebSocketBot(script) as bot, supervising(bot.port) as one:
         await one.connected(5.0)
         await one.close()
         await until(lambda: frames)
@@ -436,13 +427,13 @@ async def test_closing_is_announced_to_the_bot(caplog: pytest.LogCaptureFixture)
 
 
 async def test_closing_does_not_connect_again_while_it_waits_for_the_bot() -> None:
-    async def not_reading(far: FarSide) -> None:
+    async def not_reading(far: ScriptedWebSocket) -> None:
         await far.welcome()
         await over.wait()
 
     over = asyncio.Event()
     limits = ClientLimits(backoff_initial=0, close_timeout=0.2)
-    async with Bot(not_reading) as bot, supervising(bot.port, limits) as one:
+    async with WebSocketBot(not_reading) as bot, supervising(bot.port, limits) as one:
         await one.connected(5.0)
         await one.close()  # waits for an answer to its close frame, as long as that may take
         over.set()
@@ -450,13 +441,13 @@ async def test_closing_does_not_connect_again_while_it_waits_for_the_bot() -> No
 
 
 async def test_closing_that_is_cancelled_ends_the_attempts_all_the_same() -> None:
-    async def not_reading(far: FarSide) -> None:
+    async def not_reading(far: ScriptedWebSocket) -> None:
         await far.welcome()
         await over.wait()
 
     over = asyncio.Event()
     limits = ClientLimits(backoff_initial=0.01, backoff_max=0.01, close_timeout=1.0)
-    async with Bot(not_reading) as bot, supervising(bot.port, limits) as one:
+    async with WebSocketBot(not_reading) as bot, supervising(bot.port, limits) as one:
         await one.connected(5.0)
         closing = asyncio.create_task(one.close())
         await asyncio.sleep(0)

@@ -2,41 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="module")
-def notes() -> Any:
-    sys.path.insert(0, str(ROOT))  # its folder lies beside the tests
-    try:
-        from benchmarks.chaos import notes
-    finally:
-        sys.path.remove(str(ROOT))
-    return notes
+from benchmarks.chaos import notes
+from equipment.checkout import run_module
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither SIGSTOP nor a limit of descriptors")
 @pytest.mark.parametrize("scenario", ["kill-bot", "stop-bot", "restart-bot"])
 async def test_a_moment_of_chaos_loses_nothing(scenario: str) -> None:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-W", "ignore", "-m", "benchmarks.chaos", "--seconds", "1", "--seed", "1"),
-        *("--scenario", scenario),
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT / "tests")},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    printed, _ = await process.communicate()
-    assert process.returncode == 0, printed.decode()
-    (row,) = [line for line in printed.decode().splitlines() if line.startswith(f"| {scenario} |")]
+    ended = await run_module("benchmarks.chaos", "--seconds", "1", "--seed", "1", "--scenario", scenario)
+    assert ended.status == 0, ended
+    (row,) = [line for line in ended.output.splitlines() if line.startswith(f"| {scenario} |")]
     assert row.endswith("| 0 | 0 | 0 | 0 | 0 | yes |")
 
 
@@ -58,7 +38,7 @@ async def test_a_moment_of_chaos_loses_nothing(scenario: str) -> None:
     ],
 )
 def test_each_breach_is_found(
-    notes: Any, ran: list[float], told: list[tuple[str, float, str]], killed: bool, breach: str | None
+    ran: list[float], told: list[tuple[str, float, str]], killed: bool, breach: str | None
 ) -> None:
     runs = [notes.Line("ran", "a", when, "-") for when in ran]
     lines = [notes.Line(what, "a", when, error) for what, when, error in told]
@@ -67,7 +47,7 @@ def test_each_breach_is_found(
     assert all(breach in what for what in wrong)
 
 
-def test_a_line_that_a_kill_has_cut_off_is_left_out(notes: Any, tmp_path: Path) -> None:
+def test_a_line_that_a_kill_has_cut_off_is_left_out(tmp_path: Path) -> None:
     path = tmp_path / "notes"
     written = notes.Notes(path)
     written.add("begun", "a")

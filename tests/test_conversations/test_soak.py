@@ -2,39 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="module")
-def soak() -> Any:
-    sys.path.insert(0, str(ROOT))  # its folder lies beside the tests
-    try:
-        from benchmarks import soak
-    finally:
-        sys.path.remove(str(ROOT))
-    return soak
+from benchmarks import soak
+from equipment.checkout import run_module
 
 
 async def test_a_soak_of_five_seconds_finds_nothing() -> None:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-W", "ignore", "-m", "benchmarks.soak", "--seconds", "5"),
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT / "tests")},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    printed, complaints = await process.communicate()
-    assert process.returncode == 0, f"{printed.decode()}\n{complaints.decode()}"
-    assert "| handlers run for each call | 1 | 1.000000 | yes |" in printed.decode()
-    assert complaints == b""
+    ended = await run_module("benchmarks.soak", "--seconds", "5")
+    assert ended.status == 0, ended
+    assert "| handlers run for each call | 1 | 1.000000 | yes |" in ended.output
+    assert not ended.errors
 
 
 MIB = 1 << 20
@@ -64,13 +44,13 @@ DASHBOARDS = {
     ],
 )
 def test_each_breach_is_found(
-    soak: Any, bot: dict[str, Any], dashboards: dict[str, Any], cuts: int, breach: str | None
+    bot: dict[str, Any], dashboards: dict[str, Any], cuts: int, breach: str | None
 ) -> None:
     rows = soak.verdict(120.0, {**BOT, **bot}, {**DASHBOARDS, **dashboards}, cuts)
     assert [what for what, _, _, well in rows if not well] == ([breach] if breach else [])
 
 
-def test_a_short_soak_does_not_judge_memory_and_cuts_of_processes_that_still_warm_up(soak: Any) -> None:
+def test_a_short_soak_does_not_judge_memory_and_cuts_of_processes_that_still_warm_up() -> None:
     growing = {"memory": [n * MIB for n in range(10)]}
     rows = soak.verdict(5.0, {**BOT, **growing}, {**DASHBOARDS, **growing}, 1)
     assert all(well for *_, well in rows)

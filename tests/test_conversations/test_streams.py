@@ -25,6 +25,7 @@ from discord_tools.ipc import (
     Stream,
     TooLarge,
 )
+from equipment.handlers import insist_on
 from equipment.proxy import Proxy
 from equipment.serving import connecting, memory_client, serving
 from equipment.until import until
@@ -322,11 +323,7 @@ async def test_a_generator_that_ignores_its_cancellation_holds_up_nothing(
     async def stubborn(request: Request) -> AsyncGenerator[int, None]:
         yield 1
         entered.set()
-        while not release.is_set():
-            try:
-                await release.wait()
-            except asyncio.CancelledError:
-                continue
+        await insist_on(release)
         yield 2
 
     async with serving(loopback_bot, grace_period=0.1) as server:

@@ -6,16 +6,16 @@ import os
 import shutil
 import sys
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import aiohttp
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, async_playwright, expect
 
+from equipment.checkout import ROOT
 from equipment.until import until
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+EXAMPLES = ROOT / "examples"
 LAUNCH = EXAMPLES / "launch"
 sys.path[:0] = [str(EXAMPLES), str(LAUNCH)]
 

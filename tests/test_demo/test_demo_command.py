@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -14,6 +13,8 @@ from contextlib import asynccontextmanager
 import aiohttp
 import pytest
 from demo import running_demo
+
+from equipment.ports import taken_port
 
 from .conftest import LAUNCH, gone
 
@@ -63,8 +64,7 @@ async def test_check_prints_the_guilds_that_the_page_gets_and_succeeds() -> None
 
 
 async def test_check_fails_and_says_which_part_ended_and_why() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    with taken_port() as port:
         code, _, err = await run("--check", "--port", str(port))
     assert code == 1
     assert "The dashboard ended while starting (1)." in err

@@ -13,12 +13,13 @@ import pytest
 from discord.ext import commands
 
 from discord_tools.ipc import Request, RouteError, Server
+from equipment.recordings import RECORDED_KEY
 from equipment.serving import serving as serve
 from loopback import LoopbackDiscord
 from loopback.bots import running_bot
 
-#: The key that the recorded clients show.
-KEY = "kE4y-9fX"
+#: All clients of this folder show it, not only the recorded ones.
+KEY = RECORDED_KEY
 
 
 class HeldRoutes:

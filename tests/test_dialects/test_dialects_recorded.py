@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -13,14 +12,11 @@ from discord.ext import commands
 
 from discord_tools.ipc import Server
 from discord_tools.ipc_server.connections import UNAUTHENTICATED_PER_ADDRESS
+from equipment.recordings import RECORDINGS
 from test_dialects.conftest import KEY, HeldRoutes, Serving
 
 Bot = commands.Bot
 
-RECORDINGS = {
-    path.stem: json.loads(path.read_text("utf-8"))
-    for path in sorted((Path(__file__).parent / "recordings").glob("*.json"))
-}
 CASES = [
     (package, name, port, index)
     for package, recorded in RECORDINGS.items()

@@ -15,7 +15,8 @@ from typing import TypeVar
 from docutils import nodes
 from markdown_it import MarkdownIt
 
-ROOT = Path(__file__).parents[2]
+from equipment.checkout import ROOT
+
 MARKDOWN = {
     "README": ROOT / "README.md",
     "README-client": ROOT / "packages/ipc-client/README.md",

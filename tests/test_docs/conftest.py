@@ -15,6 +15,7 @@ import pytest
 from discord.ext import commands
 
 from discord_tools import ipc
+from equipment.checkout import ROOT
 from loopback import LoopbackDiscord
 from loopback.bots import running_bot
 from test_docs import blocks
@@ -27,7 +28,7 @@ from test_docs.reader import Reader
 def doctrees(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The documentation as Sphinx read it, with every warning an error."""
     folder = tmp_path_factory.mktemp("docs")
-    source, html, trees = blocks.ROOT / "docs", folder / "html", folder / "doctrees"
+    source, html, trees = ROOT / "docs", folder / "html", folder / "doctrees"
     command = [
         sys.executable,
         "-m",

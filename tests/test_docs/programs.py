@@ -19,10 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from equipment.checkout import ROOT
+
 if TYPE_CHECKING:
     import pytest
 
-TESTS = Path(__file__).parents[1]
+TESTS = ROOT / "tests"
 
 
 def defaults(function: Any, **values: object) -> tuple[object, ...]:

@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Collection
 from pathlib import Path
 
-from test_docs.blocks import ROOT
+from equipment.checkout import ROOT
 
 
 def environment_of(program: str) -> tuple[set[str], set[str]]:

@@ -25,7 +25,8 @@ from discord_tools.ipc_server import (
     turns,
     watchdog,
 )
-from test_docs.blocks import ROOT, doctree
+from equipment.checkout import ROOT
+from test_docs.blocks import doctree
 
 #: Where constants bound what clients can cause, below ``discord_tools``.
 MODULES = (

@@ -6,7 +6,8 @@ import importlib
 import re
 from pathlib import Path
 
-from test_docs.blocks import ROOT, Block, claimed
+from equipment.checkout import ROOT
+from test_docs.blocks import Block, claimed
 
 HERE = Path(__file__).parent
 LANGUAGES = {"python", "sh", "text", "yaml", "dockerfile", "ini"}

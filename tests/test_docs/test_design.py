@@ -13,8 +13,9 @@ import pytest
 
 from discord_tools import ipc
 from discord_tools.ipc.wire.frames import SUBPROTOCOL
+from equipment.checkout import ROOT
 from equipment.until import until
-from test_docs.blocks import ROOT, checks
+from test_docs.blocks import checks
 from test_docs.reader import Reader
 
 DRAWING = ROOT / "docs/_static/design-layers.svg"

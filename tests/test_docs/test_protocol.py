@@ -21,9 +21,10 @@ from discord_tools.ipc.transports.websocket import MAX_CONTROL_FRAMES
 from discord_tools.ipc.wire import codec, codes, frames, handshake, jsonrpc, peer
 from discord_tools.ipc_server.brake import REFUSED
 from discord_tools.ipc_server.events import MAX_EVENTS
+from equipment.checkout import ROOT
 from equipment.until import PATIENCE, until
 from equipment.websockets import RawWebSocket
-from test_docs.blocks import ROOT, Block, checks
+from test_docs.blocks import Block, checks
 from test_docs.programs import port_of
 from test_docs.reader import Reader
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import runpy
-import socket
 import subprocess
 import sys
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 from discord_tools import ipc
+from equipment.ports import VacantPort
 from loopback import TOKEN, LoopbackDiscord
 from test_docs.blocks import checks
 from test_docs.programs import output_of, point_at, running_program
@@ -110,9 +110,8 @@ async def test_the_web_application_of_the_quickstart_starts_without_the_bot_and_
 ) -> None:
     monkeypatch.setenv("IPC_SECRET_KEY", key)
     monkeypatch.setitem(ipc.ClientSession.__init__.__kwdefaults__, "connect_timeout", 0.0)
-    with socket.socket() as nobody:  # bound and not listening: nobody else can get the port and answer there
-        nobody.bind(("127.0.0.1", 0))
-        point_at(monkeypatch, nobody.getsockname()[1])
+    with VacantPort() as port:
+        point_at(monkeypatch, port)
         app = runpy.run_path(str(reader.save("quickstart-web")))["app"]
         async with TestClient(TestServer(app)) as client, client.get("/guilds/1") as response:
             assert response.status == 503

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import socket
 
 import pytest
 from discord.ext import commands
@@ -18,6 +17,7 @@ from discord_tools.ipc import (
     Server,
 )
 from equipment.key import KEY
+from equipment.ports import is_free
 from equipment.processes import Program
 from equipment.until import until
 from test_end_to_end.conftest import Held, posix
@@ -51,7 +51,7 @@ async def test_the_ports_are_free_while_the_bot_still_answers(discord_port: int)
             held = asyncio.ensure_future(session.request("hold", name="held"))
             await until(lambda: bot.has_started("held"))
             bot.signal(signal.SIGINT)
-            await until(lambda: can_listen(port) and can_listen(multicast_port))
+            await until(lambda: is_free(port) and is_free(multicast_port))
             async with Program(
                 "bot", loopback=discord_port, port=port, multicast_port=multicast_port
             ) as successor:
@@ -113,11 +113,3 @@ async def test_a_restart_under_load_answers_or_refuses_every_request(
     # was called meanwhile. Calls that were sent and never read are lost.
     assert set(outcomes) <= {"answered", ConnectionLost.__name__}
     assert outcomes.count("answered") > 1000
-
-
-def can_listen(port: int) -> bool:
-    try:
-        with socket.create_server(("127.0.0.1", port)):
-            return True
-    except OSError:
-        return False

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from equipment.checkout import ROOT
 
 
 @dataclass(frozen=True)

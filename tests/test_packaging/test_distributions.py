@@ -15,7 +15,8 @@ from discord_tools.ipc import __version__
 if TYPE_CHECKING:
     from test_packaging.conftest import Built
 
-ROOT = Path(__file__).parents[2]
+from equipment.checkout import ROOT
+
 IMPORT_FOLDERS = {"ipc-client": "discord_tools/ipc/", "ipc-server": "discord_tools/ipc_server/"}
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import subprocess
-import sys
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -24,7 +22,9 @@ from hypothesis.strategies import (
     text,
 )
 
-ROOT = Path(__file__).parents[2]
+from benchmarks.fuzz.targets import TARGETS
+from equipment.checkout import ROOT, run_module
+
 CORPUS = ROOT / "benchmarks" / "fuzz" / "corpus"
 FILES = sorted(path for path in CORPUS.glob("*/*"))
 NAMES = sorted({path.parent.name for path in FILES})
@@ -52,23 +52,13 @@ deterministic = settings(
 )
 
 
-@pytest.fixture(scope="module")
-def targets() -> Any:
-    sys.path.insert(0, str(ROOT))  # its folder lies beside the tests
-    try:
-        from benchmarks.fuzz import targets
-    finally:
-        sys.path.remove(str(ROOT))
-    return targets.TARGETS
-
-
-def test_each_target_has_a_corpus(targets: Any) -> None:
-    assert sorted(targets) == NAMES
+def test_each_target_has_a_corpus() -> None:
+    assert sorted(TARGETS) == NAMES
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.name}")
-def test_the_corpus_is_read_as_documented(targets: Any, path: Path) -> None:
-    target, data = targets[path.parent.name], path.read_bytes()
+def test_the_corpus_is_read_as_documented(path: Path) -> None:
+    target, data = TARGETS[path.parent.name], path.read_bytes()
     target(data)  # what is made once, such as decoders, does not count
     tracemalloc.start()
     try:
@@ -80,13 +70,13 @@ def test_the_corpus_is_read_as_documented(targets: Any, path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_bytes(targets: Any, name: str) -> None:
-    deterministic(given(binary(max_size=200))(targets[name]))()
+def test_bytes(name: str) -> None:
+    deterministic(given(binary(max_size=200))(TARGETS[name]))()
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_documents(targets: Any, name: str) -> None:
-    target = targets[name]
+def test_documents(name: str) -> None:
+    target = TARGETS[name]
 
     @deterministic
     @given(DOCUMENTS)
@@ -97,8 +87,8 @@ def test_documents(targets: Any, name: str) -> None:
 
 
 @pytest.mark.skipif(importlib.util.find_spec("atheris") is not None, reason="Atheris is installed")
-def test_without_atheris_the_command_says_so() -> None:
-    run = subprocess.run([sys.executable, "-m", "benchmarks.fuzz"], cwd=ROOT, capture_output=True, text=True)
-    assert run.returncode == 2
-    assert "Atheris is not installed" in run.stdout
-    assert not run.stderr
+async def test_without_atheris_the_command_says_so() -> None:
+    ended = await run_module("benchmarks.fuzz")
+    assert ended.status == 2
+    assert "Atheris is not installed" in ended.output
+    assert not ended.errors

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from typing import Any
 
 import discord
@@ -11,7 +10,10 @@ import pytest
 from discord.ext import commands
 
 from discord_tools.ipc import ClientSession, Request, Server, route
+from discord_tools.ipc.missing import MISSING
 from discord_tools.ipc_server.close_hook import CloseHook
+from equipment.ports import is_free
+from equipment.serving import serving
 from equipment.until import until
 from loopback import TOKEN, LoopbackDiscord
 from loopback.bots import make_bot, running_bot
@@ -31,15 +33,7 @@ def make(cls: type[discord.Client]) -> discord.Client:
 
 
 def serve(client: discord.Client, **options: Any) -> Server[Any]:
-    return Server(client, "127.0.0.1", **{"port": 0, "multicast_port": 0, **options})
-
-
-def is_free(port: int) -> bool:
-    try:
-        socket.create_server(("127.0.0.1", port)).close()
-    except OSError:
-        return False
-    return True
+    return serving(client, host="127.0.0.1", multicast_port=0, secret_key=MISSING, **options)
 
 
 @every_client

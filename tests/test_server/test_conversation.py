@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -14,17 +13,9 @@ from discord_tools.ipc import Request, RouteError, ServerLimits
 from discord_tools.ipc.transports.base import Closed
 from discord_tools.ipc.wire.frames import CANCEL, Cancel, Meta
 from discord_tools.ipc.wire.received import ByeReceived
+from equipment.handlers import StubbornHandler, WaitingHandler
 from equipment.until import until
 from test_server.tools import FORGED, Failed, assert_bounded_lines, native_client, records_with
-
-
-async def forever(started: asyncio.Event, cancelled: asyncio.Event) -> None:
-    started.set()
-    try:
-        await asyncio.Event().wait()
-    finally:
-        cancelled.set()
-
 
 # -- calls
 
@@ -115,24 +106,18 @@ async def test_calls_in_small_messages_do_not_count_in_bytes(bot: commands.Bot) 
 
 
 async def test_handlers_that_ignore_their_cancellation_count_as_calls(bot: commands.Bot) -> None:
-    started, go = asyncio.Event(), asyncio.Event()
-
-    async def stubborn(request: Request) -> None:
-        started.set()
-        while not go.is_set():
-            with suppress(asyncio.CancelledError):
-                await go.wait()
+    handler = StubbornHandler()
 
     async with native_client(bot, ServerLimits(calls=1)) as native:
-        native.add_route(stubborn)
+        native.add_route(handler.stubborn)
         first = native.start_call("stubborn")
-        await started.wait()
+        await handler.started.wait()
         native.peer.notify(CANCEL, Cancel(first.number))
         with pytest.raises(Failed):
             await first
         second = native.start_call("stubborn")
         await asyncio.wait((second,), timeout=5)
-        go.set()
+        handler.released.set()
         with pytest.raises(Failed) as caught:
             await second
     assert caught.value.code == -32004
@@ -227,39 +212,27 @@ async def test_a_timeout_that_is_no_number_does_not_change_the_timeout(
 
 
 async def test_a_cancelled_call_ends_its_handler(bot: commands.Bot) -> None:
-    started, cancelled = asyncio.Event(), asyncio.Event()
-
-    async def wait(request: Request) -> None:
-        await forever(started, cancelled)
+    handler = WaitingHandler()
 
     async with native_client(bot) as native:
-        native.add_route(wait)
+        native.add_route(handler.wait)
         answer = native.start_call("wait")
-        await started.wait()
+        await handler.started.wait()
         native.forget(answer)
-        await asyncio.wait_for(cancelled.wait(), 5)
+        await asyncio.wait_for(handler.cancelled.wait(), 5)
 
 
 async def test_a_cancelled_call_is_answered_even_if_its_handler_goes_on(bot: commands.Bot) -> None:
-    started, go = asyncio.Event(), asyncio.Event()
-
-    async def stubborn(request: Request) -> str:
-        started.set()
-        while not go.is_set():
-            try:
-                await go.wait()
-            except asyncio.CancelledError:
-                continue
-        return "late"
+    handler = StubbornHandler()
 
     async with native_client(bot) as native:
-        native.add_route(stubborn)
+        native.add_route(handler.stubborn)
         answer = native.start_call("stubborn")
-        await started.wait()
+        await handler.started.wait()
         native.peer.notify(CANCEL, Cancel(answer.number))
         with pytest.raises(Failed) as caught:
             await asyncio.wait_for(answer, 5)
-        go.set()
+        handler.released.set()
     assert caught.value.code == -32006
 
 
@@ -292,16 +265,13 @@ async def test_an_unknown_call_is_cancelled_without_effect(bot: commands.Bot) ->
 
 
 async def test_a_call_ends_with_the_deadline_of_the_server(bot: commands.Bot) -> None:
-    started, cancelled = asyncio.Event(), asyncio.Event()
-
-    async def wait(request: Request) -> None:
-        await forever(started, cancelled)
+    handler = WaitingHandler()
 
     async with native_client(bot, ServerLimits(call_timeout=0.01)) as native:
-        native.add_route(wait)
+        native.add_route(handler.wait)
         with pytest.raises(Failed) as caught:
             await native.call("wait")
-        await asyncio.wait_for(cancelled.wait(), 5)
+        await asyncio.wait_for(handler.cancelled.wait(), 5)
     assert caught.value.code == -32005
 
 
@@ -337,12 +307,11 @@ async def test_a_client_cannot_ask_for_more_time_than_the_server_gives(
     "frame", [{"headers": {"timeout": 0.01}}, {"meta": Meta(0.01)}], ids=["headers", "meta"]
 )
 async def test_a_timeout_of_one_call_ends_that_call_only(bot: commands.Bot, frame: dict[str, Any]) -> None:
-    started: list[asyncio.Event] = []
+    started: list[WaitingHandler] = []
 
     async def wait(request: Request) -> None:
-        cancelled = asyncio.Event()
-        started.append(cancelled)
-        await forever(asyncio.Event(), cancelled)
+        started.append(WaitingHandler())
+        await started[-1].wait(request)
 
     async with native_client(bot) as native:
         native.add_route(wait)
@@ -351,9 +320,9 @@ async def test_a_timeout_of_one_call_ends_that_call_only(bot: commands.Bot, fram
         with pytest.raises(Failed) as caught:
             await native.call("wait", **frame)
         assert caught.value.code == -32005
-        await asyncio.wait_for(started[1].wait(), 5)
+        await asyncio.wait_for(started[1].cancelled.wait(), 5)
         assert not other.done()
-        assert not started[0].is_set()
+        assert not started[0].cancelled.is_set()
 
 
 @pytest.mark.parametrize("timeout", [0, -5])
@@ -399,95 +368,76 @@ async def test_one_timer_ends_each_of_many_calls_in_its_time(bot: commands.Bot) 
 
 
 async def test_a_client_that_stays_away_loses_its_handlers(bot: commands.Bot) -> None:
-    started, cancelled = asyncio.Event(), asyncio.Event()
-
-    async def wait(request: Request) -> None:
-        await forever(started, cancelled)
+    handler = WaitingHandler()
 
     async with native_client(bot, ServerLimits(resume_timeout=0.01)) as native:
-        native.add_route(wait)
+        native.add_route(handler.wait)
         native.start_call("wait")
-        await started.wait()
+        await handler.started.wait()
         await native.transport.close(1006)
         await native.ended()
-        assert not cancelled.is_set()
-        await asyncio.wait_for(cancelled.wait(), 5)
+        assert not handler.cancelled.is_set()
+        await asyncio.wait_for(handler.cancelled.wait(), 5)
 
 
 async def test_a_handler_goes_on_while_its_client_is_away(bot: commands.Bot) -> None:
-    started, go, finished = asyncio.Event(), asyncio.Event(), asyncio.Event()
-
-    async def wait(request: Request) -> None:
-        started.set()
-        await go.wait()
-        finished.set()
+    handler = WaitingHandler()
 
     async with native_client(bot) as native:
-        native.add_route(wait)
+        native.add_route(handler.wait)
         native.start_call("wait")
-        await started.wait()
+        await handler.started.wait()
         await native.transport.close(1006)
         await native.ended()
-        go.set()
-        await asyncio.wait_for(finished.wait(), 5)
+        handler.released.set()
+        await asyncio.wait_for(handler.ended.wait(), 5)
 
 
 async def test_a_client_that_sends_bye_loses_its_handlers_at_once(bot: commands.Bot) -> None:
-    started, cancelled = asyncio.Event(), asyncio.Event()
-
-    async def wait(request: Request) -> None:
-        await forever(started, cancelled)
+    handler = WaitingHandler()
 
     async with native_client(bot) as native:
-        native.add_route(wait)
+        native.add_route(handler.wait)
         native.start_call("wait")
-        await started.wait()
+        await handler.started.wait()
         native.peer.bye()
         await native.connection.close(1000, "done")
         await native.ended()
-        await asyncio.wait_for(cancelled.wait(), 5)
+        await asyncio.wait_for(handler.cancelled.wait(), 5)
     assert native.conversation.over
 
 
 async def test_a_client_that_stays_away_ends_handlers_that_go_on_after_their_answer(
     bot: commands.Bot,
 ) -> None:
-    started, cancelled = asyncio.Event(), asyncio.Event()
+    handler = WaitingHandler()
 
     async def answer_early(request: Request) -> None:
         await request.respond(1)
-        await forever(started, cancelled)
+        await handler.wait(request)
 
     async with native_client(bot, ServerLimits(resume_timeout=0)) as native:
         native.add_route(answer_early)
         assert await native.call("answer_early") == 1
-        await started.wait()
+        await handler.started.wait()
         await native.transport.close(1006)
         await native.ended()
-        await asyncio.wait_for(cancelled.wait(), 5)
+        await asyncio.wait_for(handler.cancelled.wait(), 5)
 
 
 async def test_a_handler_that_ignores_its_cancellation_is_waited_for_up_to_the_grace_period(
     bot: commands.Bot, caplog: pytest.LogCaptureFixture
 ) -> None:
-    started, go = asyncio.Event(), asyncio.Event()
-
-    async def stubborn(request: Request) -> None:
-        started.set()
-        while not go.is_set():
-            try:
-                await go.wait()
-            except asyncio.CancelledError:
-                continue
+    handler = StubbornHandler()
 
     async with native_client(bot, ServerLimits(grace_period=0.01, resume_timeout=0)) as native:
-        native.add_route(stubborn)
+        native.add_route(handler.stubborn)
         native.start_call("stubborn")
-        await started.wait()
+        await handler.started.wait()
         await native.transport.close(1006)
         await native.ended()
         await until(lambda: "Still running" in caplog.text)
-        go.set()
+        handler.released.set()
     assert "Still running after 0.01 s: /stubborn" in caplog.text
 
 
@@ -664,24 +614,19 @@ async def test_data_that_is_no_object_is_bad_data(
 
 
 async def test_draining_sends_bye_and_waits_for_calls_in_progress(bot: commands.Bot) -> None:
-    started, go = asyncio.Event(), asyncio.Event()
-
-    async def slow(request: Request) -> str:
-        started.set()
-        await go.wait()
-        return "done"
+    handler = WaitingHandler()
 
     async with native_client(bot) as native:
-        native.add_route(slow)
-        answer = native.start_call("slow")
-        await started.wait()
+        native.add_route(handler.wait)
+        answer = native.start_call("wait")
+        await handler.started.wait()
         native.server.admission.draining = True
         draining = asyncio.create_task(native.conversation.drain(()))
         await until(lambda: any(isinstance(event, ByeReceived) for event in native.events))
         with pytest.raises(Failed) as caught:
-            await native.call("slow")
+            await native.call("wait")
         assert not draining.done()
-        go.set()
+        handler.released.set()
         assert await answer == "done"
         await draining
     assert caught.value.code == -32003
@@ -691,36 +636,30 @@ async def test_draining_sends_bye_and_waits_for_calls_in_progress(bot: commands.
 async def test_draining_waits_no_longer_than_the_grace_period(
     bot: commands.Bot, caplog: pytest.LogCaptureFixture
 ) -> None:
-    started, cancelled = asyncio.Event(), asyncio.Event()
-
-    async def wait(request: Request) -> None:
-        await forever(started, cancelled)
+    handler = WaitingHandler()
 
     async with native_client(bot, ServerLimits(grace_period=0.01)) as native:
-        native.add_route(wait)
+        native.add_route(handler.wait)
         native.start_call("wait")
-        await started.wait()
+        await handler.started.wait()
         await asyncio.wait_for(native.conversation.drain(()), 5)
-        assert not cancelled.is_set()
+        assert not handler.cancelled.is_set()
     assert "Still running after 0.01 s: /wait" in caplog.text
 
 
 async def test_closing_cancels_the_calls_and_answers_their_callers(bot: commands.Bot) -> None:
-    started, cancelled = asyncio.Event(), asyncio.Event()
-
-    async def wait(request: Request) -> None:
-        await forever(started, cancelled)
+    handler = WaitingHandler()
 
     async with native_client(bot) as native:
-        native.add_route(wait)
+        native.add_route(handler.wait)
         answer = native.start_call("wait")
-        await started.wait()
+        await handler.started.wait()
         await native.conversation.close(())
         with pytest.raises(Failed) as caught:
             await answer
         closed = await native.ended()
     assert caught.value.code == -32006
-    assert cancelled.is_set()
+    assert handler.cancelled.is_set()
     assert closed.clean
     assert "1001" in closed.reason
 

@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 from discord.ext import commands
 
-from discord_tools.ipc import Request, ServerLimits
+from discord_tools.ipc import ServerLimits
 from discord_tools.ipc.transports.base import Closed
 from discord_tools.ipc.wire.frames import HELLO
 from discord_tools.ipc.wire.received import ByeReceived
 from discord_tools.ipc_server.caller import Caller
+from equipment.handlers import WaitingHandler
 from equipment.until import until
 from test_server.tools import (
     CALLER,
@@ -179,41 +180,23 @@ async def test_a_client_that_disconnects_right_after_its_first_message_causes_no
 
 
 async def test_a_client_that_connects_while_the_server_ends_is_refused(bot: commands.Bot) -> None:
-    go, started = asyncio.Event(), asyncio.Event()
-
-    async def wait(request: Request) -> None:
-        started.set()
-        await go.wait()
-
+    waiting = WaitingHandler()
     async with native_client(bot) as native:
-        native.add_route(wait)
+        native.add_route(waiting.wait)
         native.start_call("wait")
-        await started.wait()
+        await waiting.started.wait()
         draining = asyncio.create_task(native.server.conversations.drain(()))
         await until(lambda: any(isinstance(event, ByeReceived) for event in native.events))
         late = native.server.connect()
         with pytest.raises(Closed) as caught:
             await late.transport.receive()
         assert not draining.done()
-        go.set()
+        waiting.released.set()
         await draining
     assert caught.value.code == 1001
 
 
 # -- whose conversation it is
-
-
-class Waiting:
-    """A route that waits until it is released."""
-
-    def __init__(self, server: MemoryServer) -> None:
-        self.started, self.release = asyncio.Event(), asyncio.Event()
-        server.add_route(self.wait)
-
-    async def wait(self, request: Request) -> str:
-        self.started.set()
-        await self.release.wait()
-        return "done"
 
 
 WAIT = {"jsonrpc": "2.0", "id": 7, "method": "wait"}
@@ -225,7 +208,8 @@ async def test_a_conversation_is_resumed_from_another_address(
 ) -> None:
     caplog.set_level(logging.INFO)
     async with memory_server(bot) as server:
-        waiting, one = Waiting(server), server.connect()
+        waiting, one = WaitingHandler(), server.connect()
+        server.add_route(waiting.wait)
         token = (await one.shake_hands())["session"]
         await one.send(WAIT)
         await waiting.started.wait()
@@ -234,7 +218,7 @@ async def test_a_conversation_is_resumed_from_another_address(
         two = server.connect(caller(address="192.0.2.99", connection="conn-1002"))
         welcome = await two.shake_hands(session=token)
         assert (welcome["resumed"], welcome["session"], welcome["received"]) == (True, token, 1)
-        waiting.release.set()
+        waiting.released.set()
         assert await two.receive() == [DONE]
         await two.transport.close(1006)
         await two.ended()
@@ -256,7 +240,8 @@ async def test_a_token_of_a_connected_client_resumes_nothing_for_a_caller(
     bot: commands.Bot, other: Caller
 ) -> None:
     async with memory_server(bot) as server:
-        waiting, one = Waiting(server), server.connect()
+        waiting, one = WaitingHandler(), server.connect()
+        server.add_route(waiting.wait)
         token = (await one.shake_hands())["session"]
         await one.send(WAIT)
         await waiting.started.wait()
@@ -265,7 +250,7 @@ async def test_a_token_of_a_connected_client_resumes_nothing_for_a_caller(
         assert welcome["resumed"] is False
         assert welcome["session"] != token
         assert await two.is_served()
-        waiting.release.set()
+        waiting.released.set()
         # The conversation of the other client goes on over its connection.
         assert await one.receive() == [DONE]
         assert [conversation.caller for conversation in server.made] == [CALLER, other]
@@ -277,7 +262,8 @@ async def test_a_token_of_a_client_that_is_away_resumes_nothing_for_a_caller(
     bot: commands.Bot, other: Caller
 ) -> None:
     async with memory_server(bot) as server:
-        waiting, one = Waiting(server), server.connect()
+        waiting, one = WaitingHandler(), server.connect()
+        server.add_route(waiting.wait)
         token = (await one.shake_hands())["session"]
         await one.send(WAIT)
         await waiting.started.wait()
@@ -289,7 +275,7 @@ async def test_a_token_of_a_client_that_is_away_resumes_nothing_for_a_caller(
         # Its own client still finds it.
         again = server.connect(caller(connection="conn-1003"))
         assert (await again.shake_hands(session=token))["resumed"] is True
-        waiting.release.set()
+        waiting.released.set()
         assert await again.receive() == [DONE]
 
 

@@ -17,6 +17,7 @@ from discord_tools.ipc_server.dialects.jsonrpc import STARTS_PER_TURN, Exchange
 from discord_tools.ipc_server.dialects.service import HTTP
 from discord_tools.ipc_server.encoding import LARGE, SLICE, encode_answer, encode_large
 from discord_tools.ipc_server.turns import ITEMS_PER_TURN, TurnBudget
+from equipment.until import until
 from test_server.callers import MakeCaller, in_each_dialect
 from test_server.tools import CALLER, Failed, caller, jsonrpc, memory_server, native_client
 
@@ -60,8 +61,7 @@ async def test_all_streams_of_one_client_together_send_a_bounded_number_of_items
             native.add_route(endless)
             for _ in range(4):
                 native.start_call("endless", credit=2**40)
-            while len(sent) < 20:  # noqa: ASYNC110
-                await asyncio.sleep(0)
+            await until(lambda: len(sent) >= 20)
             # Each stream also makes the item that it then waits to send.
             assert max(sent.values()) <= ITEMS_PER_TURN + 4
             assert max(sent.values()) >= ITEMS_PER_TURN
@@ -85,8 +85,7 @@ async def test_a_call_is_answered_while_another_client_reads_streams_that_never_
         await other.hello()
         for _ in range(10):
             one.start_call("endless", credit=2**40)
-        while not one.events:  # noqa: ASYNC110
-            await asyncio.sleep(0)
+        await until(lambda: one.events)
         for _ in range(5):
             assert await other.call("ping") == "pong"
         assert all(isinstance(event, ItemsReceived) for event in one.events)
@@ -183,8 +182,7 @@ async def test_another_call_is_answered_while_a_long_list_is_encoded(bot: comman
         native.add_route(ping)
         for name in ("large", "ping"):
             native.start_call(name).add_done_callback(lambda _, name=name: order.append(name))
-        while len(order) < 2:  # noqa: ASYNC110
-            await asyncio.sleep(0)
+        await until(lambda: len(order) == 2)
         assert order == ["ping", "large"]
 
 
@@ -230,8 +228,7 @@ async def test_a_batch_that_is_aborted_answers_the_requests_that_were_not_starte
         exchange.start()
         assert exchange.open
         exchange.abort(Cancelled("the caller has disconnected"))
-        while not done:  # noqa: ASYNC110
-            await asyncio.sleep(0)
+        await until(lambda: done)
         assert not exchange.open
         answers = json.loads(done[0])
         assert {one["id"] for one in answers} == {"first", None, *range(1, 500)}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from http import HTTPStatus
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +13,7 @@ from multidict import CIMultiDict
 from discord_tools.ipc import Server, logs
 from discord_tools.ipc_server.caller import Caller
 from discord_tools.ipc_server.gate import Gate, Refusal
+from equipment.clocks import IncidentClock
 
 
 def enter(gate: Gate, **headers: str) -> Caller | Refusal:
@@ -164,8 +164,7 @@ def test_a_key_that_no_header_can_hold_is_refused_by_the_constructor(bot: comman
 def test_refusals_of_one_address_for_one_reason_are_one_line_a_minute_and_then_a_count(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    now = 1000.0
-    monkeypatch.setattr(logs, "time", SimpleNamespace(monotonic=lambda: now))
+    clock = IncidentClock(monkeypatch)
     incidents = Gate("k", ()).incidents
     for number in range(1000):
         incidents.warning("192.0.2.1", "refused %d", number, label=f"conn-{number} 192.0.2.1")
@@ -174,7 +173,7 @@ def test_refusals_of_one_address_for_one_reason_are_one_line_a_minute_and_then_a
     first = ["[conn-0 192.0.2.1] refused 0", "[192.0.2.2] refused 1", "[192.0.2.2] closed 2"]
     assert caplog.messages == first
     caplog.clear()
-    now += logs.INCIDENT_PERIOD
+    clock.pass_period()
     incidents.warning("192.0.2.1", "refused %d", 1000)
     assert caplog.messages == ["[192.0.2.1] 999 more within a minute: refused 0", "[192.0.2.1] refused 1000"]
 
@@ -182,14 +181,13 @@ def test_refusals_of_one_address_for_one_reason_are_one_line_a_minute_and_then_a
 def test_the_number_of_lines_a_minute_is_bounded_whatever_the_number_of_addresses(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    now = 1000.0
-    monkeypatch.setattr(logs, "time", SimpleNamespace(monotonic=lambda: now))
+    clock = IncidentClock(monkeypatch)
     incidents = Gate("k", ()).incidents
     for number in range(5000):
         incidents.warning(f"2001:db8::{number:x}", "refused")
     assert len(caplog.messages) == logs.INCIDENT_KINDS + 1
     caplog.clear()
-    now += logs.INCIDENT_PERIOD
+    clock.pass_period()
     incidents.warning("192.0.2.1", "refused")
     rest = 5000 - logs.INCIDENT_KINDS - 1
     assert caplog.messages == [

@@ -13,11 +13,11 @@ from equipment.until import until
 from test_server.tools import NativeClient, RecordedEvents, native_client
 
 #: A client that reads nothing fills this backlog with one answer.
-SMALL_BACKLOG = ServerLimits(backlog_bytes=100)
+SMALL_BACKLOG = ServerLimits(backlog_bytes=50_000)
 
 
 async def large(request: Request) -> str:
-    return "x" * 1000
+    return "x" * 60_000
 
 
 def calls(count: int, method: str) -> list[dict[str, Any]]:
@@ -43,14 +43,14 @@ async def test_answers_wait_until_earlier_ones_are_sent(bot: commands.Bot) -> No
         answers = await receive_answers(native, 10)
         await until(lambda: recorded.names.count("ipc_request_completion") == 10)
     assert {answer["id"] for answer in answers} == set(range(10))
-    assert all(answer["result"] == "x" * 1000 for answer in answers)
+    assert all(answer["result"] == "x" * 60_000 for answer in answers)
 
 
 async def test_a_response_waits_until_earlier_answers_are_sent(bot: commands.Bot) -> None:
     done: list[Request] = []
 
     async def respond(request: Request) -> None:
-        await request.respond("x" * 1000)
+        await request.respond("x" * 60_000)
         done.append(request)
 
     async with native_client(bot, SMALL_BACKLOG, hello=False, capacity=1) as native:
@@ -64,7 +64,7 @@ async def test_a_response_waits_until_earlier_answers_are_sent(bot: commands.Bot
 
 
 async def test_a_call_whose_answer_waits_ends_with_its_deadline(bot: commands.Bot) -> None:
-    limits = ServerLimits(backlog_bytes=100, call_timeout=0.05)
+    limits = ServerLimits(backlog_bytes=50_000, call_timeout=0.05)
     recorded = RecordedEvents(bot)
     async with native_client(bot, limits, hello=False, capacity=1) as native:
         native.add_route(large)
@@ -107,7 +107,7 @@ async def test_while_a_client_is_away_its_answers_do_not_wait(bot: commands.Bot)
     async def respond(request: Request) -> None:
         started.append(request)
         await release.wait()
-        await request.respond("x" * 1000)
+        await request.respond("x" * 60_000)
         done.append(request)
 
     async with native_client(bot, SMALL_BACKLOG, hello=False, capacity=1) as native:

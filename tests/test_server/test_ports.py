@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import socket
 from typing import Any
 
 import aiohttp
@@ -12,14 +11,14 @@ from discord.ext import commands
 
 from discord_tools.ipc import ClientSession
 from equipment.key import KEY
+from equipment.ports import free_port, taken_port
 from test_server.tools import serving
 
 
 async def test_a_taken_multicast_port_is_logged_with_advice_and_the_main_port_serves(
     bot: commands.Bot, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    with taken_port() as port:
         async with serving(bot, multicast_port=port) as server:
 
             @server.route()
@@ -38,8 +37,7 @@ async def test_a_taken_multicast_port_is_logged_with_advice_and_the_main_port_se
 async def test_without_multicasting_only_one_port_is_bound(
     bot: commands.Bot, http: aiohttp.ClientSession
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     async with serving(bot, multicast=False, multicast_port=port) as server:
         assert server.multicast_port == port
         with pytest.raises(aiohttp.ClientConnectorError):

@@ -7,7 +7,6 @@ import inspect
 import json
 import logging
 import re
-import socket
 from typing import Any
 
 import discord
@@ -16,7 +15,6 @@ from discord.ext import commands
 
 from discord_tools.ipc import (
     Cancelled,
-    ClientLimits,
     ClientSession,
     ConnectionLost,
     ListenError,
@@ -31,17 +29,18 @@ from discord_tools.ipc.connectors.memory import MemoryConnector
 from discord_tools.ipc.missing import MISSING
 from discord_tools.ipc.transports.base import Closed
 from discord_tools.ipc.transports.memory import memory_pair
+from equipment.handlers import StubbornHandler, WaitingHandler
+from equipment.ports import free_port, is_free, taken_port
+from equipment.serving import QUICK, serving
 from equipment.until import until
 from loopback import LoopbackDiscord
 from loopback.bots import running_bot
 from test_server.tools import RecordedEvents, records_with
 
-#: Times that a test can wait for.
-QUICK = ClientLimits(backoff_initial=0.01, backoff_max=0.05)
-
 
 def serve(client: discord.Client, **options: Any) -> Server[Any]:
-    server = Server(client, **{"host": "127.0.0.1", "port": 0, "multicast_port": 0, **options})
+    defaults = {"host": "127.0.0.1", "multicast_port": 0, "secret_key": MISSING}
+    server = serving(client, **{**defaults, **options})
 
     @server.route()
     async def ping(request: Request) -> str:
@@ -52,34 +51,6 @@ def serve(client: discord.Client, **options: Any) -> Server[Any]:
 
 def session_of(server: Server[Any], **options: Any) -> ClientSession:
     return ClientSession("127.0.0.1", server.port, **options)
-
-
-def is_free(port: int) -> bool:
-    try:
-        socket.create_server(("127.0.0.1", port)).close()
-    except OSError:
-        return False
-    return True
-
-
-class Slow:
-    """A route that waits until it is let go."""
-
-    def __init__(self, server: Server[Any]) -> None:
-        self.started = asyncio.Event()
-        self.go = asyncio.Event()
-        self.ended: str | None = None
-        server.add_route(self.slow)
-
-    async def slow(self, request: Request) -> str:
-        self.started.set()
-        try:
-            await self.go.wait()
-        except asyncio.CancelledError:
-            self.ended = "cancelled"
-            raise
-        self.ended = "done"
-        return "done"
 
 
 # -- the reference
@@ -226,8 +197,7 @@ async def test_terminating_what_does_not_run_does_nothing(bot: commands.Bot) -> 
 
 
 async def test_a_terminated_server_can_be_started_again_on_the_same_port(bot: commands.Bot) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     server = serve(bot, port=port)
     for _ in range(3):
         async with server, session_of(server) as session:
@@ -250,8 +220,7 @@ async def test_a_server_can_be_used_in_one_loop_after_the_other() -> None:
 
 
 async def test_a_port_that_is_taken_is_a_listen_error_and_leaves_nothing(bot: commands.Bot) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    with taken_port() as port:
         server = serve(bot, port=port)
         with pytest.raises(ListenError) as caught:
             await server.start()
@@ -302,8 +271,7 @@ async def test_the_log_warns_where_there_is_no_key(
 
 
 async def test_a_start_that_is_cancelled_anywhere_leaves_nothing(bot: commands.Bot) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     server = serve(bot, host="localhost", port=port)
     turns = 0
     while True:
@@ -369,16 +337,17 @@ async def test_a_header_of_a_session_that_is_named_timeout_is_seen_by_routes(bot
 
 async def test_terminating_waits_for_calls_in_progress(bot: commands.Bot) -> None:
     server = serve(bot)
-    slow = Slow(server)
+    waiting = WaitingHandler()
+    server.add_route(waiting.wait)
     await server.start()
     port = server.port
     async with session_of(server) as session:
-        answer = asyncio.ensure_future(session.request("slow"))
-        await slow.started.wait()
+        answer = asyncio.ensure_future(session.request("wait"))
+        await waiting.started.wait()
         ending = asyncio.ensure_future(server.terminate_server())
         await until(lambda: is_free(port))
         assert not ending.done()
-        slow.go.set()
+        waiting.released.set()
         assert await answer == "done"
         await ending
 
@@ -387,20 +356,21 @@ async def test_a_call_while_the_server_terminates_is_refused_with_the_note_that_
     bot: commands.Bot,
 ) -> None:
     server = serve(bot)
-    slow = Slow(server)
+    waiting = WaitingHandler()
+    server.add_route(waiting.wait)
     await server.start()
     near, far = memory_pair()
     serving = asyncio.create_task(server.serve(far))
     await near.send(b'{"jsonrpc":"2.0","id":0,"method":"rpc.hello","params":{"client":"test"}}')
     await near.receive()
-    await near.send(b'{"jsonrpc":"2.0","id":1,"method":"slow"}')
-    await slow.started.wait()
+    await near.send(b'{"jsonrpc":"2.0","id":1,"method":"wait"}')
+    await waiting.started.wait()
     ending = asyncio.create_task(server.terminate_server())
     assert json.loads(await near.receive())["method"] == "rpc.bye"
     await near.send(b'{"jsonrpc":"2.0","id":2,"method":"ping"}')
     refused = json.loads(await near.receive())
     assert (refused["id"], refused["error"]["code"], refused["error"]["data"]) == (2, -32003, {"ran": False})
-    slow.go.set()
+    waiting.released.set()
     assert json.loads(await near.receive())["result"] == "done"
     await ending
     await serving
@@ -408,15 +378,16 @@ async def test_a_call_while_the_server_terminates_is_refused_with_the_note_that_
 
 async def test_a_call_while_the_server_terminates_is_sent_again_to_the_next_run(bot: commands.Bot) -> None:
     server = serve(bot)
-    slow = Slow(server)
+    waiting = WaitingHandler()
+    server.add_route(waiting.wait)
     await server.start()
     async with ClientSession(connector=MemoryConnector(server.serve), limits=QUICK) as session:
-        first = asyncio.ensure_future(session.request("slow"))
-        await slow.started.wait()
+        first = asyncio.ensure_future(session.request("wait"))
+        await waiting.started.wait()
         ending = asyncio.ensure_future(server.terminate_server())
         second = asyncio.ensure_future(session.request("ping"))
         await until(lambda: not server.is_running())
-        slow.go.set()
+        waiting.released.set()
         assert await first == "done"
         await ending
         async with server:
@@ -427,44 +398,35 @@ async def test_calls_that_take_longer_than_the_grace_period_are_cancelled_and_an
     bot: commands.Bot,
 ) -> None:
     server = serve(bot, limits=ServerLimits(grace_period=0.01))
-    slow = Slow(server)
+    waiting = WaitingHandler()
+    server.add_route(waiting.wait)
     await server.start()
     async with session_of(server) as session:
-        answer = asyncio.ensure_future(session.request("slow"))
-        await slow.started.wait()
+        answer = asyncio.ensure_future(session.request("wait"))
+        await waiting.started.wait()
         await server.terminate_server()
         with pytest.raises(Cancelled, match="shutting down"):
             await answer
-    assert slow.ended == "cancelled"
+    assert waiting.cancelled.is_set()
 
 
 async def test_a_handler_that_ignores_its_cancellation_does_not_hold_up_the_end(
     bot: commands.Bot, caplog: pytest.LogCaptureFixture
 ) -> None:
     server = serve(bot, limits=ServerLimits(grace_period=0.01))
-    started, go, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
-
-    @server.route()
-    async def stubborn(request: Request) -> None:
-        started.set()
-        while not go.is_set():
-            try:
-                await go.wait()
-            except asyncio.CancelledError:
-                continue
-        ended.set()
-
+    handler = StubbornHandler()
+    server.add_route(handler.stubborn)
     await server.start()
     async with session_of(server) as session:
         answer = asyncio.ensure_future(session.request("stubborn"))
-        await started.wait()
+        await handler.started.wait()
         async with asyncio.timeout(5):
             await server.terminate_server()
         with pytest.raises(Cancelled):
             await answer
     assert "Still running after 0.01 s: /stubborn" in caplog.text
-    go.set()
-    await asyncio.wait_for(ended.wait(), 5)
+    handler.released.set()
+    await asyncio.wait_for(handler.ended.wait(), 5)
 
 
 async def test_terminating_at_the_same_time_ends_once_and_all_wait_for_it(
@@ -472,15 +434,16 @@ async def test_terminating_at_the_same_time_ends_once_and_all_wait_for_it(
 ) -> None:
     caplog.set_level(logging.INFO)
     server = serve(bot)
-    slow = Slow(server)
+    waiting = WaitingHandler()
+    server.add_route(waiting.wait)
     await server.start()
     async with session_of(server) as session:
-        answer = asyncio.ensure_future(session.request("slow"))
-        await slow.started.wait()
+        answer = asyncio.ensure_future(session.request("wait"))
+        await waiting.started.wait()
         endings = [asyncio.ensure_future(server.terminate_server()) for _ in range(3)]
         await asyncio.sleep(0)
         assert not any(ending.done() for ending in endings)
-        slow.go.set()
+        waiting.released.set()
         await asyncio.gather(*endings)
         assert await answer == "done"
     assert caplog.messages.count("Terminated") == 1
@@ -579,12 +542,13 @@ async def test_two_routes_may_terminate_the_server_at_the_same_time(bot: command
 
 async def test_cancelling_the_termination_terminates_at_once(bot: commands.Bot) -> None:
     server = serve(bot, limits=ServerLimits(grace_period=60))
-    slow = Slow(server)
+    waiting = WaitingHandler()
+    server.add_route(waiting.wait)
     await server.start()
     ports = server.port, server.multicast_port
     async with session_of(server) as session:
-        answer = asyncio.ensure_future(session.request("slow"))
-        await slow.started.wait()
+        answer = asyncio.ensure_future(session.request("wait"))
+        await waiting.started.wait()
         ending = asyncio.ensure_future(server.terminate_server())
         await until(lambda: is_free(ports[0]))
         ending.cancel()
@@ -594,7 +558,7 @@ async def test_cancelling_the_termination_terminates_at_once(bot: commands.Bot) 
                 await answer
     assert ending.cancelled()
     assert not server.is_running()
-    assert slow.ended == "cancelled"
+    assert waiting.cancelled.is_set()
     assert all(map(is_free, ports))
     assert len(bot.cogs) == 0
 
@@ -616,14 +580,15 @@ async def test_an_idle_client_of_the_multicast_port_does_not_hold_up_the_end(bot
 
 async def test_a_removed_route_is_unknown_and_its_calls_in_progress_go_on(bot: commands.Bot) -> None:
     server = serve(bot)
-    slow = Slow(server)
+    waiting = WaitingHandler()
+    server.add_route(waiting.wait)
     async with server, session_of(server) as session:
-        answer = asyncio.ensure_future(session.request("slow"))
-        await slow.started.wait()
-        server.remove_route("slow")
+        answer = asyncio.ensure_future(session.request("wait"))
+        await waiting.started.wait()
+        server.remove_route("wait")
         with pytest.raises(UnknownEndpoint):
-            await session.request("slow")
-        slow.go.set()
+            await session.request("wait")
+        waiting.released.set()
         assert await answer == "done"
 
 

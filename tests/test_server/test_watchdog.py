@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 from discord.ext import commands
 
-from discord_tools.ipc import DeadlineExceeded, Request, logs
+from discord_tools.ipc import DeadlineExceeded, Request
 from discord_tools.ipc.wire.frames import Meta
 from discord_tools.ipc_server import watchdog as watchdogs
 from discord_tools.ipc_server.watchdog import Watchdog
+from equipment.clocks import IncidentClock, LoopClock
 from equipment.serving import connecting, serving
 from equipment.until import until
 from test_server.tools import Failed, MemoryServer, NativeClient, native_client, records_with
@@ -70,8 +71,7 @@ async def test_a_route_that_blocks_the_loop_is_named_in_a_warning(
 async def test_a_route_that_blocks_the_loop_again_and_again_is_one_line_a_minute(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    now = 1000.0
-    monkeypatch.setattr(logs, "time", SimpleNamespace(monotonic=lambda: now))
+    clock = IncidentClock(monkeypatch)
     monkeypatch.setattr(watchdogs, "BEAT", 0.0)  # the loop gives a sign in each turn
     noticed = 0
 
@@ -90,7 +90,7 @@ async def test_a_route_that_blocks_the_loop_again_and_again_is_one_line_a_minute
             await until(lambda: caplog.messages)
             await turns()
         assert len(caplog.messages) == 1
-        now += logs.INCIDENT_PERIOD
+        clock.pass_period()
         block()
         await until(lambda: len(caplog.messages) == 3)
     # The last one of the first minute may be logged by the thread when the next minute has begun.
@@ -207,12 +207,8 @@ class Loop:
 
     def __init__(self, server: MemoryServer, monkeypatch: pytest.MonkeyPatch) -> None:
         self.ran: list[int] = []
-        self._loop = asyncio.get_running_loop()
-        #: What the bot's clock has gained on the client's since the first call.
-        self.late = 0.0
-        time_of_the_loop = self._loop.time
-        monkeypatch.setattr(self._loop, "time", lambda: time_of_the_loop() + self.late)
-        self._client_time = time_of_the_loop
+        #: What it has gained is what the bot's clock has gained on the client's since the first call.
+        self.bot = LoopClock(monkeypatch)
         server.add_route(self.note)
 
     async def note(self, request: Request) -> int:
@@ -221,7 +217,7 @@ class Loop:
 
     async def call(self, native: NativeClient, n: int, timeout: float | None = 5.0) -> int:
         """Calls, with the client's clock."""
-        meta = Meta(timeout=timeout, clock=self._client_time())
+        meta = Meta(timeout=timeout, clock=self.bot.real())
         return await native.call("note", {"n": n}, meta=meta)
 
 
@@ -231,13 +227,13 @@ async def test_a_call_older_than_its_timeout_does_not_start_where_the_loop_was_b
     async with native_client(bot) as native:
         loop = Loop(native.server, monkeypatch)
         assert await loop.call(native, 1) == 1
-        loop.late = native.server.blocked = 10.0
+        loop.bot.ahead = native.server.blocked = 10.0
         with pytest.raises(Failed) as caught:
             await loop.call(native, 2)
         assert caught.value.code == DeadlineExceeded.code
         # One that its caller still waits for runs.
         assert await loop.call(native, 3, timeout=20.0) == 3
-        loop.late = 0.0
+        loop.bot.ahead = 0.0
         assert await loop.call(native, 4) == 4
         assert loop.ran == [1, 3, 4]
 
@@ -248,7 +244,7 @@ async def test_a_call_that_seems_old_starts_where_the_loop_was_not_blocked_for_a
     async with native_client(bot) as native:
         loop = Loop(native.server, monkeypatch)
         assert await loop.call(native, 1) == 1
-        loop.late = 10.0  # the client's clock was stopped, as that of a computer that slept
+        loop.bot.ahead = 10.0  # the client's clock was stopped, as that of a computer that slept
         assert await loop.call(native, 2) == 2
         native.server.blocked = 4.9
         assert await loop.call(native, 3) == 3
@@ -264,7 +260,7 @@ async def test_calls_without_a_clock_are_as_old_as_the_last_one_with_a_clock(
     async with native_client(bot) as native:
         loop = Loop(native.server, monkeypatch)
         assert await loop.call(native, 1) == 1
-        loop.late = native.server.blocked = 10.0
+        loop.bot.ahead = native.server.blocked = 10.0
         with pytest.raises(Failed):
             await loop.call(native, 2)
         with pytest.raises(Failed) as caught:
@@ -280,5 +276,5 @@ async def test_a_client_that_sends_no_clock_has_no_call_refused_for_its_age(
         loop = Loop(native.server, monkeypatch)
         for n in range(3):
             assert await native.call("note", {"n": n}, meta=Meta(timeout=5.0)) == n
-            loop.late = native.server.blocked = 10.0
+            loop.bot.ahead = native.server.blocked = 10.0
         assert loop.ran == [0, 1, 2]

@@ -15,6 +15,7 @@ import msgspec
 import pytest
 from msgspec import UNSET, Raw
 
+import equipment.serving
 from discord_tools.ipc import Request, Route, Server, ServerLimits, UnknownEndpoint
 from discord_tools.ipc.connection import Connection
 from discord_tools.ipc.missing import MISSING
@@ -424,8 +425,7 @@ async def native_client(
 @asynccontextmanager
 async def serving(client: discord.Client, **options: Any) -> AsyncIterator[Server[Any]]:
     """A server on free ports, with the key :data:`KEY` unless another one is given, and a route ``echo``."""
-    options = {"host": "127.0.0.1", "port": 0, "multicast_port": 0, "secret_key": KEY, **options}
-    server = Server(client, **options)
+    server = equipment.serving.serving(client, **{"host": "127.0.0.1", "multicast_port": 0, **options})
 
     @server.route()
     async def echo(request: Request) -> dict[str, Any]:

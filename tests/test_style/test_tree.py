@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from equipment.checkout import ROOT
 from test_style.fields import unexplained_fields
 from test_style.source import (
     Finding,
@@ -20,7 +21,6 @@ from test_style.source import (
 )
 from test_style.words import ALLOWED, CODE_WORDS, WORDS, Allowed, unwanted_words
 
-ROOT = Path(__file__).parents[2]
 SOURCES = sorted(ROOT.glob("packages/*/src/**/*.py"))
 
 #: Where words are checked. What programs write, and the list of words itself, is left out.

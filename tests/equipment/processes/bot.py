@@ -18,6 +18,7 @@ from discord.ext import commands
 from discord_tools.ipc import Request, Server, ServerLimits, route
 from equipment.key import KEY
 from equipment.processes.lines import say, watch
+from equipment.usage import resident_memory
 from loopback import TOKEN, LoopbackConnector
 
 #: An answer that costs nothing until it is written.
@@ -99,7 +100,7 @@ class Bot(commands.Bot):
         return self.report()
 
     def report(self) -> dict[str, Any]:
-        return {"pid": os.getpid(), "started": self.started, "ended": self.ended, "memory": memory()}
+        return {"pid": os.getpid(), "started": self.started, "ended": self.ended, "memory": resident_memory()}
 
     def obey(self, command: dict[str, Any] | None) -> None:
         """Obeys a command, in the thread that reads stdin. ``None`` is the end of it."""
@@ -113,15 +114,6 @@ class Bot(commands.Bot):
                 self.loop.call_soon_threadsafe(self.released.set)
             case _:
                 raise ValueError(f"no such command: {command}")
-
-
-def memory() -> int | None:
-    """The resident memory in bytes, where the system has it without further packages."""
-    try:
-        with open("/proc/self/statm") as statm:
-            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        return None
 
 
 def main() -> None:

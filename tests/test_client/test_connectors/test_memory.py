@@ -21,7 +21,9 @@ from discord_tools.ipc import (
 from discord_tools.ipc.connectors.memory import MemoryConnector
 from discord_tools.ipc.transports.base import Transport
 from discord_tools.ipc.transports.memory import MemoryTransport
-from test_client.scripts import QUICK, FarSide, until
+from equipment.peers import ScriptedBot
+from equipment.serving import QUICK
+from equipment.until import until
 
 Bot = commands.Bot
 
@@ -195,7 +197,7 @@ async def test_closing_the_session_ends_the_connection_of_the_server(
     await session.close()
     with pytest.raises(SessionClosed):
         await request
-    closed = await FarSide(connector.far[0]).ended()
+    closed = await ScriptedBot(connector.far[0]).ended()
     assert (closed.code, closed.clean) == (1000, True)
 
 
@@ -301,7 +303,7 @@ async def test_closing_a_connector_waits_for_its_connections() -> None:
     over.set()
     await closing
     for transport in transports:
-        assert (await FarSide(transport).ended()).code == 1000
+        assert (await ScriptedBot(transport).ended()).code == 1000
 
 
 async def test_a_connection_whose_serving_fails_is_closed() -> None:
@@ -311,6 +313,6 @@ async def test_a_connection_whose_serving_fails_is_closed() -> None:
     connector = MemoryConnector(serve)
     transport = await connector.connect()
     (task,) = connector._serving  # pyright: ignore[reportPrivateUsage]
-    assert (await FarSide(transport).ended()).code == 1000
+    assert (await ScriptedBot(transport).ended()).code == 1000
     assert isinstance(task.exception(), ConnectionLost)
     await connector.close()

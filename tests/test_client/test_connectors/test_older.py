@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -36,31 +35,15 @@ from discord_tools.ipc.address import Address
 from discord_tools.ipc.connectors import older as older_module
 from discord_tools.ipc.connectors.older import SOCKETS, OlderBridge
 from discord_tools.ipc.conversation import Conversation
-from test_client.scripts import QUICK, until
+from equipment.recordings import RECORDED_KEY as KEY, RECORDINGS
+from equipment.serving import QUICK
+from equipment.until import until
+from equipment.websites import website
+from equipment.websockets import ScriptedWebSocket, WebSocketBot, multicast_bot, port_answer
 
-#: The key of the recordings.
-KEY = "kE4y-9fX"
-RECORDING: dict[str, Any] = json.loads(
-    (Path(__file__).parents[2] / "test_dialects/recordings/discord-ext-ipc.json").read_text("utf-8")
-)["recordings"]
+RECORDING = RECORDINGS["discord-ext-ipc"]["recordings"]
 
 Bot = commands.Bot
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-@asynccontextmanager
-async def listening(handler: Handler, port: int = 0) -> AsyncIterator[int]:
-    app = web.Application()
-    app.router.add_get("/", handler)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", port)
-    await site.start()
-    try:
-        yield runner.addresses[0][1]
-    finally:
-        await runner.cleanup()
-        await asyncio.sleep(0)
 
 
 class Gate:
@@ -123,7 +106,7 @@ async def older(loopback_bot: Bot, gate: Gate) -> AsyncIterator[Older]:
     async def multicast(request: web.Request) -> web.StreamResponse:
         return await server.handle_multicast(request) or web.Response()
 
-    async with listening(accept) as port, listening(multicast) as multicast_port:
+    async with website(accept) as port, website(multicast) as multicast_port:
         server.port = port
         older = Older(server, multicast_port)
         yield older
@@ -205,10 +188,10 @@ async def test_an_ipcx_server_that_moved_is_found_again(older: Older) -> None:
         return await older.server.handle_accept(request) or web.Response()
 
     session = session_of(older)
-    async with listening(accept) as first:
+    async with website(accept) as first:
         older.server.port = first
         assert await session.request("echo", n=1) == {"n": 1}
-    async with listening(accept) as second:
+    async with website(accept) as second:
         assert second != first
         older.server.port = second
         assert await session.request("echo", n=2) == {"n": 2}
@@ -270,7 +253,7 @@ async def keeping(
     monkeypatch.setattr(older_module, "PROBATION", probation)
     recorded = Recorded()
     async with (
-        listening(recorded.handle) as port,
+        website(recorded.handle) as port,
         ClientSession("127.0.0.1", port, secret_key=KEY, **options) as session,
     ):
         await until_kept(recorded, session)
@@ -289,7 +272,7 @@ def canonical(text: str) -> str:
 async def test_a_session_sends_to_discord_ext_ipc_what_its_own_client_sends() -> None:
     recorded = Recorded()
     async with (
-        listening(recorded.handle) as port,
+        website(recorded.handle) as port,
         ClientSession("127.0.0.1", port, secret_key=KEY) as session,
     ):
         assert await session.request("get_member_count") == 42
@@ -301,7 +284,7 @@ async def test_a_session_sends_to_discord_ext_ipc_what_its_own_client_sends() ->
         with pytest.raises(UnknownEndpoint):
             await session.request("no_such_route")
     async with (
-        listening(recorded.handle) as port,
+        website(recorded.handle) as port,
         ClientSession("127.0.0.1", port, secret_key="wrong") as session,
     ):
         with pytest.raises(Unauthorized):
@@ -343,7 +326,7 @@ async def test_only_one_request_is_in_progress_on_a_socket() -> None:
     recorded = Recorded()
     recorded.hold = asyncio.Event()
     async with (
-        listening(recorded.handle) as port,
+        website(recorded.handle) as port,
         ClientSession("127.0.0.1", port, secret_key=KEY) as session,
     ):
         requests = [
@@ -357,46 +340,36 @@ async def test_only_one_request_is_in_progress_on_a_socket() -> None:
 
 
 async def test_a_socket_that_ends_before_the_answer_is_a_lost_connection() -> None:
-    async def disconnect(request: web.Request) -> web.StreamResponse:
-        socket = web.WebSocketResponse()
-        await socket.prepare(request)
-        async for _ in socket:
-            break
-        await socket.close()
-        return socket
+    async def disconnect(far: ScriptedWebSocket) -> None:
+        await far.transport.receive()
 
-    async with listening(disconnect) as port, ClientSession("127.0.0.1", port, secret_key=KEY) as session:
+    async with (
+        WebSocketBot(disconnect, protocols=()) as bot,
+        ClientSession("127.0.0.1", bot.port, secret_key=KEY) as session,
+    ):
         with pytest.raises(ConnectionLost):
             await session.request("text")
 
 
 async def test_a_port_that_is_sent_as_a_string_is_a_port() -> None:
     recorded = Recorded()
-
-    async def multicast(request: web.Request) -> web.StreamResponse:
-        socket = web.WebSocketResponse()
-        await socket.prepare(request)
-        await socket.receive()
-        await socket.send_json({"message": "Connection success", "port": str(port), "code": 200})
-        return socket
-
     async with (
-        listening(recorded.handle) as port,
-        listening(multicast) as multicast_port,
-        ClientSession("127.0.0.1", multicast_port=multicast_port, secret_key=KEY) as session,
+        website(recorded.handle) as port,
+        multicast_bot({**port_answer(port), "port": str(port)}) as multicast,
+        ClientSession("127.0.0.1", multicast_port=multicast.port, secret_key=KEY) as session,
     ):
         assert await session.request("text") == "text"
 
 
 async def test_an_older_server_that_stops_is_a_connect_error_and_found_again_when_it_is_back() -> None:
     recorded = Recorded()
-    async with listening(recorded.handle) as port:
+    async with website(recorded.handle) as port:
         session = ClientSession("127.0.0.1", port, secret_key=KEY, connect_timeout=0.5, limits=QUICK)
         await session.start()
         assert await session.request("text") == "text"
     with pytest.raises(ConnectError):
         await session.request("text")
-    async with listening(recorded.handle, port):
+    async with website(recorded.handle, port):
         assert await session.request("text") == "text"
         await session.close()
 
@@ -415,7 +388,7 @@ def native(bot: Bot, port: int = 0) -> Server[Bot]:
 async def test_a_bot_that_moves_to_this_library_gets_the_full_protocol_at_the_next_connection(
     loopback_bot: Bot,
 ) -> None:
-    async with listening(Recorded().handle) as port:
+    async with website(Recorded().handle) as port:
         session = ClientSession("127.0.0.1", port, secret_key=KEY, limits=QUICK)
         assert await session.request("text") == "text"
         with pytest.raises(Unsupported):
@@ -439,7 +412,7 @@ async def test_a_bot_that_moves_back_to_an_older_library_ends_what_waits_for_its
         events = session.subscribe("tick")
         await events.__aenter__()
         waiting = asyncio.create_task(anext(events))
-    async with listening(Recorded().handle, port):
+    async with website(Recorded().handle, port):
         with pytest.raises(Unsupported, match="is older"):
             await asyncio.wait_for(waiting, 10)
         assert await session.request("text") == "text"
@@ -449,7 +422,7 @@ async def test_a_bot_that_moves_back_to_an_older_library_ends_what_waits_for_its
 async def test_data_that_is_too_large_for_an_older_server_is_not_sent() -> None:
     recorded = Recorded()
     async with (
-        listening(recorded.handle) as port,
+        website(recorded.handle) as port,
         ClientSession("127.0.0.1", port, secret_key=KEY) as session,
     ):
         with pytest.raises(RequestTooLarge):
@@ -460,7 +433,7 @@ async def test_data_that_is_too_large_for_an_older_server_is_not_sent() -> None:
 async def test_closing_the_session_ends_requests_in_progress() -> None:
     recorded = Recorded()
     recorded.hold = asyncio.Event()
-    async with listening(recorded.handle) as port:
+    async with website(recorded.handle) as port:
         session = ClientSession("127.0.0.1", port, secret_key=KEY)
         request = asyncio.create_task(session.request("text"))
         await recorded.received()
@@ -488,7 +461,7 @@ async def test_an_answer_without_a_request_is_never_that_of_the_next_request(
 
 async def test_a_request_on_a_socket_that_ended_as_it_was_opened_is_a_lost_connection() -> None:
     recorded = Recorded()
-    async with listening(recorded.handle) as port, aiohttp.ClientSession() as http:
+    async with website(recorded.handle) as port, aiohttp.ClientSession() as http:
 
         async def dial() -> aiohttp.ClientWebSocketResponse:
             socket = await http.ws_connect(f"ws://127.0.0.1:{port}/")
@@ -512,7 +485,7 @@ async def test_a_request_on_a_socket_that_ended_as_it_was_opened_is_a_lost_conne
 async def test_a_request_that_waits_for_a_socket_when_the_session_is_closed_is_never_sent() -> None:
     recorded = Recorded()
     recorded.hold = asyncio.Event()
-    async with listening(recorded.handle) as port:
+    async with website(recorded.handle) as port:
         session = ClientSession("127.0.0.1", port, secret_key=KEY)
         requests = [asyncio.create_task(session.request("text")) for _ in range(SOCKETS + 1)]
         for _ in range(SOCKETS):
@@ -527,7 +500,7 @@ async def test_a_request_that_waits_for_a_socket_when_the_session_is_closed_is_n
 
 async def test_streams_and_subscriptions_of_an_older_server_are_refused_and_requests_go_on() -> None:
     async with (
-        listening(Recorded().handle) as port,
+        website(Recorded().handle) as port,
         ClientSession("127.0.0.1", port, secret_key=KEY) as session,
     ):
         with pytest.raises(Unsupported, match="is older"):
@@ -541,7 +514,7 @@ async def test_a_given_session_that_is_closed_is_a_connect_error_at_an_older_ser
     recorded = Recorded()
     http = aiohttp.ClientSession()
     async with (
-        listening(recorded.handle) as port,
+        website(recorded.handle) as port,
         ClientSession(
             "127.0.0.1", port, secret_key=KEY, session=http, connect_timeout=0.1, limits=QUICK
         ) as session,
@@ -554,14 +527,15 @@ async def test_a_given_session_that_is_closed_is_a_connect_error_at_an_older_ser
 
 @pytest.mark.parametrize("answer", ["nonsense", "[1", '{"a":1}x', ""])
 async def test_an_answer_of_an_older_server_that_is_not_json_is_a_decode_error(answer: str) -> None:
-    async def handle(request: web.Request) -> web.StreamResponse:
-        socket = web.WebSocketResponse()
-        await socket.prepare(request)
-        async for _ in socket:
-            await socket.send_str(answer)
-        return socket
+    async def script(far: ScriptedWebSocket) -> None:
+        while True:
+            await far.transport.receive()
+            await far.socket.send_str(answer)
 
-    async with listening(handle) as port, ClientSession("127.0.0.1", port, secret_key=KEY) as session:
+    async with (
+        WebSocketBot(script, protocols=()) as bot,
+        ClientSession("127.0.0.1", bot.port, secret_key=KEY) as session,
+    ):
         for _ in range(2):
             with pytest.raises(DecodeError, match="'text' cannot be decoded"):
                 await session.request("text")
@@ -570,7 +544,7 @@ async def test_an_answer_of_an_older_server_that_is_not_json_is_a_decode_error(a
 async def test_a_key_that_an_older_server_no_longer_accepts_ends_all_requests() -> None:
     recorded = Recorded()
     recorded.hold = asyncio.Event()
-    async with listening(recorded.handle) as port:
+    async with website(recorded.handle) as port:
         session = ClientSession("127.0.0.1", port, secret_key="wrong", limits=QUICK)
         requests = [asyncio.create_task(session.request("get_member_count")) for _ in range(5)]
         for _ in requests:
@@ -587,12 +561,12 @@ async def test_a_key_that_an_older_server_no_longer_accepts_ends_all_requests() 
 
 async def test_a_request_whose_socket_cannot_be_opened_is_sent_when_the_older_server_is_back() -> None:
     recorded = Recorded()
-    async with listening(recorded.handle) as port:
+    async with website(recorded.handle) as port:
         session = ClientSession("127.0.0.1", port, secret_key=KEY, limits=QUICK)
         assert await session.request("text") == "text"
     request = asyncio.create_task(session.request("get_member_count"))
     await until(lambda: not session.is_connected())
-    async with listening(recorded.handle, port):
+    async with website(recorded.handle, port):
         assert await request == 42
         await session.close()
 
@@ -600,17 +574,15 @@ async def test_a_request_whose_socket_cannot_be_opened_is_sent_when_the_older_se
 async def test_a_socket_is_not_used_again_before_it_is_known_that_the_server_keeps_it() -> None:
     again: list[Any] = []
 
-    async def handle(request: web.Request) -> web.StreamResponse:
-        socket = web.WebSocketResponse()
-        await socket.prepare(request)
-        async for _ in socket:
-            await socket.send_str("7")
-            again.extend([message.data async for message in socket])
-        return socket
+    async def script(far: ScriptedWebSocket) -> None:
+        await far.transport.receive()
+        await far.socket.send_str("7")
+        while True:
+            again.append(await far.transport.receive())
 
     async with (
-        listening(handle) as port,
-        ClientSession("127.0.0.1", port, secret_key=KEY, limits=QUICK) as session,
+        WebSocketBot(script, protocols=()) as bot,
+        ClientSession("127.0.0.1", bot.port, secret_key=KEY, limits=QUICK) as session,
     ):
         assert [await session.request("text") for _ in range(3)] == [7, 7, 7]
     assert again == []

@@ -14,18 +14,10 @@ from discord_tools.ipc.connectors.websocket import WebSocketConnector
 from discord_tools.ipc.transports.base import Closed, Transport
 from discord_tools.ipc.transports.websocket import WebSocketTransport
 from discord_tools.ipc.wire.handshake import Hello, decode_welcome, encode_hello
-from test_client.scripts import (
-    KEY,
-    QUICK,
-    Bot,
-    FarSide,
-    Vacant,
-    answering,
-    listening,
-    multicasting,
-    port_answer,
-    silence,
-)
+from equipment.key import KEY
+from equipment.ports import VacantPort, answering, listening, silence
+from equipment.serving import QUICK
+from equipment.websockets import ScriptedWebSocket, WebSocketBot, multicast_bot, port_answer
 
 IMPATIENT = ClientLimits(handshake_timeout=0.1, close_timeout=0.05)
 ACCEPT = (
@@ -61,7 +53,7 @@ async def connect(one: WebSocketConnector) -> None:
 
 
 async def test_the_handshake_shows_the_key_and_the_subprotocol() -> None:
-    async with Bot(FarSide.ended) as bot:
+    async with WebSocketBot(ScriptedWebSocket.ended) as bot:
         await connect(connector(bot.port))
         headers = bot.requests[0].headers
         assert headers["Authorization"] == KEY
@@ -72,27 +64,28 @@ async def test_the_handshake_shows_the_key_and_the_subprotocol() -> None:
 
 @pytest.mark.parametrize("protocols", [(), ("discord-tools.ipc.2",)])
 async def test_a_server_without_the_subprotocol_is_taken_for_an_older_one(protocols: tuple[str, ...]) -> None:
-    async with Bot(FarSide.ended, protocols=protocols) as bot, connecting(connector(bot.port)) as transport:
+    bot = WebSocketBot(ScriptedWebSocket.ended, protocols=protocols)
+    async with bot, connecting(connector(bot.port)) as transport:
         assert not isinstance(transport, WebSocketTransport)
         await transport.send(encode_hello(Hello("test")))
         assert decode_welcome(await transport.receive()).streams is False
 
 
 async def test_without_a_key_none_is_shown() -> None:
-    async with Bot(FarSide.ended) as bot:
+    async with WebSocketBot(ScriptedWebSocket.ended) as bot:
         await connect(connector(bot.port, secret_key=None))
         assert "Authorization" not in bot.requests[0].headers
 
 
 @asynccontextmanager
 async def bot_with(**options: Any) -> AsyncIterator[int]:
-    async with Bot(FarSide.ended, **options) as bot:
+    async with WebSocketBot(ScriptedWebSocket.ended, **options) as bot:
         yield bot.port
 
 
 @asynccontextmanager
 async def nobody() -> AsyncIterator[int]:
-    with Vacant() as port:
+    with VacantPort() as port:
         yield port
 
 
@@ -176,20 +169,20 @@ async def test_an_invalid_host_or_port_is_a_connect_error(host: str, port: int) 
 
 
 async def test_a_wrong_key_is_unauthorized() -> None:
-    async with Bot(key="another key") as bot:
+    async with WebSocketBot(key="another key") as bot:
         with pytest.raises(Unauthorized) as caught:
             await connect(connector(bot.port))
         assert (caught.value.host, caught.value.port) == ("127.0.0.1", bot.port)
 
 
 async def test_a_wrong_key_is_unauthorized_even_with_a_session_that_raises_for_a_status() -> None:
-    async with Bot(key="another key") as bot, aiohttp.ClientSession(raise_for_status=True) as http:
+    async with WebSocketBot(key="another key") as bot, aiohttp.ClientSession(raise_for_status=True) as http:
         with pytest.raises(Unauthorized):
             await connector(bot.port, http=http).connect()
 
 
 async def test_a_given_session_that_is_closed_is_a_connect_error() -> None:
-    async with Bot() as bot:
+    async with WebSocketBot() as bot:
         http = aiohttp.ClientSession()
         await http.close()
         with pytest.raises(ConnectError, match="closed"):
@@ -197,26 +190,26 @@ async def test_a_given_session_that_is_closed_is_a_connect_error() -> None:
 
 
 async def test_a_message_as_large_as_the_limit_is_taken_and_a_larger_one_is_not() -> None:
-    async def script(far: FarSide) -> None:
+    async def script(far: ScriptedWebSocket) -> None:
         await far.send_bytes(b"x" * 5000)
         await far.send_bytes(b"x" * 5001)
         await far.ended()
 
     limits = ClientLimits(message_bytes=5000)
-    async with Bot(script) as bot, connecting(connector(bot.port, limits=limits)) as transport:
+    async with WebSocketBot(script) as bot, connecting(connector(bot.port, limits=limits)) as transport:
         assert await transport.receive() == b"x" * 5000
         with pytest.raises(Closed, match="exceeds limit"):
             await transport.receive()
 
 
 async def test_a_bot_that_does_not_answer_the_heartbeat_is_disconnected() -> None:
-    async def not_reading(far: FarSide) -> None:
+    async def not_reading(far: ScriptedWebSocket) -> None:
         # Reads nothing, and so answers no PING.
         await over.wait()
 
     over = asyncio.Event()
     limits = ClientLimits(heartbeat=0.1, close_timeout=0.1)
-    async with Bot(not_reading) as bot, connecting(connector(bot.port, limits=limits)) as transport:
+    async with WebSocketBot(not_reading) as bot, connecting(connector(bot.port, limits=limits)) as transport:
         try:
             async with asyncio.timeout(5):
                 with pytest.raises(Closed, match="heartbeat") as caught:
@@ -230,7 +223,10 @@ async def test_a_bot_that_does_not_answer_the_heartbeat_is_disconnected() -> Non
 
 
 async def test_the_multicast_port_is_asked_once_and_its_answer_remembered() -> None:
-    async with Bot(FarSide.ended) as bot, Bot(multicasting(port_answer(bot.port)), protocols=()) as multicast:
+    async with (
+        WebSocketBot(ScriptedWebSocket.ended) as bot,
+        multicast_bot(port_answer(bot.port)) as multicast,
+    ):
         one = connector(None, multicast.port)
         assert (one.address.port, one.label) == (multicast.port, f"127.0.0.1:{multicast.port}")
         await connect(one)
@@ -239,10 +235,10 @@ async def test_the_multicast_port_is_asked_once_and_its_answer_remembered() -> N
         assert len(multicast.requests) == 1
 
 
-async def test_the_multicast_port_is_asked_again_after_an_attempt_that_failed(vacant: Vacant) -> None:
+async def test_the_multicast_port_is_asked_again_after_an_attempt_that_failed(vacant: VacantPort) -> None:
     async with (
-        Bot(FarSide.ended) as bot,
-        Bot(multicasting(port_answer(vacant.port), port_answer(bot.port)), protocols=()) as multicast,
+        WebSocketBot(ScriptedWebSocket.ended) as bot,
+        multicast_bot(port_answer(vacant.port), port_answer(bot.port)) as multicast,
     ):
         one = connector(None, multicast.port)
         with pytest.raises(ConnectError):
@@ -252,9 +248,9 @@ async def test_the_multicast_port_is_asked_again_after_an_attempt_that_failed(va
         assert one.address.port == bot.port
 
 
-async def test_with_a_given_port_the_multicast_port_is_never_asked(vacant: Vacant) -> None:
+async def test_with_a_given_port_the_multicast_port_is_never_asked(vacant: VacantPort) -> None:
     port = vacant.port
-    async with Bot(multicasting(port_answer(1)), protocols=()) as multicast:
+    async with multicast_bot(port_answer(1)) as multicast:
         one = connector(port, multicast.port)
         for _ in range(2):
             with pytest.raises(ConnectError):
@@ -265,9 +261,9 @@ async def test_with_a_given_port_the_multicast_port_is_never_asked(vacant: Vacan
 
 async def test_another_bot_at_the_remembered_port_is_not_taken_for_a_wrong_key() -> None:
     async with (
-        Bot(FarSide.ended, key=KEY) as old,
-        Bot(FarSide.ended, key=KEY) as new,
-        Bot(multicasting(port_answer(old.port), port_answer(new.port)), protocols=()) as multicast,
+        WebSocketBot(ScriptedWebSocket.ended, key=KEY) as old,
+        WebSocketBot(ScriptedWebSocket.ended, key=KEY) as new,
+        multicast_bot(port_answer(old.port), port_answer(new.port)) as multicast,
     ):
         one = connector(None, multicast.port)
         await connect(one)
@@ -278,8 +274,8 @@ async def test_another_bot_at_the_remembered_port_is_not_taken_for_a_wrong_key()
 
 async def test_a_key_that_is_wrong_at_the_new_port_too_is_wrong() -> None:
     async with (
-        Bot(FarSide.ended, key=KEY) as bot,
-        Bot(multicasting(port_answer(bot.port)), protocols=()) as multicast,
+        WebSocketBot(ScriptedWebSocket.ended, key=KEY) as bot,
+        multicast_bot(port_answer(bot.port)) as multicast,
     ):
         one = connector(None, multicast.port)
         await connect(one)

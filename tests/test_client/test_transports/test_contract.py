@@ -10,7 +10,7 @@ import pytest
 
 from discord_tools.ipc.transports.base import Closed, Transport
 from discord_tools.ipc.transports.websocket import WebSocketTransport
-from test_client.scripts import until
+from equipment.until import until
 from test_client.test_transports.pairs import (
     LossyPair,
     Pair,

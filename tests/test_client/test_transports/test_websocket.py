@@ -11,8 +11,10 @@ from aiohttp import web
 
 from discord_tools.ipc.transports.base import Closed, Transport
 from discord_tools.ipc.transports.websocket import MAX_CONTROL_FRAMES, WebSocketTransport, release
-from test_client.scripts import until
-from test_client.test_transports.pairs import LossyProxy, raw, receive, receive_into, send_all, sockets, tcp
+from equipment.clocks import LoopClock
+from equipment.proxy import Proxy
+from equipment.until import until
+from test_client.test_transports.pairs import raw, receive, receive_into, send_all, sockets, tcp
 
 Socket = aiohttp.ClientWebSocketResponse | web.WebSocketResponse
 
@@ -97,15 +99,6 @@ async def test_a_ping_that_cannot_be_answered_any_more_is_the_end() -> None:
 # -- pings and pongs
 
 
-class Clock:
-    """The time of the event loop, which does not go on by itself."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        loop = asyncio.get_running_loop()
-        self.now = loop.time()
-        monkeypatch.setattr(loop, "time", lambda: self.now)
-
-
 @asynccontextmanager
 async def pinged(*, answer_pings: bool = True) -> AsyncIterator[tuple[WebSocketTransport, Socket]]:
     """A transport, and the socket of the other side, which shows pings and pongs."""
@@ -156,7 +149,7 @@ async def test_more_than_32_pings_and_pongs_within_a_second_close_the_connection
 ) -> None:
     assert MAX_CONTROL_FRAMES == 32
     async with pinged(answer_pings=answer_pings) as (transport, other):
-        Clock(monkeypatch)
+        LoopClock(monkeypatch, stopped=True)
         send = cycle([getattr(other, kind) for kind in kinds.split()])
         for _ in range(MAX_CONTROL_FRAMES):
             await next(send)()
@@ -178,9 +171,9 @@ async def test_more_than_32_pings_and_pongs_within_a_second_close_the_connection
 
 async def test_pings_and_pongs_of_a_second_that_is_over_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
     async with pinged() as (transport, other):
-        clock = Clock(monkeypatch)
+        clock = LoopClock(monkeypatch, stopped=True)
         for _ in range(5):
-            clock.now += 1.25
+            clock.ahead += 1.25
             for _ in range(MAX_CONTROL_FRAMES):
                 await other.pong()
             await other.send_bytes(b"{}")
@@ -201,7 +194,7 @@ async def flooding(end: Transport) -> None:
 @pytest.mark.parametrize("client", [True, False], ids=["from the client", "from the server"])
 async def test_a_message_of_which_only_a_part_arrives_is_lost(client: bool, arriving: int) -> None:
     received: list[bytes | str] = []
-    async with LossyProxy() as proxy, sockets(proxy=proxy) as (one, two):
+    async with Proxy(0) as proxy, sockets(proxy=proxy) as (one, two):
         sender, receiver = (one, two) if client else (two, one)
         reading = asyncio.create_task(receive_into(receiver, received))
         await sender.send(b"whole")

@@ -26,6 +26,7 @@ from discord_tools.ipc_server.dialects.calls import ERROR_BYTES, ByteBudget, Dia
 from discord_tools.ipc_server.dispatch import Dispatcher
 from discord_tools.ipc_server.routes import Route, RouteTable
 from discord_tools.ipc_server.turns import TurnBudget
+from equipment.handlers import StubbornHandler, WaitingHandler
 from equipment.until import until
 from test_server.tools import CALLER
 
@@ -177,43 +178,30 @@ async def test_a_small_error_is_sent_even_if_the_budget_is_spent_and_a_large_one
 
 
 async def test_a_call_ends_with_the_deadline_of_the_server(bot: commands.Bot) -> None:
-    cancelled = asyncio.Event()
+    handler = WaitingHandler()
 
     async def wait(request: Request) -> None:
         assert request.deadline is not None
-        try:
-            await asyncio.Event().wait()
-        except asyncio.CancelledError:
-            cancelled.set()
-            raise
+        await handler.wait(request)
 
     calls = Calls(bot, call_timeout=0.01)
     calls.add_route(wait)
     assert await calls.answer("wait") == b"the time for this call is over"
-    assert cancelled.is_set()
+    assert handler.cancelled.is_set()
 
 
 async def test_a_call_that_is_aborted_is_answered_even_if_its_handler_goes_on(bot: commands.Bot) -> None:
-    started, go = asyncio.Event(), asyncio.Event()
-
-    async def stubborn(request: Request) -> str:
-        started.set()
-        while not go.is_set():
-            try:
-                await go.wait()
-            except asyncio.CancelledError:
-                continue
-        return "late"
+    handler = StubbornHandler()
 
     calls = Calls(bot, calls=1)
-    calls.add_route(stubborn)
+    calls.add_route(handler.stubborn)
     call = calls.start("stubborn")
-    await started.wait()
+    await handler.started.wait()
     call.abort(DeadlineExceeded("too late"))
     assert calls.answers == [b"too late"]
     # It counts as long as it runs.
     assert await calls.answer("stubborn") == b"1 of your calls are in progress"
-    go.set()
+    handler.released.set()
     assert call.task is not None
     await asyncio.wait((call.task,), timeout=5)
     assert calls.answers == [b"too late"]
@@ -296,14 +284,9 @@ async def test_a_refused_call_has_no_task_and_is_answered_at_once(bot: commands.
 
 
 async def test_draining_waits_for_calls_in_progress_but_not_for_spared_ones(bot: commands.Bot) -> None:
-    release = asyncio.Event()
-
-    async def wait(request: Request) -> str:
-        await release.wait()
-        return "done"
-
+    handler = WaitingHandler()
     calls = Calls(bot, grace_period=60)
-    calls.add_route(wait)
+    calls.add_route(handler.wait)
     spared, other = calls.start("wait"), calls.start("wait")
     assert spared.task is not None
     assert other.task is not None
@@ -315,7 +298,7 @@ async def test_draining_waits_for_calls_in_progress_but_not_for_spared_ones(bot:
         await draining
     assert not spared.task.done()
     calls.calls.abort((spared.task,))
-    release.set()
+    handler.released.set()
     await asyncio.wait((spared.task,), timeout=5)
     assert calls.answers == [b"the route was cancelled", b'"done"']
 

@@ -11,25 +11,13 @@ import aiohttp
 import pytest
 from discord.ext import commands
 
-from discord_tools.ipc import Request, Server, ServerLimits
+from discord_tools.ipc import ServerLimits
 from discord_tools.ipc.missing import MISSING
+from equipment.handlers import WaitingHandler
 from equipment.key import KEY
 from test_server.tools import FORGED, assert_bounded_lines, http_url, jsonrpc, records_with, serving
 
 KEYED = {"Authorization": KEY}
-
-
-class Waiting:
-    """A route that waits until it is released."""
-
-    def __init__(self, server: Server[Any]) -> None:
-        self.started, self.release = asyncio.Event(), asyncio.Event()
-        server.add_route(self.wait)
-
-    async def wait(self, request: Request) -> str:
-        self.started.set()
-        await self.release.wait()
-        return "done"
 
 
 async def post(http: aiohttp.ClientSession, url: str, message: Any) -> Any:
@@ -80,11 +68,12 @@ async def test_posts_over_different_connections_share_one_account(
     bot: commands.Bot, http: aiohttp.ClientSession
 ) -> None:
     async with serving(bot, limits=ServerLimits(calls=1)) as server, aiohttp.ClientSession() as another:
-        waiting, url = Waiting(server), http_url(server)
+        waiting, url = WaitingHandler(), http_url(server)
+        server.add_route(waiting.wait)
         first = asyncio.create_task(post(http, url, jsonrpc("wait")))
         await waiting.started.wait()
         assert (await post(another, url, jsonrpc("echo")))["error"]["code"] == -32004
-        waiting.release.set()
+        waiting.released.set()
         assert (await first)["result"] == "done"
         assert (await post(another, url, jsonrpc("echo")))["result"] == {}
 
@@ -93,7 +82,8 @@ async def test_a_post_while_the_server_is_draining_did_not_run(
     bot: commands.Bot, http: aiohttp.ClientSession
 ) -> None:
     async with serving(bot) as server, aiohttp.ClientSession() as another:
-        waiting, url = Waiting(server), http_url(server)
+        waiting, url = WaitingHandler(), http_url(server)
+        server.add_route(waiting.wait)
         await post(http, url, jsonrpc("echo"))  # so that there is a connection when the port is freed
         first = asyncio.create_task(post(another, url, jsonrpc("wait")))
         await waiting.started.wait()
@@ -101,7 +91,7 @@ async def test_a_post_while_the_server_is_draining_did_not_run(
         await asyncio.sleep(0)  # its first step
         refused = (await post(http, url, jsonrpc("echo")))["error"]
         assert (refused["code"], refused["data"]) == (-32003, {"ran": False})
-        waiting.release.set()
+        waiting.released.set()
         assert (await first)["result"] == "done"
         await ending
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
-import socket
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -148,37 +146,6 @@ async def test_a_session_without_a_port_finds_the_server(bot: commands.Bot) -> N
         ) as session:
             assert await session.request("ping") == "pong"
             assert session.url == server.ws_url
-
-
-async def test_a_taken_multicast_port_is_logged_with_advice_and_the_main_port_serves(
-    bot: commands.Bot, caplog: pytest.LogCaptureFixture
-) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        async with serving(bot, multicast_port=port) as server:
-
-            @server.route()
-            async def ping(request: Any) -> str:
-                return "pong"
-
-            assert server.is_running()
-            async with ClientSession("127.0.0.1", server.port, secret_key=KEY) as session:
-                assert await session.request("ping") == "pong"
-    (record,) = [record for record in caplog.records if "No multicasting" in record.getMessage()]
-    assert record.levelno == logging.WARNING
-    for advice in (str(port), "multicast_port", "multicast=False", str(server.port)):
-        assert advice in record.getMessage()
-
-
-async def test_without_multicasting_only_one_port_is_bound(
-    bot: commands.Bot, http: aiohttp.ClientSession
-) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    async with serving(bot, multicast=False, multicast_port=port) as server:
-        assert server.multicast_port == port
-        with pytest.raises(aiohttp.ClientConnectorError):
-            await http.ws_connect(server.multicast_ws_url)
 
 
 # -- sockets without a key

@@ -18,6 +18,7 @@ from discord_tools.ipc.wire.dialects import JSONRPC
 from discord_tools.ipc_server import brake, connections
 from discord_tools.ipc_server.dialects import websocket
 from discord_tools.ipc_server.dialects.websocket import MAX_WRONG_KEYS
+from equipment.handlers import WaitingHandler
 from equipment.key import KEY
 from equipment.until import until
 from test_server.tools import (
@@ -41,12 +42,12 @@ QUESTION = {"connect": True, "headers": {"Authorization": KEY}}
 WRONG = {"connect": True, "headers": {"Authorization": "wrong"}}
 
 
-class Routes:
+class Routes(WaitingHandler):
     """Routes for these tests, and what they did."""
 
     def __init__(self, server: MemoryServer) -> None:
+        super().__init__()
         self.ran: list[str] = []
-        self.started, self.release, self.cancelled = asyncio.Event(), asyncio.Event(), asyncio.Event()
         server.add_route(self.text)
         server.add_route(self.wait)
 
@@ -56,13 +57,7 @@ class Routes:
 
     async def wait(self, request: Request) -> str:
         self.ran.append("wait")
-        self.started.set()
-        try:
-            await self.release.wait()
-        except asyncio.CancelledError:
-            self.cancelled.set()
-            raise
-        return "waited"
+        return await super().wait(request)
 
 
 def result(value: Any, number: Any = 1) -> dict[str, Any]:
@@ -224,9 +219,9 @@ async def test_an_older_client_gets_its_answers_in_order(bot: commands.Bot, writ
         routes, socket = Routes(server), server.open_socket()
         await socket.send(write("wait"), write("text"))
         await until(lambda: len(routes.ran) == 2)
-        routes.release.set()
+        routes.released.set()
         answers = [await socket.receive() for _ in range(2)]
-    assert [one if write is family else one["response"] for one in answers] == ["waited", "text"]
+    assert [one if write is family else one["response"] for one in answers] == ["done", "text"]
 
 
 async def test_a_client_of_json_rpc_gets_its_answers_as_they_are_ready(bot: commands.Bot) -> None:
@@ -234,8 +229,8 @@ async def test_a_client_of_json_rpc_gets_its_answers_as_they_are_ready(bot: comm
         routes, socket = Routes(server), server.open_socket(KNOWN)
         await socket.send(jsonrpc("wait", number=1), jsonrpc("text", number=2))
         assert await socket.receive() == result("text", 2)
-        routes.release.set()
-        assert await socket.receive() == result("waited", 1)
+        routes.released.set()
+        assert await socket.receive() == result("done", 1)
 
 
 # -- the end of a socket

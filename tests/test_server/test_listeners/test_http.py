@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
 import pytest
 from aiohttp import web
 
-from discord_tools.ipc import ListenError, ServerLimits, logs
+from discord_tools.ipc import ListenError, ServerLimits
 from discord_tools.ipc_server.connections import Connections
 from discord_tools.ipc_server.listeners.http import Handler, HTTPListener
+from equipment.clocks import IncidentClock
+from equipment.ports import free_port, is_free
 
 
 def listening(handler: Handler, limits: ServerLimits = ServerLimits()) -> HTTPListener:  # noqa: B008
@@ -32,8 +32,7 @@ async def test_a_port_is_free_again_after_the_listener_was_closed(http: aiohttp.
     async with http.get(f"http://127.0.0.1:{port}/") as response:
         assert await response.text() == "here"
     await listener.close()
-    with socket.create_server(("127.0.0.1", port)):
-        pass
+    assert is_free(port)
     await listener.close()
 
 
@@ -52,8 +51,7 @@ async def test_connections_stay_when_the_port_is_freed() -> None:
         response = asyncio.ensure_future(http.get(f"http://127.0.0.1:{port}/"))
         await asked.wait()
         listener.stop_listening()
-        with socket.create_server(("127.0.0.1", port)):
-            pass
+        assert is_free(port)
         go.set()
         assert await (await response).text() == "late"
     await listener.close()
@@ -103,8 +101,7 @@ async def test_a_host_that_is_not_this_machine_is_a_listen_error(host: str) -> N
 
 
 async def test_a_start_that_is_cancelled_frees_the_port() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     cancelled = 0
     for turns in range(1, 20):
         listener = listening(answer)
@@ -116,8 +113,7 @@ async def test_a_start_that_is_cancelled_frees_the_port() -> None:
         cancelled += starting.cancelled()
         if not starting.cancelled():
             await listener.close()
-        with socket.create_server(("127.0.0.1", port)):
-            pass
+        assert is_free(port)
     assert 0 < cancelled < 19  # it was cut short in some turns, and came to its end in others
 
 
@@ -192,8 +188,7 @@ async def test_a_body_that_is_not_compressed_is_read(http: aiohttp.ClientSession
 async def test_requests_that_are_no_http_are_one_line_a_minute_without_a_traceback(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    now = 1000.0
-    monkeypatch.setattr(logs, "time", SimpleNamespace(monotonic=lambda: now))  # not that of the loop
+    clock = IncidentClock(monkeypatch)
     listener = listening(answer)
     port = await listener.start("127.0.0.1", 0)
     for number in range(20):
@@ -202,7 +197,7 @@ async def test_requests_that_are_no_http_are_one_line_a_minute_without_a_traceba
     assert record.name.startswith("discord_tools.")
     assert record.exc_info is None
     assert "nonsense" not in record.getMessage()
-    now += logs.INCIDENT_PERIOD
+    clock.pass_period()
     await say(port, "GET / HTTP/1.1\r\nnonsense\x1b: x\r\n\r\n")
     await listener.close()
     assert [one.exc_info for one in caplog.records] == [None] * 3

@@ -6,34 +6,25 @@ import asyncio
 import json
 import logging
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import aiohttp
-import discord
 import pytest
 from aiohttp import WSMsgType
 from discord.ext import commands
 
 from discord_tools.ipc import ClientSession, Request, Server, ServerLimits, Unauthorized
+from discord_tools.ipc.missing import MISSING
 from discord_tools.ipc.wire.frames import SUBPROTOCOL
 from discord_tools.ipc_server import brake
 from equipment.until import until
 from equipment.websockets import RawWebSocket, frame_header, upgrade_request
+from test_server import tools
 from test_server.tools import FORGED, assert_bounded_lines, records_with
 
-
-@asynccontextmanager
-async def serving(client: discord.Client, **options: Any) -> AsyncIterator[Server[Any]]:
-    server = Server(client, "127.0.0.1", 0, multicast=False, **options)
-
-    @server.route()
-    async def echo(request: Request) -> dict[str, Any]:
-        return dict(request)
-
-    async with server:
-        yield server
+#: A server without a key, unless one is given.
+serving = partial(tools.serving, multicast=False, secret_key=MISSING)
 
 
 async def refused(http: aiohttp.ClientSession, server: Server[Any], **options: Any) -> int:
