@@ -10,6 +10,7 @@ import msgspec
 
 from discord_tools.ipc._version import __version__
 from discord_tools.ipc_server.encoding import encode_answer
+from discord_tools.ipc_server.parameters.objects import SNOWFLAKE
 from discord_tools.ipc_server.routes import Route
 
 __all__ = ("describe", "discovery")
@@ -18,9 +19,6 @@ __all__ = ("describe", "discovery")
 OPENRPC: Final = "1.3.2"
 
 REFERENCES: Final = "#/components/schemas/{name}"
-
-#: JavaScript's numbers are too small for Discord's ids, so they are described as strings, though numbers do, too.
-SNOWFLAKE: Final[dict[str, Any]] = {"type": "string", "pattern": "^[0-9]+$"}
 
 
 def discovery(routes: Mapping[str, Route[Any]]) -> bytes:
@@ -70,20 +68,11 @@ def _method(route: Route[Any], components: dict[str, Any]) -> dict[str, Any]:
 
 def _parameter(route: Route[Any], name: str, components: dict[str, Any]) -> dict[str, Any]:
     signature = route.signature
-    lookup = signature.lookups.get(name)
+    node = signature.nodes[name]
     parameter: dict[str, Any] = {"name": name, "required": name not in signature.defaults}
-    if lookup is None:
-        schema = _schema(signature.wire[name], components)
-    else:
-        one = dict(SNOWFLAKE)
-        parameter["summary"] = f"The id of a {lookup.noun}"
-        if lookup.many:
-            schema: dict[str, Any] = {"type": "array", "items": one}
-            parameter["summary"] = f"The ids of objects of type {lookup.noun}"
-        elif type(None) in getattr(lookup.wire, "__args__", ()):
-            schema = {"anyOf": [one, {"type": "null"}]}
-        else:
-            schema = one
+    if node.summary:
+        parameter["summary"] = node.summary
+    schema = node.schema(Writer(components))
     if name in signature.defaults:
         # A reference takes no members beside it.
         default = _default(signature.defaults[name])
@@ -91,6 +80,28 @@ def _parameter(route: Route[Any], name: str, components: dict[str, Any]) -> dict
             schema["default"] = default
     parameter["schema"] = schema
     return parameter
+
+
+class Writer:
+    """Writes schemas of parameters, with what they refer to among the components of a document.
+
+    Parameters
+    ----------
+    components: Dict[:class:`str`, Any]
+        The schemas of the document by their names.
+    """
+
+    def __init__(self, components: dict[str, Any]) -> None:
+        self._components = components
+
+    def plain(self, annotation: Any) -> dict[str, Any]:
+        """Returns the schema of an annotation that msgspec knows."""
+        return _schema(annotation, self._components)
+
+    def add(self, name: str, schema: dict[str, Any]) -> dict[str, Any]:
+        """Adds a schema under a name, and returns a reference to it."""
+        self._components[name] = schema
+        return {"$ref": REFERENCES.format(name=name)}
 
 
 def _default(value: Any) -> Any:
