@@ -122,6 +122,16 @@ async def callback[T: int](request, one: Id, many: Objects[discord.Object], box:
     assert (made["one"].id, made["many"]["a"][0].id, made["box"].it.id, made["number"]) == (1, 2, 3, 4)
 
 
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="type statements are new in Python 3.12")
+def test_a_type_that_refers_to_itself_is_refused_with_advice() -> None:
+    code = """
+type Tree = list[Tree] | discord.Object
+async def callback(request, it: Tree): ...
+"""
+    with pytest.raises(TypeError, match="'it': the type refers to itself: use a dataclass"):
+        signature(defined(code))
+
+
 @pytest.mark.skipif(sys.version_info < (3, 14), reason="annotations are evaluated lazily since Python 3.14")
 def test_lazy_annotations_are_evaluated_one_by_one() -> None:
     code = """

@@ -184,6 +184,17 @@ async def test_a_refusal_of_a_converter_reaches_the_caller(bot: commands.Bot) ->
     assert (caught.value.code, caught.value.message) == (404, "no such colour")
 
 
+class Callable:
+    async def __call__(self, request: Request, value: int) -> int:
+        return value + 1
+
+
+async def test_an_object_that_can_be_called_converts() -> None:
+    signature = signature_for(Annotated[int, Callable()])
+    assert await bind_later(signature, it="5") == {"it": 6}
+    assert errors(signature, it="x") == {"it": "Expected `int`, got `str`"}
+
+
 class NeedsArguments:
     def __init__(self, x: int) -> None: ...
 

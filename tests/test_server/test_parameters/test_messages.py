@@ -95,6 +95,21 @@ async def test_an_id_alone_needs_a_channel(loopback_bot: commands.Bot) -> None:
     assert found == {"it": "is an id alone: send the message's URL, or an object with channel_id and id"}
 
 
+async def test_a_channel_without_messages_says_nothing_about_a_message(
+    loopback_discord: LoopbackDiscord, loopback_bot: commands.Bot
+) -> None:
+    guild = loopback_discord.guilds[0]
+    category = {"id": "5", "guild_id": str(guild.id), "type": 4, "name": "c", "position": 9}
+    created = loopback_bot.wait_for("guild_channel_create")
+    loopback_discord.gateway.dispatch("CHANNEL_CREATE", guild, {**category, "permission_overwrites": []})
+    await created
+    signature = signature_for(discord.Message, channel=discord.abc.GuildChannel)
+    (message,) = errors(signature, loopback_bot, channel=5, it=6).values()
+    assert message.startswith("is an id alone")
+    found = errors(MESSAGE, loopback_bot, it="5-6", kind=UnknownObject)
+    assert found == {"it": "no channel with messages with this id is known to the bot"}
+
+
 @pytest.mark.parametrize(
     "given",
     [

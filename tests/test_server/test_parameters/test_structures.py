@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, Any, Generic, NamedTuple, NotRequired, TypedDict, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, NamedTuple, NotRequired, TypedDict, TypeVar
 
 import attrs
 import discord
@@ -303,6 +303,28 @@ async def test_a_field_that_may_be_unset_is_left_out(role: discord.Role, loopbac
     signature = Signature(callback, bound=False, namespace={"Patch": Patch})
     assert bind(signature, loopback_bot, it={})["it"] == Patch()
     assert bind(signature, loopback_bot, it={"role": role.id})["it"] == Patch(role)
+
+
+async def test_what_a_dataclass_passes_to_its_post_init_is_given_too(
+    role: discord.Role, loopback_bot: commands.Bot
+) -> None:
+    @dataclasses.dataclass
+    class Scaled:
+        kind: ClassVar[str] = "scaled"
+        role: discord.Role
+        scale: dataclasses.InitVar[int]
+        number: int = 1
+        made: int = dataclasses.field(init=False, default=0)
+
+        def __post_init__(self, scale: int) -> None:
+            self.number *= scale
+
+    async def callback(request: Request, it: Scaled) -> None: ...
+
+    signature = Signature(callback, bound=False, namespace={"Scaled": Scaled})
+    made = bind(signature, loopback_bot, it={"role": role.id, "scale": "3", "number": 2})["it"]
+    assert (made.role, made.number) == (role, 6)
+    assert set(errors(signature, loopback_bot, it={"role": role.id})) == {"it"}
 
 
 def test_a_field_that_cannot_be_made_is_refused_at_decoration() -> None:

@@ -172,7 +172,8 @@ def route(name: str = MISSING, *, idempotent: bool = False) -> Decorator:
     function that is decorated so is handed to :meth:`Server.add_route`.
 
     Its first parameter after ``self`` is the :class:`Request`; further ones are taken from the request's data by
-    name, checked against their annotations, and looked up in the bot's cache where they are Discord's objects.
+    name, checked against their annotations, and looked up in the bot's cache where they are Discord's objects. Members
+    and users that are not in the cache are fetched from Discord, see :doc:`guides/parameters`.
 
     An asynchronous generator becomes a route that streams: what it yields is what clients read.
 
@@ -180,6 +181,9 @@ def route(name: str = MISSING, *, idempotent: bool = False) -> Decorator:
 
     .. versionchanged:: 1.1
         Asynchronous generators are accepted.
+
+    .. versionchanged:: 1.2
+        Static methods are accepted. Members and users are fetched.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ from discord_tools.ipc_server.parameters.annotations import evaluated, function_
 from discord_tools.ipc_server.parameters.binding import UNKNOWN, Binding, Source
 from discord_tools.ipc_server.parameters.callables import item_of
 from discord_tools.ipc_server.parameters.compiler import Compiler
-from discord_tools.ipc_server.parameters.faults import UNREADABLE, bad_data, from_decoder
+from discord_tools.ipc_server.parameters.faults import QUOTED, UNREADABLE, bad_data, from_decoder
 from discord_tools.ipc_server.parameters.nodes import Node
 from discord_tools.ipc_server.parameters.objects import Lookup
 
@@ -210,6 +210,10 @@ class Signature:
             return node, msgspec.json.Decoder(node.wire, strict=False)
         except TypeError as error:
             raise TypeError(f"{self._where}: parameter {name!r}: {error}") from error
+        except RecursionError:
+            raise TypeError(
+                f"{self._where}: parameter {name!r}: the type refers to itself: use a dataclass for it"
+            ) from None
 
     def _field(self, parameter: inspect.Parameter) -> tuple[str, Any, Any]:
         name = parameter.name
@@ -255,12 +259,12 @@ class Signature:
         for name, raw in parts.items():
             decoder = self._decoders.get(name, self._extra_decoder)
             if decoder is None or name in self._taken:
-                violations.append(Violation(path=name, message="is not known to this route"))
+                violations.append(Violation(path=name[:QUOTED], message="is not known to this route"))
                 continue
             try:
                 values[name] = decoder.decode(raw)
             except UNREADABLE as error:
-                violations.append(from_decoder(error, name))
+                violations.append(from_decoder(error, name[:QUOTED]))
         return values, violations
 
 

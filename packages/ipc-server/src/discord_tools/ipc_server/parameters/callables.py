@@ -7,7 +7,7 @@ import sys
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterator
 from functools import partial
 from types import MethodType
-from typing import Any, Final, cast, get_args, get_origin
+from typing import Any, Final, ForwardRef, cast, get_args, get_origin
 
 from discord_tools.ipc_server.parameters.annotations import signature_of
 
@@ -69,6 +69,8 @@ def _begins_with_request(callback: Callable[..., Any]) -> bool:
     if first is None:
         return False
     annotation = first.annotation
+    if isinstance(annotation, ForwardRef):
+        annotation = annotation.__forward_arg__
     text = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
     return first.name == "request" or text.strip("'\"").rpartition(".")[2] == "Request"
 

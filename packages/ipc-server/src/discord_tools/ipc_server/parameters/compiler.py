@@ -215,7 +215,7 @@ class Compiler:
         if annotation in self._open:
             return self._open[annotation]
         cls: Any = get_origin(annotation) or annotation
-        recursive = self._open[annotation] = Recursive(cls.__name__)
+        recursive = self._open[annotation] = Recursive()
         try:
             fields: list[Any] = []
             for field in fields_of(annotation, self._names):

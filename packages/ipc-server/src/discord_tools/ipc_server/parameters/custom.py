@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, cast
 
 import msgspec
@@ -44,9 +45,13 @@ def converter_in(extra: Any) -> Callable[[Any, Any], Any] | None:
         return converter_of_class(extra)
     refuse_converters_of_commands(extra)
     convert: Any = getattr(extra, "convert", None)
+    if not callable(convert) and callable(extra):
+        # The method of an object that can be called has the annotations.
+        is_function = inspect.isroutine(extra) or isinstance(extra, partial)
+        convert = cast("Any", extra if is_function else extra.__call__)
     if not callable(convert):
-        convert = extra if callable(extra) else None
-    if convert is not None and not _takes_two(convert):
+        return None
+    if not _takes_two(convert):
         raise TypeError(f"the converter {extra!r} must be a function (request, value)")
     return convert
 

@@ -10,6 +10,7 @@ import msgspec
 from discord_tools.ipc.errors import BadData, UnknownObject, Violation
 
 __all__ = (
+    "QUOTED",
     "UNREADABLE",
     "Path",
     "bad_data",
@@ -26,8 +27,11 @@ Path: TypeAlias = "str | tuple[Path, str | int]"
 #: What decoding raises.
 UNREADABLE: Final = (msgspec.DecodeError, UnicodeError, RecursionError)
 
-#: Maximum number of faults that an answer lists.
+#: Maximum number of faults that the data of an answer lists. Its text says how many there are.
 MAX_FAULTS: Final = 100
+
+#: Maximum number of faults that the text of an answer lists.
+IN_TEXT: Final = 5
 
 #: Maximum number of characters of a value, or of the name of a member, that a fault quotes.
 QUOTED: Final = 100
@@ -83,10 +87,8 @@ def from_decoder(error: Exception, name: str = "") -> Violation:
 
 def bad_data(violations: Sequence[Violation]) -> BadData:
     """Makes the exception: :exc:`UnknownObject` where nothing is wrong but ids that nothing has."""
-    text = "; ".join(f"{v['path']}: {v['message']}" if v["path"] else v["message"] for v in violations[:5])
-    listed = list(violations)
-    if len(listed) > MAX_FAULTS:
-        more = len(listed) - MAX_FAULTS + 1
-        listed = [*listed[: MAX_FAULTS - 1], Violation(path="", message=f"and {more} more faults")]
+    parts = [f"{v['path']}: {v['message']}" if v["path"] else v["message"] for v in violations[:IN_TEXT]]
+    if len(violations) > IN_TEXT:
+        parts.append(f"{len(violations) - IN_TEXT} more faults")
     cls = UnknownObject if all("kind" in violation for violation in violations) else BadData
-    return cls(f"bad data: {text}", data=listed)
+    return cls(f"bad data: {'; '.join(parts)}", data=list(violations[:MAX_FAULTS]))

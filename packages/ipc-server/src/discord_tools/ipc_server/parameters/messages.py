@@ -63,10 +63,13 @@ class MessageNode(Node):
         """Returns the channel and the id of the message; no channel where something is wrong, which is a fault."""
         number = snowflake(value)
         if number >= 0:
-            if binding.channel is None:
+            channel = binding.channel
+            # A category has no messages, and neither has a forum itself.
+            if channel is not UNKNOWN and not hasattr(channel, "get_partial_message"):
                 message = "is an id alone: send the message's URL, or an object with channel_id and id"
                 binding.fault(path, message)
-            return binding.channel, number
+                channel = None
+            return channel, number
         where = -1
         if (members := members_of(value)) is not None:
             where, number = snowflake(members.get("channel_id")), snowflake(members.get("id"))

@@ -31,8 +31,12 @@ class Schemas(Protocol):
         """Returns the schema of an annotation that msgspec knows."""
         ...
 
-    def add(self, name: str, schema: dict[str, Any]) -> dict[str, Any]:
-        """Adds a schema under a name, and returns a reference to it."""
+    def add(self, name: str, schema: dict[str, Any]) -> None:
+        """Adds a schema under a name that others refer to."""
+        ...
+
+    def define(self, owner: Any, name: str, make: Callable[[Schemas], dict[str, Any]]) -> dict[str, Any]:
+        """Adds the schema of a type once, under a name of its own, and returns a reference to it."""
         ...
 
 
@@ -238,9 +242,8 @@ class Choice(Node):
 class Recursive(Node):
     """A structure inside itself. Its values are decoded level by level, since its type refers to itself."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.name = name
         #: The node of the structure, once it is complete.
         self.inner: Node | None = None
 
@@ -257,4 +260,5 @@ class Recursive(Node):
         return inner.convert(decoded, binding, path)
 
     def schema(self, schemas: Schemas) -> dict[str, Any]:
-        return {"$ref": f"#/components/schemas/{self.name}"}
+        assert self.inner is not None, "as above"
+        return self.inner.schema(schemas)

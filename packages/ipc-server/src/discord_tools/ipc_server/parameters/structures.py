@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NotRequired, Required, get_origin, is_typeddict
+from typing import Any, ClassVar, NotRequired, Required, cast, get_origin, is_typeddict
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -79,20 +79,24 @@ def fields_of(annotation: Any, names: Names) -> list[Field]:
     if hasattr(cls, "_fields"):
         return [Field(name, name, hints[name], name not in cls._field_defaults) for name in cls._fields]
     if dataclasses.is_dataclass(cls):
-        missing = dataclasses.MISSING
-        return [
-            Field(
-                one.name, one.name, hints[one.name], one.default is missing and one.default_factory is missing
-            )
-            for one in dataclasses.fields(cls)
-            if one.init
-        ]
+        return list(_fields_of_dataclass(cls, hints))
     nothing = sys.modules["attr"].NOTHING
     return [
         Field(one.name, one.alias, hints[one.name], one.default is nothing)
         for one in cls.__attrs_attrs__
         if one.init
     ]
+
+
+def _fields_of_dataclass(cls: Any, hints: dict[str, Any]) -> Iterator[Field]:
+    missing = dataclasses.MISSING
+    for name, field in cls.__dataclass_fields__.items():
+        hint = hints[name]
+        if field.init and get_origin(hint) is not ClassVar and hint is not ClassVar:
+            # What is passed to __post_init__ is no field afterwards, but the constructor takes it.
+            annotation: Any = cast("Any", hint).type if isinstance(hint, dataclasses.InitVar) else hint
+            required = field.default is missing and field.default_factory is missing
+            yield Field(name, name, annotation, required)
 
 
 class Structure(Node):
@@ -107,9 +111,12 @@ class Structure(Node):
             needs_guild=self._guild is None and any(node.needs_guild for _, node in fields),
             hashable=cls.__hash__ is not None,
         )
+        self.annotation = annotation
         #: The name of its schema.
         self.name: str = cls.__name__
         self._fields = fields
+        #: Whether it is an array in JSON.
+        self._is_array: bool = self.wire.__struct_config__.array_like
         #: Makes the structure of its fields.
         self._make: Callable[..., Any] = dict if is_typeddict(cls) else cls
         #: The name of the field for the guild.
@@ -151,10 +158,17 @@ class Structure(Node):
             return None
 
     def schema(self, schemas: Schemas) -> dict[str, Any]:
+        # Answers have a schema for the same class, with objects in place of ids.
+        return schemas.define(self.annotation, f"{self.name}Input", self._schema)
+
+    def _schema(self, schemas: Schemas) -> dict[str, Any]:
+        if self._is_array:
+            items = [node.schema(schemas) for _, node in self._fields]
+            required = sum(field.required for field, _ in self._fields)
+            return {"title": self.name, "type": "array", "prefixItems": items, "minItems": required}
         properties = {field.name: node.schema(schemas) for field, node in self._fields}
         required = [field.name for field, _ in self._fields if field.required]
-        schema = {"title": self.name, "type": "object", "properties": properties, "required": required}
-        return schemas.add(self.name, schema)
+        return {"title": self.name, "type": "object", "properties": properties, "required": required}
 
 
 def _first(fields: Sequence[tuple[Field, Node]], attribute: str) -> Node | None:
