@@ -81,6 +81,8 @@ async def test_faults_in_containers_have_their_places(loopback_bot: commands.Bot
     assert set(found) == {"it.a[0]", "it.b[0]", "it.b[1]"}
     assert set(errors(signature_for(tuple[discord.Role, int]), loopback_bot, it=["x", 5])) == {"it[0]"}
     assert set(errors(signature_for(dict[discord.Role, int]), loopback_bot, it={"x": 5})) == {"it.x"}
+    found = errors(signature_for(list[dict[int, discord.Role]]), loopback_bot, it=[{"x": 5}])
+    assert found == {"it[0]": "wrong key: Expected `int`, got `str`"}
 
 
 async def test_constraints_of_containers_are_checked(loopback_bot: commands.Bot) -> None:
@@ -133,6 +135,10 @@ def test_a_range_in_quotes_is_understood() -> None:
         (discord.Role | discord.Colour, "mixes Discord's objects with other types"),
         (list[discord.Role | str], "mixes Discord's objects with other types"),
         (discord.Webhook, "Webhook cannot be made from JSON: take its id as an int"),
+        (
+            discord.AllowedMentions,
+            r"AllowedMentions cannot be made from JSON: write Annotated\[AllowedMentions, con",
+        ),
         (discord.Interaction, "Interaction cannot be made from JSON"),
         (commands.Context, "Context cannot be made from JSON"),
         (discord.ui.View, "View cannot be made from JSON"),

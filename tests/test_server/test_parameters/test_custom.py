@@ -14,6 +14,7 @@ import pytest
 from discord.ext import commands
 
 from discord_tools.ipc import BadData, ConverterError, Request, RouteError
+from discord_tools.ipc_server.signature import Signature
 from loopback import LoopbackDiscord
 from test_server.test_parameters.calls import bind, bind_later, errors, signature_for, value
 from test_server.tools import Failed, RecordedEvents, native_client, records_with
@@ -273,6 +274,22 @@ def test_a_model_beside_objects_of_discord_is_validated(loopback_bot: commands.B
 
     made = value(Both, {"model": {"name": "a"}, "thing": 5})
     assert (made.model, made.thing.id) == (Model(name="a"), 5)
+
+
+def test_a_model_in_a_recursive_structure_is_validated_on_all_levels() -> None:
+    @dataclasses.dataclass
+    class Tree:
+        model: Inner
+        thing: discord.Object
+        below: Tree | None = None
+
+    async def callback(request: Request, it: Tree) -> None: ...
+
+    signature = Signature(callback, bound=False, namespace={"Tree": Tree})
+    good = {"model": {"number": 1}, "thing": 5}
+    assert bind(signature, it={**good, "below": good})["it"].below.model == Inner(number=1)
+    found = errors(signature, it={**good, "below": {"model": {"number": 0}, "thing": 5}})
+    assert set(found) == {"it.below.model.number"}
 
 
 def test_a_model_with_objects_of_discord_is_refused_at_decoration() -> None:

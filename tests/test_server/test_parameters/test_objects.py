@@ -217,7 +217,8 @@ def test_an_id_of_a_wrong_form_is_bad_data_that_shows_it(cls: type, name: str) -
     given, quoted = WRONG_IDS[name]
     signature = signature_for(cls)
     (message,) = errors(signature, kind=BadData, it=given).values()
-    expected = f"expected the id of a {cls.__name__}, a number or a string of digits, got .*{quoted}$"
+    what = "an Object" if cls is discord.Object else f"a {cls.__name__}"
+    expected = f"expected the id of {what}, a number or a string of digits, got .*{quoted}$"
     assert re.match(expected, message)
 
 
@@ -267,6 +268,10 @@ async def test_before_the_bot_is_ready_nothing_is_fetched(bot: commands.Bot) -> 
 
 async def test_before_the_bot_is_ready_a_malformed_id_is_bad_data(bot: commands.Bot) -> None:
     assert errors(takes_guild, bot, kind=BadData, guild="x")
+
+
+def test_plain_data_is_not_counted() -> None:
+    assert len(bind(signature_for(list[int], other=discord.Object), it=[1] * 10_000, other=5)["it"]) == 10_000
 
 
 def test_a_call_has_a_bounded_number_of_ids() -> None:

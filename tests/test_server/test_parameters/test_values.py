@@ -32,13 +32,13 @@ def test_an_enum_may_be_a_key_and_an_element() -> None:
 @pytest.mark.parametrize("given", ["sleeping", 1, True, 1.0, None, [], {}], ids=repr)
 def test_what_is_no_member_of_an_enum_is_bad_data_with_the_names(given: Any) -> None:
     assert fault(discord.Status, given).startswith(
-        "expected a Status by value or name (online, offline, idle, "
+        "expected one of Status by value or name (online, offline, idle, "
     )
 
 
 @pytest.mark.parametrize("given", [True, 1.0, 99], ids=repr)
 def test_a_number_that_equals_a_value_is_no_member(given: Any) -> None:
-    assert "expected a ChannelType by value or name" in fault(discord.ChannelType, given)
+    assert "expected one of ChannelType by value or name" in fault(discord.ChannelType, given)
 
 
 def test_the_names_of_a_large_enum_are_not_all_listed() -> None:

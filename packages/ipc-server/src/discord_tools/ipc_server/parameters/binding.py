@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 __all__ = ("UNKNOWN", "Binding", "Source")
 
-#: Maximum number of ids and other values of one call that are converted. Their conversion does not let others run: with
-#: this number it takes some milliseconds.
-MAX_VALUES: Final = 10_000
+#: Maximum number of ids and other values of one call that are converted. Nothing else runs meanwhile: with this number
+#: it takes some milliseconds. Plain data is not counted.
+MAX_VALUES: Final = 2000
 
 #: Maximum number of guilds that are asked for the objects of one call where none is given. A bot may have thousands.
-SCANNED: Final = 100_000
+SCANNED: Final = 50_000
 
 #: Stands for a guild or a channel that was given, but is not known.
 UNKNOWN: Final[Any] = object()

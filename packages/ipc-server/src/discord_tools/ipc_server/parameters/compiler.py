@@ -296,9 +296,8 @@ def is_plain(annotation: Any) -> bool:
 def _cannot(annotation: Any) -> str:
     name = getattr(annotation, "__qualname__", None) or repr(annotation)
     if getattr(annotation, "__module__", "").partition(".")[0] == "discord":
-        return (
-            f"{name} cannot be made from JSON: take its id as an int, or write Annotated[{name}, converter]"
-        )
+        instead = "take its id as an int, or " if hasattr(annotation, "id") else ""
+        return f"{name} cannot be made from JSON: {instead}write Annotated[{name}, converter]"
     return f"{name} cannot be made from JSON: make it a dataclass, or write Annotated[{name}, converter]"
 
 

@@ -184,7 +184,7 @@ class PydanticNode(Node):
     """What pydantic validates."""
 
     def __init__(self, annotation: Any) -> None:
-        super().__init__(msgspec.Raw, hashable=getattr(annotation, "__hash__", None) is not None)
+        super().__init__(hashable=getattr(annotation, "__hash__", None) is not None)
         pydantic: Any = sys.modules["pydantic"]
         try:
             #: Validates values of the annotation.
@@ -198,9 +198,9 @@ class PydanticNode(Node):
     def convert(self, value: Any, binding: Binding, path: Path) -> Any:
         if not binding.count(1, path):
             return None
-        raw = bytes(value) if isinstance(value, msgspec.Raw) else msgspec.json.encode(value)
         try:
-            return self._adapter.validate_json(raw)
+            # As JSON, since pydantic is stricter with objects of Python.
+            return self._adapter.validate_json(msgspec.json.encode(value))
         except self._error as error:
             found = cast("Any", error).errors(include_url=False, include_context=False, include_input=False)
             for one in found:

@@ -13,6 +13,7 @@ __all__ = (
     "QUOTED",
     "UNREADABLE",
     "Path",
+    "article",
     "bad_data",
     "elements_of",
     "from_decoder",
@@ -46,6 +47,11 @@ def path_text(path: Path) -> str:
     return "".join((path, *reversed(parts)))
 
 
+def article(noun: str) -> str:
+    """Returns the article for a noun."""
+    return "an" if noun[:1] in "AEIO" else "a"
+
+
 def members_of(value: Any) -> dict[str, Any] | None:
     """Returns a decoded object, and ``None`` for any other value."""
     return cast("dict[str, Any]", value) if isinstance(value, dict) else None
@@ -77,12 +83,12 @@ def from_decoder(error: Exception, name: str = "") -> Violation:
     """Takes msgspec's text apart: ``Expected `int`, got `str` - at `$[3].id```."""
     if isinstance(error, RecursionError):
         return Violation(path=name, message="is nested too deeply")
-    message, found, path = str(error).rpartition(" - at `$")
-    return (
-        Violation(path=name + path.removesuffix("`"), message=message)
-        if found
-        else Violation(path=name, message=path)
-    )
+    message, found, path = str(error).rpartition(" - at `")
+    if not found:
+        return Violation(path=name, message=path)
+    if path.startswith("key` in `"):
+        path, message = path.removeprefix("key` in `"), f"wrong key: {message}"
+    return Violation(path=name + path.removeprefix("$").removesuffix("`"), message=message)
 
 
 def bad_data(violations: Sequence[Violation]) -> BadData:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, Any, Optional, Protocol, Union
 
@@ -148,7 +149,7 @@ class Array(Node):
             list[inner.wire],
             needs_guild=inner.needs_guild,
             hashable=make is frozenset or (make is tuple and inner.hashable),
-            summary=inner.summary.replace("The id of a ", "The ids of objects of type "),
+            summary=re.sub("^The id of an? ", "The ids of objects of type ", inner.summary),
         )
         self.inner = inner
         self._make = make

@@ -10,7 +10,7 @@ import discord
 
 from discord_tools.ipc.errors import NotReady
 from discord_tools.ipc_server.parameters.binding import SCANNED, UNKNOWN, Binding
-from discord_tools.ipc_server.parameters.faults import Path, shown
+from discord_tools.ipc_server.parameters.faults import Path, article, shown
 from discord_tools.ipc_server.parameters.fetching import MISS
 from discord_tools.ipc_server.parameters.nodes import Node, Schemas
 
@@ -128,7 +128,7 @@ class Lookup(Node):
             needs_guild=discord.Member in classes,
             is_guild=classes == (discord.Guild,),
             is_channel=all(issubclass(cls, _CHANNELS) or cls is discord.abc.Messageable for cls in classes),
-            summary=f"The id of a {self.noun}",
+            summary=f"The id of {article(self.noun)} {self.noun}",
         )
         self.classes = classes
         self.cached = cached
@@ -146,7 +146,8 @@ class Lookup(Node):
     def convert(self, value: Any, binding: Binding, path: Path) -> Any:
         number = snowflake(value)
         if number < 0:
-            message = f"expected the id of a {self.noun}, a number or a string of digits, got {shown(value)}"
+            what = f"the id of {article(self.noun)} {self.noun}"
+            message = f"expected {what}, a number or a string of digits, got {shown(value)}"
             binding.fault(path, message)
             return None
         if self.needs_guild and len(self.classes) == 1 and not self._has_guild(binding, path):

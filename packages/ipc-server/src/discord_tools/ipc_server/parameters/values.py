@@ -49,7 +49,7 @@ class EnumNode(Node):
     """A member of an enum of discord.py, by its value or its name."""
 
     def __init__(self, cls: Any) -> None:
-        super().__init__(summary=f"A {cls.__name__}, by its value or name")
+        super().__init__(summary=f"One of {cls.__name__}, by value or name")
         self.cls = cls
         #: By what is sent: names, values, and numbers as text, as HTML forms send them.
         self._members: dict[Any, Any] = {str(member.value): member for member in cls}
@@ -71,7 +71,9 @@ class EnumNode(Node):
         listed = ", ".join(names[:_NAMES]) + (
             f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
         )
-        binding.fault(path, f"expected a {self.cls.__name__} by value or name ({listed}), got {shown(value)}")
+        binding.fault(
+            path, f"expected one of {self.cls.__name__} by value or name ({listed}), got {shown(value)}"
+        )
         return None
 
     def schema(self, schemas: Schemas) -> dict[str, Any]:
@@ -257,6 +259,8 @@ class EmbedNode(Node):
         super().__init__(EmbedData, hashable=False)
 
     def convert(self, value: Any, binding: Binding, path: Path) -> Any:
+        if not binding.count(1 + (len(value.fields) if value.fields else 0), path):
+            return None
         data: dict[str, Any] = msgspec.to_builtins(value)
         given = {name: part for name, part in data.items() if part is not None}
         embed = discord.Embed.from_dict({"type": "rich", **given})
