@@ -34,6 +34,9 @@ class Holder(commands.Cog):
     async def method(self, request: Request, number: int) -> str:
         return f"{self.word} {number}"
 
+    async def nameless(self, data, number: int) -> str:
+        return f"{self.word} {number}"
+
     @staticmethod
     async def static(request: Request, number: int) -> str:
         return f"static {number}"
@@ -86,6 +89,7 @@ CALLABLES: dict[str, tuple[Any, str]] = {
     "a static method as it stands in the class": (vars(Holder)["static"], "static 5"),
     "a class method of the class": (Holder.of_class, "Holder 5"),
     "a wrapper around a bound method": (passing(Holder().method), "held 5"),
+    "a wrapper whose request has another name": (passing(Holder().nameless), "held 5"),
     "two wrappers around a bound method": (passing(passing(Holder().method)), "held 5"),
     "a wrapper around a static method": (passing(Holder.static), "static 5"),
     "a partial function": (functools.partial(function, "part"), "part 5"),

@@ -14,6 +14,7 @@ import pytest
 from discord.ext import commands
 
 from discord_tools.ipc import BadData, ConverterError, Request, RouteError
+from discord_tools.ipc.wire.codes import remote_error
 from discord_tools.ipc_server.signature import Signature
 from loopback import LoopbackDiscord
 from test_server.test_parameters.calls import bind, bind_later, errors, signature_for, value
@@ -133,6 +134,15 @@ async def test_a_converter_does_not_run_for_data_that_is_wrong_anyway() -> None:
 def test_a_refusal_of_a_converter_passes_as_it_is() -> None:
     with pytest.raises(BadData, match="no such colour"):
         bind(signature_for(Annotated[int, refuses]), it=5)
+
+
+def test_an_error_of_another_bot_that_a_converter_called_is_no_refusal() -> None:
+    def asks(request: Request, value: Any) -> Any:
+        raise remote_error("/other", 404, "secret", None)
+
+    with pytest.raises(ConverterError) as caught:
+        bind(signature_for(Annotated[int, asks]), it=5)
+    assert isinstance(caught.value.original, RouteError)
 
 
 @pytest.mark.parametrize("place", ["it", "it[1]"])

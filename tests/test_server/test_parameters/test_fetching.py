@@ -14,7 +14,7 @@ from discord.ext import commands
 
 from discord_tools.ipc import BadData, Cached, FetchFailed, Overloaded, Request, UnknownObject
 from discord_tools.ipc_server.parameters import fetching
-from discord_tools.ipc_server.parameters.binding import Source
+from discord_tools.ipc_server.parameters.binding import MAX_VALUES, Source
 from discord_tools.ipc_server.parameters.fetching import Fetcher, Key
 from equipment.until import until
 from loopback import LoopbackDiscord
@@ -74,6 +74,14 @@ async def test_a_member_who_is_not_cached_is_fetched(
     assert isinstance(found["it"], discord.Member)
     assert found["it"].id == member.id
     assert found["it"].guild is found["guild"]
+
+
+async def test_values_are_counted_once_although_others_are_fetched(
+    loopback_discord: LoopbackDiscord, source: Source
+) -> None:
+    signature = signature_for(list[discord.Object], user=discord.User)
+    found = await bind_later(signature, source, it=[5] * MAX_VALUES, user=loopback_discord.add_user().id)
+    assert len(found["it"]) == MAX_VALUES
 
 
 async def test_what_is_cached_is_not_fetched(

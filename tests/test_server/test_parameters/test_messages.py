@@ -83,9 +83,11 @@ async def test_a_message_of_another_channel_or_guild_is_not_found(
         await bind_later(BESIDE, loopback_bot, channel=said.channel.guild.channels[1].id, it=said.id)
     in_guild = signature_for(discord.Message, guild=discord.Guild)
     assert errors(in_guild, loopback_bot, guild=other.id, it=link(said), kind=UnknownObject)
-    # A link that names one guild and a channel of another one.
-    forged = link(said, guild=other.id)
-    assert errors(in_guild, loopback_bot, guild=other.id, it=forged, kind=UnknownObject)
+    # A URL that names one guild and a channel of another one.
+    for wrong in (other.id, "@me"):
+        forged = link(said, guild=wrong)
+        assert errors(MESSAGE, loopback_bot, it=forged, kind=UnknownObject)
+        assert errors(in_guild, loopback_bot, guild=said.channel.guild.id, it=forged, kind=UnknownObject)
     found = errors(MESSAGE, loopback_bot, it={"channel_id": 5, "id": said.id}, kind=UnknownObject)
     assert found == {"it": "no channel with messages with this id is known to the bot"}
 

@@ -129,6 +129,10 @@ async def test_a_member_needs_the_guild_to_be_given(
     assert errors(takes_optional, loopback_bot, member=number) == {"member": "needs 'guild' to be given, too"}
 
 
+async def test_a_guild_that_is_left_out_is_one_error_only(loopback_bot: commands.Bot) -> None:
+    assert errors(takes_member, loopback_bot, member=6) == {"guild": "is required"}
+
+
 async def test_an_unknown_guild_is_one_error_only(
     loopback_discord: LoopbackDiscord, loopback_bot: commands.Bot
 ) -> None:

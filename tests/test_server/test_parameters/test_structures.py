@@ -213,6 +213,31 @@ async def test_a_structure_without_a_guild_is_looked_up_in_the_guild_around_it(
     assert errors(signature, loopback_bot, guild=other.id, it={"member": number}, kind=UnknownObject)
 
 
+async def test_the_guild_of_a_structure_holds_in_that_structure_only(
+    loopback_discord: LoopbackDiscord, loopback_bot: commands.Bot
+) -> None:
+    @dataclasses.dataclass
+    class Part:
+        role: discord.Role
+        guild: discord.Guild | None = None
+
+    async def callback(
+        request: Request, parts: list[Part], guild: discord.Guild, last: discord.Role
+    ) -> None: ...
+
+    signature = Signature(callback, bound=False, namespace={"Part": Part})
+    one, other = loopback_discord.guilds
+    own, foreign = one.roles[1].id, other.roles[1].id
+    parts = [{"role": foreign, "guild": other.id}, {"role": own}]
+    found = bind(signature, loopback_bot, guild=one.id, parts=parts, last=own)
+    assert [part.role.id for part in found["parts"]] == [foreign, own]
+    parts = [{"role": foreign, "guild": other.id}, {"role": foreign}]
+    assert set(errors(signature, loopback_bot, guild=one.id, parts=parts, last=foreign)) == {
+        "parts[1].role",
+        "last",
+    }
+
+
 def test_a_member_in_a_structure_needs_a_guild() -> None:
     @dataclasses.dataclass
     class OfMember:

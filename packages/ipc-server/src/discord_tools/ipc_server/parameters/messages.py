@@ -70,24 +70,20 @@ class MessageNode(Node):
                 binding.fault(path, message)
                 channel = None
             return channel, number
-        where = -1
+        where, guild = -1, None
         if (members := members_of(value)) is not None:
             where, number = snowflake(members.get("channel_id")), snowflake(members.get("id"))
         elif isinstance(value, str) and len(value) < 200 and (match := _URL.fullmatch(value)):
-            where, number = snowflake(match["channel"]), snowflake(match["message"])
-            if not self._is_in_guild(match["guild"], binding):
-                binding.unknown(path, "Message", number)
-                return None, number
+            where, number, guild = snowflake(match["channel"]), snowflake(match["message"]), match["guild"]
         if where < 0 or number < 0:
             message = f"expected a message's URL, or an object with channel_id and id, got {shown(value)}"
             binding.fault(path, message)
             return None, number
-        return self._channel(where, binding, path), number
-
-    def _is_in_guild(self, guild: str | None, binding: Binding) -> bool:
-        """Whether a URL is one of the given guild."""
-        given = binding.guild
-        return guild is None or given is None or given is UNKNOWN or guild == str(given.id)
+        channel = self._channel(where, binding, path)
+        if channel is not None and guild is not None and guild != _guild_in_url(channel):
+            binding.unknown(path, "Message", number)
+            return None, number
+        return channel, number
 
     def _channel(self, number: int, binding: Binding, path: Path) -> Any:
         guild = binding.guild
@@ -104,6 +100,12 @@ class MessageNode(Node):
         ids = {"channel_id": dict(SNOWFLAKE), "id": dict(SNOWFLAKE)}
         place = {"type": "object", "properties": ids, "required": list(ids)}
         return {"anyOf": [{"type": "string"}, place]}
+
+
+def _guild_in_url(channel: Any) -> str:
+    """What stands for the guild of a channel in the URLs of its messages."""
+    guild = getattr(channel, "guild", None)
+    return "@me" if guild is None else str(guild.id)
 
 
 def _recent(binding: Binding, number: int) -> tuple[discord.Message, ...]:
