@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import discord
 import pytest
@@ -302,6 +302,19 @@ async def test_any_channel_with_messages_is_found_as_messageable(
 ) -> None:
     channel = loopback_discord.guilds[0].channels[0]
     assert value(discord.abc.Messageable, channel.id, loopback_bot) is loopback_bot.get_channel(channel.id)
+
+
+@pytest.mark.parametrize(
+    "annotation", [discord.abc.User, discord.Member | discord.User], ids=["base", "union"]
+)
+async def test_a_member_or_user_is_a_member_where_a_guild_is_given_and_else_a_user(
+    loopback_discord: LoopbackDiscord, loopback_bot: commands.Bot, annotation: Any
+) -> None:
+    guild = loopback_discord.guilds[0]
+    number = guild.members[0].id
+    assert isinstance(value(annotation, number, loopback_bot), discord.User)
+    found = bind(signature_for(annotation, guild=discord.Guild), loopback_bot, guild=guild.id, it=number)
+    assert isinstance(found["it"], discord.Member)
 
 
 @pytest.mark.parametrize(

@@ -128,6 +128,8 @@ class Compiler:
     def _leaf(self, annotation: Any) -> Node:
         if is_looked_up(annotation):
             return Lookup((annotation,), cached=self._cached)
+        if annotation is discord.abc.User:
+            return Lookup((discord.Member, discord.User), cached=self._cached)
         if annotation in (discord.Message, discord.PartialMessage):
             return MessageNode(annotation, cached=self._cached)
         if annotation is discord.Invite:

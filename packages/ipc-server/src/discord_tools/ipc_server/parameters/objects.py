@@ -125,7 +125,8 @@ class Lookup(Node):
         #: What is looked for, in words.
         self.noun: str = " or ".join(cls.__name__ for cls in classes)
         super().__init__(
-            needs_guild=discord.Member in classes,
+            # Without a guild, a member or user is a user.
+            needs_guild=discord.Member in classes and discord.User not in classes,
             is_guild=classes == (discord.Guild,),
             is_channel=all(issubclass(cls, _CHANNELS) or cls is discord.abc.Messageable for cls in classes),
             summary=f"The id of {article(self.noun)} {self.noun}",
