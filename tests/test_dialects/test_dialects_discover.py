@@ -179,6 +179,7 @@ DESCRIBED: dict[str, tuple[Any, list[Any], list[Any]]] = {
     "tuple": (tuple[discord.Role, int], [["5", 1]], [["5"], ["5", 1, 2], ["5", "x"]]),
     "tuple of any length": (tuple[discord.Role, ...], [[], ["5", "6"]], [["x"]]),
     "constraint": (Annotated[list[discord.Role], msgspec.Meta(max_length=1)], [["5"]], [["5", "6"]]),
+    "description": (Annotated[discord.Role, msgspec.Meta(description="a role")], ["5"], ["x"]),
     "dict": (dict[str, discord.Role], [{"a": "5"}], [{"a": "x"}, []]),
     "dict by id": (dict[discord.Role, int], [{"5": 1}], [{"x": 1}]),
     "message": (discord.Message, ["5-6", {"channel_id": "5", "id": "6"}], [5.5, {"id": "6"}]),

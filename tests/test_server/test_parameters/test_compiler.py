@@ -148,7 +148,7 @@ def test_a_range_in_quotes_is_understood() -> None:
         (dict[discord.Embed, int], "keys are text or ids"),
         (commands.MemberConverter, "MemberConverter is a converter of discord.py's commands"),
         (app_commands.Transform[int, app_commands.Transformer], "converter of discord.py's commands"),
-        (Annotated[discord.Role, Meta(max_length=5)], "'it': "),
+        (Annotated[discord.Role, Meta(max_length=5)], "constraints are for numbers, text and collections"),
         (list[threading_lock := type("Lock", (), {})], "Lock cannot be made from JSON: make it a dataclass"),
     ],
 )

@@ -115,7 +115,7 @@ async def test_a_channel_without_messages_says_nothing_about_a_message(
 @pytest.mark.parametrize(
     "given",
     [
-        "", "x", "5-", "-5", "https://example.org/channels/1/2/3", "https://discord.com/channels/1/2", [], None, True,
+        "", "x", "5-", "-5", "https://example.org/channels/1/2/3", "https://discord.com/channels/1/2", None, True,
         {}, {"channel_id": 1}, {"id": 1}, {"channel_id": "x", "id": 1}, 1.5, "1-2-3", f"1-{2**64}", "5" * 10_000,
     ],
 )  # fmt: skip

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime
+import tracemalloc
 from typing import Any
 
 import discord
 import pytest
 
-from test_server.test_parameters.calls import errors, fault, signature_for, value
+from discord_tools.ipc import BadData
+from test_server.test_parameters.calls import errors, fault, signature_for, source_of, value
 
 # -- enums
 
@@ -29,7 +31,7 @@ def test_an_enum_may_be_a_key_and_an_element() -> None:
     assert value(discord.Status | None, None) is None
 
 
-@pytest.mark.parametrize("given", ["sleeping", 1, True, 1.0, None, [], {}], ids=repr)
+@pytest.mark.parametrize("given", ["sleeping", 1, True, 1.0, None], ids=repr)
 def test_what_is_no_member_of_an_enum_is_bad_data_with_the_names(given: Any) -> None:
     assert fault(discord.Status, given).startswith(
         "expected one of Status by value or name (online, offline, idle, "
@@ -101,7 +103,7 @@ def test_a_colour_is_given_as_a_number_or_as_in_css(given: Any) -> None:
     assert value(discord.Color, given) == discord.Colour(0x5865F2)
 
 
-NO_COLOURS = ["", "blue", "#xyz", 0x1000000, -1, "16777216", 1.0, True, None, [], "#" * 1000]
+NO_COLOURS = ["", "blue", "#xyz", 0x1000000, -1, "16777216", 1.0, True, None, "#" * 1000]
 
 
 @pytest.mark.parametrize("given", NO_COLOURS, ids=repr)
@@ -139,7 +141,7 @@ def test_an_emoji_is_given_as_in_a_message_or_as_an_object(given: Any, made: dis
 @pytest.mark.parametrize(
     "given",
     [
-        "", "blob", ":blob:", 5, None, [], {}, {"name": "blob"}, {"name": "", "id": 5}, {"name": "b", "id": "x"},
+        "", "blob", ":blob:", 5, None, {}, {"name": "blob"}, {"name": "", "id": 5}, {"name": "b", "id": "x"},
         {"name": "b", "id": 5, "animated": 1}, "\N{THUMBS UP SIGN}" * 101, f"<:blob:{2**64}>",
     ], ids=repr)  # fmt: skip
 def test_what_is_no_emoji_is_bad_data(given: Any) -> None:
@@ -187,3 +189,30 @@ def test_an_embed_has_discords_own_form() -> None:
 )
 def test_what_is_no_embed_is_bad_data_that_says_where(given: Any, place: str) -> None:
     assert list(errors(signature_for(discord.Embed), it=given)) == [place]
+
+
+# -- all of them
+
+
+@pytest.mark.parametrize(
+    "cls",
+    [discord.Status, discord.Colour, discord.PartialEmoji, discord.Role, discord.Invite, discord.Message],
+)
+def test_arrays_in_the_place_of_a_value_are_refused_before_they_take_memory(cls: type) -> None:
+    signature = signature_for(list[cls])
+    params = b'{"it":[' + b",".join([b"[]"] * 1_000_000) + b"]}"
+    client = discord.Client(intents=discord.Intents.none())
+    tracemalloc.start()
+    try:
+        with pytest.raises(BadData, match=r"it\[0\]: Expected a number.*, got `array`"):
+            signature.bind(params, source_of(client))
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 1_000_000
+
+
+def test_arrays_among_flags_are_refused_with_their_place() -> None:
+    assert errors(signature_for(discord.Permissions), it=[[]]) == {
+        "it[0]": "Expected a number or a string, got `array`"
+    }

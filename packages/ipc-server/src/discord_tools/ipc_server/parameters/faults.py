@@ -34,6 +34,12 @@ MAX_FAULTS: Final = 100
 #: Maximum number of faults that the text of an answer lists.
 IN_TEXT: Final = 5
 
+#: What msgspec calls the types that ids and other values are decoded as, and what is meant.
+_EXPECTED: Final = {
+    "`bool | int | float | str | null`": "a number or a string",
+    "`bool | int | float | str | object | null`": "a number, a string or an object",
+}
+
 #: Maximum number of characters of a value, or of the name of a member, that a fault quotes.
 QUOTED: Final = 100
 
@@ -76,14 +82,17 @@ def shown(value: Any) -> str:
         return str(value) if value.bit_length() <= 128 else f"a number of {value.bit_length()} bits"
     if isinstance(value, float):
         return repr(value)
-    return "an object" if isinstance(value, dict) else "an array"
+    return "an array" if isinstance(value, list) else "an object"
 
 
 def from_decoder(error: Exception, name: str = "") -> Violation:
     """Takes msgspec's text apart: ``Expected `int`, got `str` - at `$[3].id```."""
     if isinstance(error, RecursionError):
         return Violation(path=name, message="is nested too deeply")
-    message, found, path = str(error).rpartition(" - at `")
+    text = str(error)
+    for types, words in _EXPECTED.items():
+        text = text.replace(types, words)
+    message, found, path = text.rpartition(" - at `")
     if not found:
         return Violation(path=name, message=path)
     if path.startswith("key` in `"):

@@ -7,11 +7,12 @@ from functools import partial
 from typing import Any, Final
 
 import discord
+import msgspec
 
 from discord_tools.ipc_server.parameters.binding import UNKNOWN, Binding
-from discord_tools.ipc_server.parameters.faults import Path, members_of, shown
+from discord_tools.ipc_server.parameters.faults import Path, shown
 from discord_tools.ipc_server.parameters.fetching import MISS
-from discord_tools.ipc_server.parameters.nodes import Node, Schemas
+from discord_tools.ipc_server.parameters.nodes import Node, Scalar, Schemas
 from discord_tools.ipc_server.parameters.objects import SNOWFLAKE, snowflake
 
 __all__ = ("InviteNode", "MessageNode")
@@ -29,12 +30,20 @@ _INVITE: Final = re.compile(
 )
 
 
+class MessagePlace(msgspec.Struct):
+    """The members of a message that say which one it is."""
+
+    channel_id: Scalar = None
+    id: Scalar = None
+
+
 class MessageNode(Node):
     """A message, by its URL, its channel's id and its own, or by its id beside a channel."""
 
     def __init__(self, cls: type, *, cached: bool = False) -> None:
         super().__init__(
-            summary="A message: its URL, an object with channel_id and id, or its id beside a channel"
+            MessagePlace | Scalar,
+            summary="A message: its URL, an object with channel_id and id, or its id beside a channel",
         )
         self.cached = cached
         #: Whether it is only a reference to the message.
@@ -71,8 +80,8 @@ class MessageNode(Node):
                 channel = None
             return channel, number
         where, guild = -1, None
-        if (members := members_of(value)) is not None:
-            where, number = snowflake(members.get("channel_id")), snowflake(members.get("id"))
+        if isinstance(value, MessagePlace):
+            where, number = snowflake(value.channel_id), snowflake(value.id)
         elif isinstance(value, str) and len(value) < 200 and (match := _URL.fullmatch(value)):
             where, number, guild = snowflake(match["channel"]), snowflake(match["message"]), match["guild"]
         if where < 0 or number < 0:
@@ -122,7 +131,7 @@ class InviteNode(Node):
     """An invite, by its code or its URL. It is always fetched: discord.py does not cache invites."""
 
     def __init__(self) -> None:
-        super().__init__(summary="The code or the URL of an invite")
+        super().__init__(Scalar, summary="The code or the URL of an invite")
 
     def convert(self, value: Any, binding: Binding, path: Path) -> Any:
         match = _INVITE.fullmatch(value) if isinstance(value, str) and len(value) < 200 else None

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import Annotated, Any, Optional, Protocol, Union
+from typing import Annotated, Any, Final, Optional, Protocol, TypeAlias, Union
 
 import msgspec
 
 from discord_tools.ipc_server.parameters.binding import Binding
 from discord_tools.ipc_server.parameters.faults import Path, from_decoder
 
+#: What ids and other small values are decoded as. Arrays and objects in their place are refused before they are made.
+Scalar: TypeAlias = int | float | str | bool | None
+
 __all__ = (
+    "Scalar",
     "Array",
     "Choice",
     "Constrained",
@@ -122,6 +126,9 @@ class Nullable(Node):
         return {"anyOf": [self.inner.schema(schemas), {"type": "null"}]}
 
 
+_CONSTRAINTS: Final = ("gt", "ge", "lt", "le", "multiple_of", "pattern", "min_length", "max_length")
+
+
 class Constrained(Node):
     """What has constraints of :class:`msgspec.Meta`, the length of an array say."""
 
@@ -130,15 +137,24 @@ class Constrained(Node):
             Annotated[(inner.wire, *metas)],  # pyright: ignore[reportInvalidTypeForm]
             needs_guild=inner.needs_guild,
             hashable=inner.hashable,
+            is_guild=inner.is_guild,
+            is_channel=inner.is_channel,
             summary=inner.summary,
         )
         self.inner = inner
+        base: Any = Any
+        if isinstance(inner, Array | Tuple | Table):
+            base = dict[str, Any] if isinstance(inner, Table) else list[Any]
+        elif any(getattr(meta, name) is not None for meta in metas for name in _CONSTRAINTS):
+            raise TypeError("constraints are for numbers, text and collections, not for objects")
+        #: What describes the constraints.
+        self._described = Annotated[(base, *metas)]
 
     def convert(self, value: Any, binding: Binding, path: Path) -> Any:
         return self.inner.convert(value, binding, path)
 
     def schema(self, schemas: Schemas) -> dict[str, Any]:
-        return {**schemas.plain(self.wire), **self.inner.schema(schemas)}
+        return {**schemas.plain(self._described), **self.inner.schema(schemas)}
 
 
 class Array(Node):

@@ -12,7 +12,7 @@ from discord_tools.ipc.errors import NotReady
 from discord_tools.ipc_server.parameters.binding import SCANNED, UNKNOWN, Binding
 from discord_tools.ipc_server.parameters.faults import Path, article, shown
 from discord_tools.ipc_server.parameters.fetching import MISS
-from discord_tools.ipc_server.parameters.nodes import Node, Schemas
+from discord_tools.ipc_server.parameters.nodes import Node, Scalar, Schemas
 
 __all__ = ("SNOWFLAKE", "Cached", "Lookup", "is_looked_up", "snowflake")
 
@@ -125,6 +125,7 @@ class Lookup(Node):
         #: What is looked for, in words.
         self.noun: str = " or ".join(cls.__name__ for cls in classes)
         super().__init__(
+            Scalar,
             # Without a guild, a member or user is a user.
             needs_guild=discord.Member in classes and discord.User not in classes,
             is_guild=classes == (discord.Guild,),

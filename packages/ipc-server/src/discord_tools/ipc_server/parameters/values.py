@@ -13,7 +13,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from discord_tools.ipc_server.parameters.binding import Binding
 from discord_tools.ipc_server.parameters.faults import Path, elements_of, members_of, shown
-from discord_tools.ipc_server.parameters.nodes import Node, Schemas
+from discord_tools.ipc_server.parameters.nodes import Node, Scalar, Schemas
 from discord_tools.ipc_server.parameters.objects import SNOWFLAKE, snowflake
 
 __all__ = ("value_node",)
@@ -49,7 +49,7 @@ class EnumNode(Node):
     """A member of an enum of discord.py, by its value or its name."""
 
     def __init__(self, cls: Any) -> None:
-        super().__init__(summary=f"One of {cls.__name__}, by value or name")
+        super().__init__(Scalar, summary=f"One of {cls.__name__}, by value or name")
         self.cls = cls
         #: By what is sent: names, values, and numbers as text, as HTML forms send them.
         self._members: dict[Any, Any] = {str(member.value): member for member in cls}
@@ -86,6 +86,7 @@ class FlagsNode(Node):
 
     def __init__(self, cls: Any) -> None:
         super().__init__(
+            Scalar | list[Scalar] | dict[str, Scalar],
             hashable=cls.__hash__ is not None,
             summary=f"{cls.__name__}: their number, or the names of those that are set",
         )
@@ -138,7 +139,7 @@ class ColourNode(Node):
     """A colour: its number, as Discord has it, or text as in CSS."""
 
     def __init__(self) -> None:
-        super().__init__(summary="A colour: a number, or text such as #5865f2")
+        super().__init__(Scalar, summary="A colour: a number, or text such as #5865f2")
 
     def convert(self, value: Any, binding: Binding, path: Path) -> Any:
         number = snowflake(value)
@@ -157,11 +158,21 @@ class ColourNode(Node):
         return {"anyOf": [{"type": "integer", "minimum": 0, "maximum": _WHITE}, {"type": "string"}]}
 
 
+class EmojiPlace(msgspec.Struct):
+    """The members of an emoji that say which one it is."""
+
+    name: Scalar = None
+    id: Scalar = None
+    animated: Scalar = False
+
+
 class EmojiNode(Node):
     """An emoji: text, as in messages, or Discord's object of name and id."""
 
     def __init__(self) -> None:
-        super().__init__(summary="An emoji: one of Unicode, <:name:id>, or an object with name and id")
+        super().__init__(
+            EmojiPlace | Scalar, summary="An emoji: one of Unicode, <:name:id>, or an object with name and id"
+        )
 
     def convert(self, value: Any, binding: Binding, path: Path) -> Any:
         if isinstance(value, str) and 0 < len(value) <= _EMOJI_LENGTH:
@@ -169,8 +180,8 @@ class EmojiNode(Node):
             # Without an id, from_str() takes anything for an emoji of Unicode.
             if not value.isascii() if emoji.id is None else snowflake(emoji.id) >= 0:
                 return emoji
-        elif (members := members_of(value)) is not None:
-            name, given, animated = members.get("name"), members.get("id"), members.get("animated", False)
+        elif isinstance(value, EmojiPlace):
+            name, given, animated = value.name, value.id, value.animated
             if isinstance(name, str) and 0 < len(name) <= _EMOJI_LENGTH and isinstance(animated, bool):
                 number = None if given is None else snowflake(given)
                 if not name.isascii() if number is None else number >= 0:
