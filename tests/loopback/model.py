@@ -16,6 +16,9 @@ DISCORD_EPOCH = 1_420_070_400_000
 # A multiple of every number up to 16: the n-th guild lands on shard ``n % shard_count`` of any such count.
 FIRST_MILLISECOND = 720_720 * 380_000
 
+MESSAGES = 1000
+"""How many messages are kept."""
+
 PEOPLE = ("ada", "grace", "alan", "barbara", "edsger", "frances", "donald", "margaret", "dennis", "radia")
 TEXT_CHANNELS = ("general", "random", "help", "showcase", "off-topic", "announcements", "music")
 VOICE_CHANNELS = ("Lounge", "Gaming", "Study Hall", "Listening")
@@ -166,6 +169,12 @@ class World:
         self._last_millisecond = FIRST_MILLISECOND - 1
         self._by_the_clock = False
         self._people = itertools.count()
+        self.users: dict[int, User] = {}
+        """Every account, by its id."""
+        self.messages: dict[int, Message] = {}
+        """The last messages, by their ids."""
+        self.invites: dict[str, Channel] = {}
+        """The channels of invites, by their codes."""
         self.owner = self.make_user("developer")
         self.bot = self.make_user("loopback-bot", bot=True)
         self.guilds: list[Guild] = []
@@ -184,7 +193,15 @@ class World:
         """A new user; without a name, the next of the people."""
         if name is None:
             name = _name(PEOPLE, next(self._people))
-        return User(self.next_id(), name, display_name=None if bot else name.capitalize(), bot=bot)
+        user = User(self.next_id(), name, display_name=None if bot else name.capitalize(), bot=bot)
+        self.users[user.id] = user
+        return user
+
+    def remember(self, message: Message) -> None:
+        """Keeps a message, so that it can be fetched."""
+        self.messages[message.id] = message
+        if len(self.messages) > MESSAGES:
+            del self.messages[next(iter(self.messages))]
 
     def make_guild(
         self, *, name: str | None, members: int, text_channels: int, voice_channels: int, roles: int

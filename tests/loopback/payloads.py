@@ -193,6 +193,25 @@ def guild(model: Guild) -> guilds.Guild:
     }
 
 
+def invite(code: str, model: Channel) -> dict[str, Any]:
+    """An invite to a channel, without counts."""
+    guild_: dict[str, Any] = {"id": str(model.guild.id), "name": model.guild.name, "features": []}
+    return {
+        "type": 0,
+        "code": code,
+        "guild": {
+            **guild_,
+            "verification_level": 1,
+            "splash": None,
+            "banner": None,
+            "description": None,
+            "icon": None,
+        },
+        "channel": {"id": str(model.id), "name": model.name, "type": int(model.type)},
+        "expires_at": None,
+    }
+
+
 def ready(
     bot: User, guilds_: Iterable[Guild], session_id: str, shard: tuple[int, int] | None
 ) -> dict[str, Any]:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
+import re
+from collections import Counter
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from aiohttp import web
 
 from . import payloads
 from .model import Guild, Member, Message, Role, World
+
+VERSION = re.compile(r"^/api/v\d+")
+"""What every path begins with."""
 
 Dispatch = Callable[[str, Guild, Mapping[str, Any]], None]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -34,14 +41,29 @@ class Rest:
     """The routes. What they change goes out on the gateway, too."""
 
     def __init__(
-        self, world: World, token: str, *, shards: int, dispatch: Dispatch, posted: Callable[[Message], None]
+        self,
+        world: World,
+        token: str,
+        *,
+        shards: int,
+        dispatch: Dispatch,
+        posted: Callable[[Message], None],
+        changed: Callable[[], None],
     ) -> None:
         self.unhandled: list[str] = []
+        self.requests: Counter[str] = Counter()
+        """How often each request was made, as ``"GET /users/1"``."""
+        self.failures: dict[str, int] = {}
+        """The status with which a request is answered, by its beginning."""
+        self.in_progress = 0
+        """How many requests are held at present."""
+        self._held: dict[str, asyncio.Event] = {}
         self._world = world
         self._token = token
         self._shards = shards
         self._dispatch = dispatch
         self._posted = posted
+        self._changed = changed
 
     def routes(self) -> list[web.RouteDef]:
         """The routes, the one that catches the rest last."""
@@ -50,6 +72,9 @@ class Rest:
         role = f"{api}/guilds/{{guild}}/members/{{user}}/roles/{{role}}"
         return [
             web.get(f"{api}/users/@me", self._guarded(self.me)),
+            web.get(f"{api}/users/{{user}}", self._guarded(self.get_user)),
+            web.get(f"{api}/invites/{{code}}", self._guarded(self.get_invite)),
+            web.get(f"{api}/channels/{{channel}}/messages/{{message}}", self._guarded(self.get_message)),
             web.get(f"{api}/oauth2/applications/@me", self._guarded(self.application)),
             web.get(f"{api}/gateway/bot", self._guarded(self.gateway_bot)),
             web.post(f"{api}/channels/{{channel}}/messages", self._guarded(self.post_message)),
@@ -66,11 +91,38 @@ class Rest:
             try:
                 if request.headers.get("Authorization") != f"Bot {self._token}":
                     raise ApiError(401, 0, "401: Unauthorized")
+                await self._asked(f"{request.method} {VERSION.sub('', request.path)}")
                 return await handler(request)
             except ApiError as error:
                 return answer({"code": error.code, "message": error.message}, status=error.status)
 
         return guarded
+
+    @contextmanager
+    def held(self, beginning: str) -> Generator[None]:
+        """Requests that begin so, ``"GET /users/"`` say, are answered at the end of the block."""
+        released = self._held[beginning] = asyncio.Event()
+        try:
+            yield
+        finally:
+            del self._held[beginning]
+            released.set()
+
+    async def _asked(self, what: str) -> None:
+        self.requests[what] += 1
+        self._changed()
+        for beginning, released in self._held.items():
+            if what.startswith(beginning):
+                self.in_progress += 1
+                self._changed()
+                try:
+                    await released.wait()
+                finally:
+                    self.in_progress -= 1
+                break
+        for beginning, status in self.failures.items():
+            if what.startswith(beginning):
+                raise ApiError(status, 0, "the test wants it so")
 
     async def unknown(self, request: web.Request) -> web.Response:
         """Anything that is not spoken here."""
@@ -112,10 +164,32 @@ class Rest:
         )
         if not message.content and not message.embeds:
             raise ApiError(400, 50006, "Cannot send an empty message")
+        self._world.remember(message)
         payload = payloads.message(message)
         self._dispatch("MESSAGE_CREATE", channel.guild, payload)
         self._posted(message)
         return answer(payload)
+
+    async def get_user(self, request: web.Request) -> web.Response:
+        """``GET /users/{user}``."""
+        user = self._world.users.get(_id(request, "user"))
+        if user is None:
+            raise ApiError(404, 10013, "Unknown User")
+        return answer(payloads.user(user))
+
+    async def get_message(self, request: web.Request) -> web.Response:
+        """``GET /channels/{channel}/messages/{message}``."""
+        message = self._world.messages.get(_id(request, "message"))
+        if message is None or message.channel.id != _id(request, "channel"):
+            raise ApiError(404, 10008, "Unknown Message")
+        return answer(payloads.message(message))
+
+    async def get_invite(self, request: web.Request) -> web.Response:
+        """``GET /invites/{code}``."""
+        channel = self._world.invites.get(request.match_info["code"])
+        if channel is None:
+            raise ApiError(404, 10006, "Unknown Invite")
+        return answer(payloads.invite(request.match_info["code"], channel))
 
     async def get_member(self, request: web.Request) -> web.Response:
         """``GET /guilds/{guild}/members/{user}``."""

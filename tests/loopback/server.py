@@ -75,9 +75,15 @@ class LoopbackDiscord:
         self._runner: web.AppRunner | None = None
         self.gateway = Gateway(self._world, TOKEN, self._changed)
         """The sessions; ``gateway.dispatch`` sends events that there is no method for."""
-        self._rest = Rest(
-            self._world, TOKEN, shards=shards, dispatch=self.gateway.dispatch, posted=self._message_posted
+        self.rest = Rest(
+            self._world,
+            TOKEN,
+            shards=shards,
+            dispatch=self.gateway.dispatch,
+            posted=self._message_posted,
+            changed=self._changed,
         )
+        """Counts requests; ``rest.held`` and ``rest.failures`` delay their answers and make them fail."""
         for _ in range(guilds):
             self.add_guild(
                 members=members, text_channels=text_channels, voice_channels=voice_channels, roles=roles
@@ -87,7 +93,7 @@ class LoopbackDiscord:
 
     async def __aenter__(self) -> Self:
         app = web.Application(middlewares=[self._remember_tasks])
-        app.add_routes([web.get("/", self.gateway.handle), *self._rest.routes()])
+        app.add_routes([web.get("/", self.gateway.handle), *self.rest.routes()])
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await runner.setup()
         self._runner = runner
@@ -126,7 +132,7 @@ class LoopbackDiscord:
     @property
     def unhandled(self) -> list[str]:
         """:class:`list`: The requests not spoken here, as ``"GET /path"``. They were answered 404."""
-        return self._rest.unhandled
+        return self.rest.unhandled
 
     @property
     def identifies(self) -> int:
@@ -232,6 +238,14 @@ class LoopbackDiscord:
         self.gateway.dispatch("GUILD_ROLE_CREATE", guild, data)
         return role
 
+    def add_user(self, name: str | None = None) -> User:
+        """Somebody makes an account, and joins no guild."""
+        return self._world.make_user(name)
+
+    def add_invite(self, channel: Channel, code: str) -> None:
+        """Somebody makes an invite to a channel."""
+        self._world.invites[code] = channel
+
     async def join(self, guild: Guild, *, name: str | None = None, user: User | None = None) -> Member:
         """Somebody joins: ``user``, or else a new user with that name."""
         member = self._world.make_member(guild, user or self._world.make_user(name))
@@ -249,6 +263,7 @@ class LoopbackDiscord:
         """Somebody says something."""
         user = author.user if isinstance(author, Member) else author
         message = Message(self._world.next_id(), channel, user, content)
+        self._world.remember(message)
         self.gateway.dispatch("MESSAGE_CREATE", channel.guild, payloads.message(message))
         return message
 

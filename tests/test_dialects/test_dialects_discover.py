@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import aiohttp
 import discord
 import jsonschema
 import msgspec
+import pydantic
 import pytest
+from discord import app_commands
 from discord.ext import commands
 
 from discord_tools.ipc import Request, Server, __version__ as version
@@ -143,6 +146,113 @@ def test_discords_objects_are_asked_for_by_their_ids_as_strings(empty: Server[Bo
         "title": "Member",
         "properties": {"id": SNOWFLAKE},
     }
+
+
+@dataclasses.dataclass
+class Form:
+    roles: list[discord.Role]
+    colour: discord.Colour = discord.Colour(5)  # noqa: RUF009
+    inner: Form | None = None
+
+
+@dataclasses.dataclass
+class Team:
+    roles: list[discord.Role]
+
+
+class Place(NamedTuple):
+    channel: discord.TextChannel
+    name: str = ""
+
+
+class Model(pydantic.BaseModel):
+    name: str
+    inner: Model | None = None
+
+
+EMBED = discord.Embed(title="t", colour=5).to_dict()
+
+#: Annotations, data that fits them, and data that does not by its structure.
+DESCRIBED: dict[str, tuple[Any, list[Any], list[Any]]] = {
+    "id": (discord.Role, ["5"], ["x", True, None]),
+    "set": (set[discord.Role], [["5"], []], ["5", ["x"]]),
+    "tuple": (tuple[discord.Role, int], [["5", 1]], [["5"], ["5", 1, 2], ["5", "x"]]),
+    "tuple of any length": (tuple[discord.Role, ...], [[], ["5", "6"]], [["x"]]),
+    "constraint": (Annotated[list[discord.Role], msgspec.Meta(max_length=1)], [["5"]], [["5", "6"]]),
+    "description": (Annotated[discord.Role, msgspec.Meta(description="a role")], ["5"], ["x"]),
+    "dict": (dict[str, discord.Role], [{"a": "5"}], [{"a": "x"}, []]),
+    "dict by id": (dict[discord.Role, int], [{"5": 1}], [{"x": 1}]),
+    "message": (discord.Message, ["5-6", {"channel_id": "5", "id": "6"}], [5.5, {"id": "6"}]),
+    "invite": (discord.Invite, ["tea"], [5]),
+    "enum": (discord.Status, ["dnd", "do_not_disturb"], ["sleeping", 5]),
+    "enum of numbers": (discord.ChannelType, [2, "voice"], ["sleeping", 99]),
+    "permissions": (
+        discord.Permissions,
+        [5, "5", ["kick_members"], {"kick_members": True}],
+        [["fly"], {"fly": True}],
+    ),
+    "colour": (discord.Colour, [5, "#5865f2"], [-1, []]),
+    "emoji": (discord.PartialEmoji, ["x", {"name": "x", "id": "5"}], [5, {}]),
+    "embed": (discord.Embed, [EMBED], [{"title": 5}, {"color": -1}, []]),
+    "range": (commands.Range[int, 1, 10], [1, 10], [0, 11]),
+    "range of text": (app_commands.Range[str, 1, 2], ["a"], ["", "abc"]),
+    "structure": (
+        Form,
+        [{"roles": ["5"], "inner": {"roles": []}}],
+        [{}, {"roles": ["x"]}, {"roles": [], "inner": {}}],
+    ),
+    "named tuple": (Place, [["5"], ["5", "x"]], [[], ["x"]]),
+    "nullable": (list[Form] | None, [None, [{"roles": []}]], [[None]]),
+    "pydantic": (Model, [{"name": "a", "inner": {"name": "b"}}], [{}, {"name": "a", "inner": {}}]),
+    "converter": (Annotated[str, lambda request, value: value], ["x", 5], []),
+}
+
+
+@pytest.mark.parametrize("name", DESCRIBED)
+def test_the_schema_of_a_parameter_says_what_is_accepted(empty: Server[Bot], name: str) -> None:
+    annotation, good, bad = DESCRIBED[name]
+
+    async def takes(request: Request, it: Any) -> None: ...
+
+    takes.__annotations__ = {"it": annotation}
+    empty.add_route(takes)
+    document = describe(empty.routes, "1")
+    validate(document)
+    schema = document["methods"][0]["params"][0]["schema"]
+    checker = jsonschema.Draft202012Validator({**schema, "components": document["components"]})
+    for value in good:
+        assert checker.is_valid(value), value
+    for value in bad:
+        assert not checker.is_valid(value), value
+
+
+def test_a_structure_has_a_schema_for_parameters_and_one_for_answers(empty: Server[Bot]) -> None:
+    @empty.route()
+    async def takes(request: Request, form: Team, forms: list[Team]) -> Team: ...
+
+    @empty.route()
+    async def also_takes(request: Request, form: Team) -> None: ...
+
+    document = describe(empty.routes, "1")
+    validate(document)
+    schemas = document["components"]["schemas"]
+    assert set(schemas) == {"Team", "TeamInput"}
+    assert schemas["TeamInput"]["properties"]["roles"]["items"] == SNOWFLAKE
+    assert schemas["Team"]["properties"]["roles"]["items"]["title"] == "Role"
+
+
+def test_structures_of_the_same_name_have_schemas_of_their_own(empty: Server[Bot]) -> None:
+    def made(annotation: Any) -> Any:
+        return dataclasses.make_dataclass("Same", [("it", annotation)])
+
+    async def takes(request: Request, one: Any, other: Any) -> None: ...
+
+    takes.__annotations__ = {"one": made(discord.Role), "other": made(discord.Colour)}
+    empty.add_route(takes)
+    document = describe(empty.routes, "1")
+    one, other = (param["schema"]["$ref"] for param in document["methods"][0]["params"])
+    assert one != other
+    assert set(document["components"]["schemas"]) == {"SameInput", "SameInput2"}
 
 
 def test_classes_are_described_once_and_referred_to(empty: Server[Bot]) -> None:

@@ -38,6 +38,7 @@ MODULES = (
     *("ipc_server.dialects.calls", "ipc_server.dialects.http", "ipc_server.dialects.jsonrpc"),
     *("ipc_server.dialects.listener", "ipc_server.dialects.multicast", "ipc_server.dialects.service"),
     "ipc_server.dialects.websocket",
+    *("ipc_server.parameters.binding", "ipc_server.parameters.faults", "ipc_server.parameters.fetching"),
 )
 
 #: Numbers in these modules that are no bounds, with what they are.

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import aiohttp
 import pytest
@@ -27,6 +29,77 @@ def called(bot: commands.Bot, event: str) -> asyncio.Event:
 
     bot.add_listener(listener, event)
     return happened
+
+
+# ---------------------------------------------------------------- parameters
+
+
+@checks("parameters-first", "parameters-unknown", "parameters-unknown-output")
+async def test_members_are_looked_up_and_one_who_does_not_exist_has_an_error_of_its_own(
+    page: Reader, loopback: LoopbackDiscord
+) -> None:
+    await page.run("parameters-first")
+    guild = loopback.guilds[1]
+    member = guild.members[0]
+    data = {"guild": guild.id, "member": member.id}
+    assert await page.names["ipc"].request("nick", **data) == member.user.display_name
+    await page.run("parameters-unknown")
+    page.sees("parameters-unknown-output")
+
+
+@checks(
+    "parameters-structure", "parameters-structure-call", "parameters-structure-output",
+    "parameters-faults", "parameters-faults-output",
+)  # fmt: skip
+async def test_a_settings_form_becomes_objects_and_all_its_faults_are_listed(
+    page: Reader, loopback: LoopbackDiscord
+) -> None:
+    guild = loopback.guilds[1]
+    page.names |= {"dataclass": dataclass, "role_id": guild.roles[1].id, "channel_id": guild.channels[0].id}
+    await page.run("parameters-structure")
+    await page.run("parameters-structure-call")
+    page.sees("parameters-structure-output")
+    await page.run("parameters-faults")
+    page.sees("parameters-faults-output")
+
+
+@checks("parameters-cached")
+async def test_a_user_who_is_not_cached_is_not_fetched_if_marked_so(
+    page: Reader, loopback: LoopbackDiscord
+) -> None:
+    page.names["Annotated"] = Annotated
+    await page.run("parameters-cached")
+    session = page.names["ipc"]
+    assert await session.request("is_known", user=loopback.guilds[1].members[0].id) is True
+    assert await session.request("is_known", user=None) is False
+    outsider = loopback.add_user()
+    with pytest.raises(ipc.UnknownObject):
+        await session.request("is_known", user=outsider.id)
+    assert not loopback.rest.requests[f"GET /users/{outsider.id}"]
+
+
+@checks("parameters-converter", "parameters-converter-class")
+async def test_the_converters_of_the_guide_convert_and_refuse(page: Reader) -> None:
+    page.names |= {"tickets": {5: {"title": "help"}}, "Annotated": Annotated, "Any": Any}
+    await page.run("parameters-converter")
+    session = page.names["ipc"]
+    assert await session.request("ticket_title", ticket="5") == "help"
+    with pytest.raises(ipc.RouteError, match="there is no such ticket"):
+        await session.request("ticket_title", ticket=6)
+    page.names["dataclass"] = dataclass
+    await page.run("parameters-converter-class")
+    assert await session.request("remind", after="5m") == 300
+    with pytest.raises(ipc.BadData, match="a duration is a number with s, m or h"):
+        await session.request("remind", after="soon")
+
+
+@checks("parameters-callables")
+async def test_partial_functions_are_routes(page: Reader) -> None:
+    page.names["functools"] = functools
+    await page.run("parameters-callables")
+    session = page.names["ipc"]
+    assert await session.request("shout", text="hi") == "HI!"
+    assert await session.request("ask", text="hi") == "HI?"
 
 
 # ---------------------------------------------------------------- routes and cogs

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import discord
 import pytest
 from discord import app_commands
@@ -188,8 +190,37 @@ async def test_what_is_not_spoken_is_answered_404_and_recorded() -> None:
     async with LoopbackDiscord(guilds=1) as discord_, running_bot(discord_) as bot:
         assert discord_.unhandled == []
         with pytest.raises(discord.NotFound):
+            await bot.fetch_sticker(1)
+        assert discord_.unhandled == ["GET /api/v10/stickers/1"]
+
+
+async def test_users_messages_and_invites_are_fetched_and_counted() -> None:
+    async with LoopbackDiscord(guilds=1) as discord_, running_bot(discord_) as bot:
+        channel, user = discord_.guilds[0].channels[0], discord_.add_user("hedy")
+        said = await discord_.say(channel, discord_.guilds[0].members[0], "hello")
+        discord_.add_invite(channel, "tea")
+        assert (await bot.fetch_user(user.id)).name == "hedy"
+        found = bot.get_channel(channel.id)
+        assert isinstance(found, discord.TextChannel)
+        assert (await found.fetch_message(said.id)).content == "hello"
+        assert (await bot.fetch_invite("tea")).code == "tea"
+        for request in (bot.fetch_user(1), found.fetch_message(1), bot.fetch_invite("coffee")):
+            with pytest.raises(discord.NotFound):
+                await request
+        assert discord_.rest.requests[f"GET /users/{user.id}"] == 1
+        assert not discord_.unhandled
+
+
+async def test_requests_are_held_and_made_to_fail() -> None:
+    async with LoopbackDiscord(guilds=1) as discord_, running_bot(discord_) as bot:
+        with discord_.rest.held("GET /users/"):
+            fetching = asyncio.create_task(bot.fetch_user(discord_.add_user().id))
+            await discord_.wait_until(lambda: discord_.rest.in_progress == 1)
+            assert not fetching.done()
+        await fetching
+        discord_.rest.failures["GET /users/"] = 403
+        with pytest.raises(discord.Forbidden):
             await bot.fetch_user(1)
-        assert discord_.unhandled == ["GET /api/v10/users/1"]
 
 
 async def test_a_bot_without_the_members_intent_hears_of_no_joins(loopback_discord: LoopbackDiscord) -> None:

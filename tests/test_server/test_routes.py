@@ -16,6 +16,7 @@ import pytest
 from discord.ext import commands
 
 from discord_tools.ipc import DuplicateRoute, Request, Route, Server, route
+from discord_tools.ipc_server.parameters.binding import Source
 from discord_tools.ipc_server.routes import RouteTable
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ def test_annotations_may_name_classes_that_are_local_to_a_function() -> None:
     async def takes(request: Request, local: Local) -> Unknown: ...
 
     client = discord.Client(intents=discord.Intents.none())
-    assert takes.signature.bind(b'{"local":{"x":1}}', client) == {"local": Local(1)}
+    assert takes.signature.bind(b'{"local":{"x":1}}', Source(client)) == {"local": Local(1)}
 
 
 def test_annotations_may_name_classes_that_are_local_to_a_cog() -> None:
@@ -151,7 +152,7 @@ def test_annotations_may_name_classes_that_are_local_to_a_cog() -> None:
         async def takes(self, request: Request, inner: Inner) -> None: ...
 
     client = discord.Client(intents=discord.Intents.none())
-    assert Cog.takes.signature.bind(b'{"inner":{"x":1}}', client) == {"inner": Cog.Inner(1)}
+    assert Cog.takes.signature.bind(b'{"inner":{"x":1}}', Source(client)) == {"inner": Cog.Inner(1)}
 
 
 def test_annotations_of_a_route_of_a_server_may_be_local_too(bot: commands.Bot) -> None:
@@ -167,7 +168,7 @@ def test_annotations_of_a_route_of_a_server_may_be_local_too(bot: commands.Bot) 
 
     server.add_route(two)
     for name in ("/one", "/two"):
-        assert server.routes[name].signature.bind(b'{"local":{"x":1}}', bot) == {"local": Local(1)}
+        assert server.routes[name].signature.bind(b'{"local":{"x":1}}', Source(bot)) == {"local": Local(1)}
 
 
 # -- the server's own routes

@@ -6,7 +6,15 @@ import msgspec
 import pytest
 from msgspec import UNSET, Raw
 
-from discord_tools.ipc import ConnectionLost, DecodeError, RemoteError, RouteError, errors
+from discord_tools.ipc import (
+    BadData,
+    ConnectionLost,
+    DecodeError,
+    RemoteError,
+    RouteError,
+    UnknownObject,
+    errors,
+)
 from discord_tools.ipc.errors import NotReady, Overloaded
 from discord_tools.ipc.wire.codes import (
     CONNECTION_LOST,
@@ -32,10 +40,10 @@ WITH_CODE = sorted(
 
 def test_each_exception_has_a_code_that_no_other_one_has() -> None:
     codes = [RemoteError.code, PARSE_ERROR, UNAUTHORIZED, CONNECTION_LOST, *(cls.code for cls in WITH_CODE)]
-    assert len(WITH_CODE) == 11
+    assert len(WITH_CODE) == 12
     assert len(set(codes)) == len(codes)
     assert max(codes) < 0
-    assert set(subclasses(RemoteError)) - set(WITH_CODE) == {RouteError}
+    assert set(subclasses(RemoteError)) - set(WITH_CODE) == {RouteError, UnknownObject}
 
 
 #: As the protocol's documentation has them. Other programs compare these numbers, so they must not change.
@@ -51,6 +59,7 @@ CODES = {
     "Cancelled": -32006,
     "TooLarge": -32007,
     "FellBehind": -32009,
+    "FetchFailed": -32014,
 }
 
 
@@ -127,3 +136,28 @@ def test_a_call_did_not_run_only_where_a_bot_that_is_not_ready_says_so(
     code: int, data: bytes | None, expected: bool
 ) -> None:
     assert did_not_run(ErrorObject(code, "text", UNSET if data is None else Raw(data))) is expected
+
+
+UNKNOWN = {"path": "member", "message": "no Member with this id", "kind": "Member", "id": "5"}
+
+
+def received(data: Any) -> RemoteError:
+    error = error_of("stats", ErrorObject(BadData.code, "text", Raw(msgspec.json.encode(data))))
+    assert isinstance(error, BadData)
+    return error
+
+
+def test_bad_data_about_objects_alone_comes_back_as_unknown_objects() -> None:
+    error = received([UNKNOWN])
+    assert type(error) is UnknownObject
+    assert (error.parameter, error.kind, error.id) == ("member", "Member", 5)
+    assert error.code == BadData.code
+
+
+@pytest.mark.parametrize(
+    "data",
+    [[UNKNOWN, {"path": "x", "message": "y"}], [], {}, [UNKNOWN, "text"], "kind", [["kind"]]],
+    ids=["a second fault", "none", "object", "text inside", "text", "array inside"],
+)
+def test_any_other_bad_data_comes_back_as_bad_data(data: Any) -> None:
+    assert type(received(data)) is BadData

@@ -18,13 +18,14 @@ from discord_tools.ipc.session import ClientSession
 from discord_tools.ipc.streams import Stream
 from discord_tools.ipc.subscriptions import Event, Gap, Subscription
 
-_SERVER_NAMES = ("Request", "Route", "Server", "route")
+_SERVER_NAMES = ("Cached", "Request", "Route", "Server", "route")
 _HAS_SERVER = find_spec("discord_tools.ipc_server") is not None
 
 if TYPE_CHECKING:
-    from discord_tools.ipc_server import Request, Route, Server, route
+    from discord_tools.ipc_server import Cached, Request, Route, Server, route
 
     __all__ = (
+        "Cached",
         "ClientLimits",
         "ClientSession",
         "Event",

@@ -6,7 +6,7 @@ bot's log.
 
 from __future__ import annotations
 
-from typing import Any, TypedDict, cast
+from typing import Any, NotRequired, TypedDict, cast
 
 __all__ = (
     "AlreadyResponded",
@@ -14,11 +14,13 @@ __all__ = (
     "Cancelled",
     "ConnectError",
     "ConnectionLost",
+    "ConverterError",
     "DeadlineExceeded",
     "DecodeError",
     "DuplicateRoute",
     "EncodeError",
     "FellBehind",
+    "FetchFailed",
     "Forbidden",
     "IPCError",
     "InvalidRequest",
@@ -36,6 +38,7 @@ __all__ = (
     "TooLarge",
     "Unauthorized",
     "UnknownEndpoint",
+    "UnknownObject",
     "Unsupported",
     "Violation",
     "WrongEventLoop",
@@ -331,6 +334,32 @@ class AlreadyResponded(IPCError, RuntimeError):
         return f"the request to {self.endpoint!r} has been answered already"
 
 
+class ConverterError(IPCError):
+    """A converter of a route's parameter raised an exception. Raised in the bot alone: :func:`on_ipc_error` gets it,
+    and the caller gets :exc:`RouteFailed`.
+
+    A converter that refuses a value raises :exc:`BadData` or another :exc:`RemoteError`, which the caller gets as it
+    is.
+
+    .. versionadded:: 1.2
+
+    Attributes
+    ----------
+    parameter: :class:`str`
+        Where in the data the value stands: the parameter, and a place inside of it where it has parts.
+    original: :exc:`Exception`
+        What the converter raised.
+    """
+
+    def __init__(self, parameter: str, original: Exception) -> None:
+        super().__init__(parameter, original)
+        self.parameter: str = parameter
+        self.original: Exception = original
+
+    def __str__(self) -> str:
+        return f"the converter of {self.parameter!r} raised {type(self.original).__name__}: {self.original}"
+
+
 class RemoteError(IPCError):
     """The bot answered with an error.
 
@@ -399,10 +428,20 @@ class Violation(TypedDict):
         Where in the data, ``top`` or ``members[3].id``; empty for the data as a whole.
     message: :class:`str`
         What is wrong there.
+    kind: :class:`str`
+        What kind of object was asked for, ``Member`` say. Present only where there is none with this id.
+
+        .. versionadded:: 1.2
+    id: :class:`str`
+        The id of that object, or the code of an invite. Present only together with ``kind``.
+
+        .. versionadded:: 1.2
     """
 
     path: str
     message: str
+    kind: NotRequired[str]
+    id: NotRequired[str]
 
 
 class BadData(RemoteError, ValueError):
@@ -418,6 +457,41 @@ class BadData(RemoteError, ValueError):
         """List[:class:`Violation`]: What is wrong and where. Empty where the bot did not say."""
         data: object = self.data
         return cast("list[Violation]", data) if isinstance(data, list) else []
+
+
+class UnknownObject(BadData, LookupError):
+    """The data has the id of an object that the bot does not know, and that Discord does not know either where the bot
+    can ask for it. Nothing else is wrong with the data.
+
+    :attr:`~BadData.errors` has all such ids. The attributes are those of the first one.
+
+    .. versionadded:: 1.2
+        Until 1.1 this was :exc:`BadData` itself, whose code it has.
+    """
+
+    def _first(self, key: str) -> str:
+        data: object = self.data
+        first: object = cast("list[Any]", data)[0] if isinstance(data, list) and data else None
+        value = cast("dict[str, Any]", first).get(key) if isinstance(first, dict) else None
+        return value if isinstance(value, str) else ""
+
+    @property
+    def parameter(self) -> str:
+        """:class:`str`: Where the id stands in the data: ``member``, or ``settings.roles[2]``."""
+        return self._first("path")
+
+    @property
+    def kind(self) -> str:
+        """:class:`str`: What was looked for: ``Member``, or ``TextChannel or Thread``."""
+        return self._first("kind")
+
+    @property
+    def id(self) -> int | str:
+        """Union[:class:`int`, :class:`str`]: The id. A string for an invite, which has a code."""
+        number = self._first("id")
+        is_code = self.kind == "Invite" or not (number.isascii() and number.isdigit())
+        # int() refuses longer ones by default.
+        return number if is_code or len(number) > 1000 else int(number)
 
 
 class RouteFailed(RemoteError):
@@ -436,6 +510,43 @@ class RouteFailed(RemoteError):
         data: object = self.data
         value = cast("dict[str, Any]", data).get("error_id") if isinstance(data, dict) else None
         return value if isinstance(value, str) else None
+
+    @property
+    def parameter(self) -> str | None:
+        """Optional[:class:`str`]: Where in the data the value stands whose converter failed. ``None`` where it was not
+        a converter.
+
+        .. versionadded:: 1.2
+        """
+        data: object = self.data
+        value = cast("dict[str, Any]", data).get("parameter") if isinstance(data, dict) else None
+        return value if isinstance(value, str) else None
+
+
+class FetchFailed(RemoteError):
+    """An object is not in the bot's cache, and Discord did not give it: it is not available, its rate limit is reached,
+    or the bot may not see the object. The route did not run. Trying again later may help.
+
+    .. versionadded:: 1.2
+    """
+
+    code = -32014
+
+    @property
+    def kind(self) -> str:
+        """:class:`str`: What was to be fetched: ``Member``, ``User``, ``Message`` or ``Invite``. Empty where the bot
+        did not say.
+        """
+        data: object = self.data
+        value = cast("dict[str, Any]", data).get("kind") if isinstance(data, dict) else None
+        return value if isinstance(value, str) else ""
+
+    @property
+    def status(self) -> int | None:
+        """Optional[:class:`int`]: The status of Discord's answer, 503 say. ``None`` where there was no answer."""
+        data: object = self.data
+        value = cast("dict[str, Any]", data).get("status") if isinstance(data, dict) else None
+        return value if isinstance(value, int) else None
 
 
 class Forbidden(RemoteError):

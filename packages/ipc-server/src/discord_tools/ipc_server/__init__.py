@@ -1,7 +1,8 @@
 """The bot's side. Import its names from :mod:`discord_tools.ipc`."""
 
+from discord_tools.ipc_server.parameters.objects import Cached
 from discord_tools.ipc_server.request import Request
 from discord_tools.ipc_server.routes import Route, route
 from discord_tools.ipc_server.server import Server
 
-__all__ = ("Request", "Route", "Server", "route")
+__all__ = ("Cached", "Request", "Route", "Server", "route")

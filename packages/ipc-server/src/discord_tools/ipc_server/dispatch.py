@@ -15,6 +15,7 @@ from discord.ext import commands
 from discord_tools.ipc.errors import (
     AlreadyResponded,
     Cancelled,
+    ConverterError,
     InvalidRequest,
     RemoteError,
     RouteFailed,
@@ -24,6 +25,7 @@ from discord_tools.ipc.errors import (
 from discord_tools.ipc.logs import Incidents
 from discord_tools.ipc_server.call import IncomingCall, expired
 from discord_tools.ipc_server.openrpc import discovery
+from discord_tools.ipc_server.parameters.binding import Source
 from discord_tools.ipc_server.request import Request
 from discord_tools.ipc_server.routes import RouteTable
 
@@ -49,6 +51,8 @@ class Dispatcher:
     def __init__(self, client: discord.Client, routes: RouteTable) -> None:
         self._client = client
         self._routes = routes
+        #: Where the objects of discord.py come from that routes ask for.
+        self._source = Source(client)
         #: Logs what clients can cause any number of times.
         self._incidents = Incidents(log)
         #: Whether the client has listeners beside its own methods.
@@ -111,7 +115,8 @@ class Dispatcher:
                 raise InvalidRequest(_WRONG_KIND[route.streams])
             arguments: dict[str, Any] = {}
             if signature.takes_data:
-                arguments = signature.bind(call.params, self._client)
+                bound = signature.bind(call.params, self._source, request)
+                arguments = bound if isinstance(bound, dict) else await bound
             else:
                 len(request)  # decodes the data, so that what is no object is refused before the route runs
             called = True
@@ -173,9 +178,10 @@ class Dispatcher:
         log.error(
             "[%s] Route %.200r failed (error id %s)", call.caller.label, call.endpoint, number, exc_info=error
         )
-        failure = RouteFailed(
-            f"the route failed; the bot's log has more under {number}", data={"error_id": number}
-        )
+        what, data = "the route", {"error_id": number}
+        if isinstance(error, ConverterError):
+            what, data = f"the converter of {error.parameter!r}", {**data, "parameter": error.parameter}
+        failure = RouteFailed(f"{what} failed; the bot's log has more under {number}", data=data)
         failure.__cause__ = error  # older clients are told its class
         call.fail(failure)
         self.emit("ipc_error", request, error)

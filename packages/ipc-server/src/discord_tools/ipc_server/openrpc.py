@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import discord
@@ -10,6 +11,8 @@ import msgspec
 
 from discord_tools.ipc._version import __version__
 from discord_tools.ipc_server.encoding import encode_answer
+from discord_tools.ipc_server.parameters.nodes import Schemas
+from discord_tools.ipc_server.parameters.objects import SNOWFLAKE
 from discord_tools.ipc_server.routes import Route
 
 __all__ = ("describe", "discovery")
@@ -18,9 +21,6 @@ __all__ = ("describe", "discovery")
 OPENRPC: Final = "1.3.2"
 
 REFERENCES: Final = "#/components/schemas/{name}"
-
-#: JavaScript's numbers are too small for Discord's ids, so they are described as strings, though numbers do, too.
-SNOWFLAKE: Final[dict[str, Any]] = {"type": "string", "pattern": "^[0-9]+$"}
 
 
 def discovery(routes: Mapping[str, Route[Any]]) -> bytes:
@@ -39,7 +39,8 @@ def describe(routes: Mapping[str, Route[Any]], version: str) -> dict[str, Any]:
         What to give for the version of the interface.
     """
     components: dict[str, Any] = {}
-    methods = [_method(routes[name], components) for name in sorted(routes)]
+    writer = Writer(components)
+    methods = [_method(routes[name], writer) for name in sorted(routes)]
     return {
         "openrpc": OPENRPC,
         "info": {"title": "discord_tools.ipc", "version": version},
@@ -48,9 +49,9 @@ def describe(routes: Mapping[str, Route[Any]], version: str) -> dict[str, Any]:
     }
 
 
-def _method(route: Route[Any], components: dict[str, Any]) -> dict[str, Any]:
+def _method(route: Route[Any], writer: Writer) -> dict[str, Any]:
     signature = route.signature
-    params = [_parameter(route, name, components) for name in signature.names]
+    params = [_parameter(route, name, writer) for name in signature.names]
     # Values in order need the required ones first, and the specification asks for it.
     params.sort(key=lambda parameter: not parameter["required"])
     in_order = [parameter["name"] for parameter in params] == list(signature.names)
@@ -58,7 +59,7 @@ def _method(route: Route[Any], components: dict[str, Any]) -> dict[str, Any]:
         "name": route.name.removeprefix("/"),
         "params": params,
         "paramStructure": "either" if in_order else "by-name",
-        "result": {"name": "result", "schema": _schema(signature.result, components)},
+        "result": {"name": "result", "schema": writer.plain(signature.result)},
     }
     if route.streams:
         # The specification knows no streams, and leaves names that begin so to extensions.
@@ -68,22 +69,13 @@ def _method(route: Route[Any], components: dict[str, Any]) -> dict[str, Any]:
     return method
 
 
-def _parameter(route: Route[Any], name: str, components: dict[str, Any]) -> dict[str, Any]:
+def _parameter(route: Route[Any], name: str, writer: Writer) -> dict[str, Any]:
     signature = route.signature
-    lookup = signature.lookups.get(name)
+    node = signature.nodes[name]
     parameter: dict[str, Any] = {"name": name, "required": name not in signature.defaults}
-    if lookup is None:
-        schema = _schema(signature.wire[name], components)
-    else:
-        one = dict(SNOWFLAKE)
-        parameter["summary"] = f"The id of a {lookup.noun}"
-        if lookup.many:
-            schema: dict[str, Any] = {"type": "array", "items": one}
-            parameter["summary"] = f"The ids of objects of type {lookup.noun}"
-        elif type(None) in getattr(lookup.wire, "__args__", ()):
-            schema = {"anyOf": [one, {"type": "null"}]}
-        else:
-            schema = one
+    if node.summary:
+        parameter["summary"] = node.summary
+    schema = node.schema(writer)
     if name in signature.defaults:
         # A reference takes no members beside it.
         default = _default(signature.defaults[name])
@@ -91,6 +83,42 @@ def _parameter(route: Route[Any], name: str, components: dict[str, Any]) -> dict
             schema["default"] = default
     parameter["schema"] = schema
     return parameter
+
+
+class Writer:
+    """Writes schemas of parameters, with what they refer to among the components of a document.
+
+    Parameters
+    ----------
+    components: Dict[:class:`str`, Any]
+        The schemas of the document by their names.
+    """
+
+    def __init__(self, components: dict[str, Any]) -> None:
+        self._components = components
+        #: The names of types that are defined.
+        self._names: dict[Any, str] = {}
+
+    def plain(self, annotation: Any) -> dict[str, Any]:
+        """Returns the schema of an annotation that msgspec knows."""
+        return _schema(annotation, self._components)
+
+    def add(self, name: str, schema: dict[str, Any]) -> None:
+        """Adds a schema under a name that others refer to."""
+        self._components[name] = schema
+
+    def define(self, owner: Any, name: str, make: Callable[[Schemas], dict[str, Any]]) -> dict[str, Any]:
+        """Adds the schema of a type once, under a name of its own, and returns a reference to it."""
+        if owner not in self._names:
+            numbers = itertools.count(2)
+            unique = name
+            while unique in self._components:
+                unique = f"{name}{next(numbers)}"
+            self._names[owner] = unique
+            # Its own schema may refer to it.
+            self._components[unique] = {}
+            self._components[unique] = make(self)
+        return {"$ref": REFERENCES.format(name=self._names[owner])}
 
 
 def _default(value: Any) -> Any:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 import sys
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterable, Callable, Coroutine, Iterator, Mapping
 from operator import is_
 from types import FrameType, MappingProxyType
 from typing import Any, Generic, Protocol, TypeVar, overload
@@ -16,6 +15,8 @@ from discord.ext import commands
 from discord_tools.ipc.errors import DuplicateRoute
 from discord_tools.ipc.missing import MISSING
 from discord_tools.ipc_server.call import normal
+from discord_tools.ipc_server.parameters.annotations import function_of
+from discord_tools.ipc_server.parameters.callables import unwrapped
 from discord_tools.ipc_server.signature import Signature
 
 __all__ = ("Route", "RouteTable", "make_route", "route")
@@ -52,21 +53,21 @@ class Route(Generic[R]):
         idempotent: bool = False,
         namespace: Mapping[str, Any] | None = None,
     ) -> None:
+        callback, bound = unwrapped(callback)
         if name is MISSING:
-            name = getattr(callback, "__name__", "")
+            # A partial function has no name of its own.
+            name = getattr(callback, "__name__", "") or getattr(function_of(callback), "__name__", "")
         if not name.strip("/"):
             raise ValueError("the name of a route must not be empty")
         if name.startswith("rpc."):
             raise ValueError("names that begin with 'rpc.' belong to the protocol")
-        owner, _, _ = getattr(callback, "__qualname__", "").rpartition(".")
-        method = bool(owner) and not owner.endswith("<locals>") and not hasattr(callback, "__self__")
         self._name = normal(name)
         self._callback = callback
         #: The cog, or the client, of a method.
         self._cog: Any = None
         self._idempotent = idempotent
         #: What the callback asks for beyond the request.
-        self.signature: Signature = Signature(callback, bound=method, namespace=namespace or {})
+        self.signature: Signature = Signature(callback, bound=bound, namespace=namespace or {})
         #: Arguments before the request: the cog, for a method.
         self._leading: tuple[Any, ...] = ()
 
@@ -76,7 +77,7 @@ class Route(Generic[R]):
 
         :meta private:
         """
-        one, another = inspect.unwrap(self.callback), inspect.unwrap(other.callback)
+        one, another = function_of(self.callback), function_of(other.callback)
         # discord.py runs the setup of the former module again where that of the new one failed.
         return self.origin == other.origin and (
             one is another or getattr(one, "__globals__", None) is not getattr(another, "__globals__", None)
@@ -93,7 +94,8 @@ class Route(Generic[R]):
         route: Route[R] = object.__new__(type(self))
         route._name, route._callback, route.signature = self._name, self._callback, self.signature
         route._idempotent = self._idempotent
-        route._cog, route._leading = cog, (cog,)
+        # A static method belongs to its cog, and does not get it.
+        route._cog, route._leading = cog, (cog,) if self.signature.bound else ()
         return route
 
     @property
@@ -149,7 +151,8 @@ class Route(Generic[R]):
     @property
     def origin(self) -> str:
         """:class:`str`: Where the function is defined: its module and its qualified name."""
-        return f"{self.callback.__module__}.{getattr(self.callback, '__qualname__', self.name)}"
+        function = self.callback if hasattr(self.callback, "__qualname__") else function_of(self.callback)
+        return f"{function.__module__}.{getattr(function, '__qualname__', self.name)}"
 
 
 class Decorator(Protocol):
@@ -159,7 +162,7 @@ class Decorator(Protocol):
     def __call__(self, callback: Callable[..., Coroutine[Any, Any, R]], /) -> Route[R]: ...
 
     @overload
-    def __call__(self, callback: Callable[..., AsyncGenerator[R, None]], /) -> Route[R]: ...
+    def __call__(self, callback: Callable[..., AsyncIterable[R]], /) -> Route[R]: ...
 
 
 def route(name: str = MISSING, *, idempotent: bool = False) -> Decorator:
@@ -169,7 +172,8 @@ def route(name: str = MISSING, *, idempotent: bool = False) -> Decorator:
     function that is decorated so is handed to :meth:`Server.add_route`.
 
     Its first parameter after ``self`` is the :class:`Request`; further ones are taken from the request's data by
-    name, checked against their annotations, and looked up in the bot's cache where they are Discord's objects.
+    name, checked against their annotations, and looked up in the bot's cache where they are Discord's objects. Members
+    and users that are not in the cache are fetched from Discord, see :doc:`guides/parameters`.
 
     An asynchronous generator becomes a route that streams: what it yields is what clients read.
 
@@ -177,6 +181,9 @@ def route(name: str = MISSING, *, idempotent: bool = False) -> Decorator:
 
     .. versionchanged:: 1.1
         Asynchronous generators are accepted.
+
+    .. versionchanged:: 1.2
+        Static methods are accepted. Members and users are fetched.
 
     Parameters
     ----------
@@ -330,5 +337,7 @@ def _routes_of(holder: Any) -> Iterator[Route[Any]]:
         for attribute, value in vars(cls).items():
             if attribute not in seen:
                 seen.add(attribute)
+                if isinstance(value, staticmethod):
+                    value = value.__func__  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
                 if isinstance(value, Route):
                     yield value.bound_to(holder)  # pyright: ignore[reportUnknownMemberType]

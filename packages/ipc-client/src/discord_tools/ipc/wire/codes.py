@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 from msgspec import UNSET
@@ -15,6 +15,7 @@ from discord_tools.ipc.errors import (
     DeadlineExceeded,
     DecodeError,
     FellBehind,
+    FetchFailed,
     Forbidden,
     InvalidRequest,
     IPCError,
@@ -25,6 +26,7 @@ from discord_tools.ipc.errors import (
     RouteFailed,
     TooLarge,
     UnknownEndpoint,
+    UnknownObject,
 )
 from discord_tools.ipc.wire.codec import UNREADABLE
 from discord_tools.ipc.wire.frames import ErrorObject, NotRun
@@ -54,6 +56,7 @@ _BY_CODE: Final[dict[int, type[RemoteError]]] = {
         Cancelled,
         TooLarge,
         FellBehind,
+        FetchFailed,
     )
 }
 
@@ -91,9 +94,18 @@ def remote_error(endpoint: str, code: int, message: str, data: Any) -> RemoteErr
     if code > 0:
         error = RouteError(code, message, data=data)
     elif cls := _BY_CODE.get(code):
-        error = cls(message, data=data)
+        error = (UnknownObject if cls is BadData and _is_about_objects(data) else cls)(message, data=data)
     else:
         error = RemoteError(message, data=data)
         error.code = code
     error.endpoint = endpoint
     return error
+
+
+def _is_about_objects(data: Any) -> bool:
+    """Whether nothing is wrong in the data of a call but ids that no object has.
+
+    The error has the code of bad data, so that clients of 1.1 and other clients take it for that.
+    """
+    violations = cast("list[Any]", data) if isinstance(data, list) else []
+    return bool(violations) and all(isinstance(one, dict) and "kind" in one for one in violations)
