@@ -10,7 +10,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 
 from discord_tools.ipc.errors import InvalidRequest, ProtocolError
 from discord_tools.ipc.limits import PACK_BYTES
-from discord_tools.ipc.wire.codec import UNREADABLE, Unreadable, decode, decode_one, encode, pack
+from discord_tools.ipc.wire.codec import UNREADABLE, Unreadable, decode, decode_one, encode, pack, refused_id
 from discord_tools.ipc.wire.codes import PARSE_ERROR
 from discord_tools.ipc.wire.frames import HELLO, ErrorObject, Frame, Id
 
@@ -34,6 +34,9 @@ MAX_CLIENT_CHARS: Final = 256
 
 #: Maximum size of the headers that a client's calls carry, in bytes: they are kept as long as the conversation.
 MAX_HEADERS_BYTES: Final = 8 * 1024
+
+#: Maximum size of a hello, in bytes. A larger one is not decoded.
+MAX_HELLO_BYTES: Final = 64 * 1024
 
 #: The smallest value of a hello's ``message_bytes``: errors and welcomes must fit.
 MIN_MESSAGE_BYTES: Final = 4 * 1024
@@ -106,13 +109,15 @@ def encode_hello(hello: Hello) -> bytes:
 
 def decode_hello(message: bytes | str) -> tuple[Id, Hello]:
     """Reads the first message of a connection. Raises :exc:`InvalidHello`."""
+    if len(message) > MAX_HELLO_BYTES:
+        number = refused_id(message.encode(errors="surrogatepass") if isinstance(message, str) else message)
+        text = f"a {HELLO} may have {MAX_HELLO_BYTES} bytes, this message has {len(message)}"
+        raise InvalidHello(text, (number,))
     try:
-        elements = decode(message, trusted=False)
+        elements = decode(message)
     except Unreadable as error:
         raise InvalidHello(f"the message cannot be read: {error}", code=PARSE_ERROR) from None
-    frames = [
-        decode_one(one, trusted=False) if isinstance(one, Raw) else one for one in elements[:MAX_REFUSED]
-    ]
+    frames = [decode_one(one) if isinstance(one, Raw) else one for one in elements[:MAX_REFUSED]]
     frame = frames[0] if len(elements) == 1 else None
     if not isinstance(frame, Frame) or frame.id is UNSET or frame.method != HELLO:
         calls = [one.id for one in frames if isinstance(one, Frame) and one.id is not UNSET]

@@ -185,6 +185,8 @@ class DialectSocket:
                 await self.close(POLICY, self._closing)
             sender.cancel()
             await asyncio.wait((sender,))
+            # The traceback of its cancellation refers to an answer, which would stay until the garbage collector comes.
+            self._sender = None
             await self._transport.close()
 
     async def close(self, code: int, reason: str) -> None:
