@@ -15,6 +15,7 @@ from discord_tools.ipc.wire.frames import HELLO
 from discord_tools.ipc.wire.handshake import (
     MAX_CLIENT_CHARS,
     MAX_HEADERS_BYTES,
+    MAX_HELLO_BYTES,
     MAX_REFUSED,
     MIN_MESSAGE_BYTES,
     Grants,
@@ -305,3 +306,14 @@ def test_a_refused_hello_is_a_protocol_error_with_the_reason_of_the_server() -> 
     (message,) = encode_refusal(InvalidHello("the version is not supported", (0,)))
     with pytest.raises(ProtocolError, match=r"refuses the rpc\.hello: the version is not supported"):
         decode_welcome(message)
+
+
+def test_a_hello_over_its_size_is_refused_under_its_id_without_decoding_it() -> None:
+    hello = b'{"jsonrpc":"2.0","id":4,"method":"rpc.hello","params":{"client":"a","x":"%b"}}'
+    assert decode_hello(hello % (b"x" * (MAX_HELLO_BYTES - 100)))[1].client == "a"
+    for larger in (b"x" * MAX_HELLO_BYTES, b'"' * MAX_HELLO_BYTES):
+        with pytest.raises(
+            InvalidHello, match=f"may have {MAX_HELLO_BYTES} bytes, this message has"
+        ) as caught:
+            decode_hello(hello % larger)
+        assert caught.value.numbers == (4,)

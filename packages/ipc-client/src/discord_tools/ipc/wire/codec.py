@@ -22,6 +22,7 @@ __all__ = (
     "decode_one",
     "encode",
     "encode_given",
+    "is_array",
     "pack",
     "refused_id",
     "too_many_values",
@@ -115,10 +116,10 @@ def decode(data: bytes | str, *, trusted: bool = True) -> Sequence[Frame | Raw |
     Unreadable
         Nothing in the message can be read.
     """
-    if len(data) > MAX_PACK_BYTES and _is_array(data):
+    if len(data) > MAX_PACK_BYTES and is_array(data):
         raise Unreadable(f"an array of frames may have {MAX_PACK_BYTES} bytes, this one has {len(data)}")
     if not trusted and len(data) > _SPARSE_BYTES and (reason := too_many_values(data)) is not None:
-        if not _is_array(data):
+        if not is_array(data):
             encoded = data.encode(errors="surrogatepass") if isinstance(data, str) else data
             return [Refused(refused_id(encoded), reason)]
     else:
@@ -184,7 +185,8 @@ def refused_id(data: bytes) -> Id:
     return None if match is None else msgspec.json.decode(match[1], type=Id)
 
 
-def _is_array(data: bytes | str) -> bool:
+def is_array(data: bytes | str) -> bool:
+    """Whether a message is an array, or begins with more white space than any client writes."""
     start = data[:64].lstrip()
     return start[:1] in ("[", b"[") or not start
 

@@ -10,7 +10,16 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 
 from discord_tools.ipc.errors import InvalidRequest, ProtocolError
 from discord_tools.ipc.limits import PACK_BYTES
-from discord_tools.ipc.wire.codec import UNREADABLE, Unreadable, decode, decode_one, encode, pack, refused_id
+from discord_tools.ipc.wire.codec import (
+    UNREADABLE,
+    Unreadable,
+    decode,
+    decode_one,
+    encode,
+    is_array,
+    pack,
+    refused_id,
+)
 from discord_tools.ipc.wire.codes import PARSE_ERROR
 from discord_tools.ipc.wire.frames import HELLO, ErrorObject, Frame, Id
 
@@ -109,15 +118,17 @@ def encode_hello(hello: Hello) -> bytes:
 
 def decode_hello(message: bytes | str) -> tuple[Id, Hello]:
     """Reads the first message of a connection. Raises :exc:`InvalidHello`."""
-    if len(message) > MAX_HELLO_BYTES:
+    if len(message) > MAX_HELLO_BYTES and not is_array(message):
         number = refused_id(message.encode(errors="surrogatepass") if isinstance(message, str) else message)
         text = f"a {HELLO} may have {MAX_HELLO_BYTES} bytes, this message has {len(message)}"
         raise InvalidHello(text, (number,))
     try:
-        elements = decode(message)
+        elements = decode(message, trusted=False)
     except Unreadable as error:
         raise InvalidHello(f"the message cannot be read: {error}", code=PARSE_ERROR) from None
-    frames = [decode_one(one) if isinstance(one, Raw) else one for one in elements[:MAX_REFUSED]]
+    frames = [
+        decode_one(one, trusted=False) if isinstance(one, Raw) else one for one in elements[:MAX_REFUSED]
+    ]
     frame = frames[0] if len(elements) == 1 else None
     if not isinstance(frame, Frame) or frame.id is UNSET or frame.method != HELLO:
         calls = [one.id for one in frames if isinstance(one, Frame) and one.id is not UNSET]
