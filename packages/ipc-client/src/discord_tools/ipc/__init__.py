@@ -16,7 +16,7 @@ from discord_tools.ipc.errors import *  # noqa: F403
 from discord_tools.ipc.limits import ClientLimits, ServerLimits
 from discord_tools.ipc.session import ClientSession
 from discord_tools.ipc.streams import Stream
-from discord_tools.ipc.subscriptions import Event, Gap, Subscription
+from discord_tools.ipc.subscriptions import Event, EventInfo, Gap, Subscription
 
 _SERVER_NAMES = ("Request", "Route", "Server", "route")
 _HAS_SERVER = find_spec("discord_tools.ipc_server") is not None
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         "ClientLimits",
         "ClientSession",
         "Event",
+        "EventInfo",
         "Gap",
         "Request",
         "Route",
@@ -44,6 +45,7 @@ else:
         "ClientLimits",
         "ClientSession",
         "Event",
+        "EventInfo",
         "Gap",
         "ServerLimits",
         "Stream",
