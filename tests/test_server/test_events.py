@@ -18,11 +18,13 @@ from discord_tools.ipc_server.event_table import Keys
 from discord_tools.ipc_server.events import (
     MAX_EVENTS,
     MAX_LEFT,
+    MAX_PATHS,
     MAX_TOPICS,
     MAX_WISH_BYTES,
     Hub,
     Subscriber,
 )
+from discord_tools.ipc_server.filters import MAX_CONDITIONS
 from equipment.until import until
 from test_server.tools import Failed, NativeClient, memory_server, native_client
 
@@ -337,12 +339,12 @@ def test_events_are_forgotten_when_the_last_subscriber_stays_away_though_nothing
     now = 1000.0
     monkeypatch.setattr(events.time, "monotonic", lambda: now)
     hub = Hub(ServerLimits(event_replay_timeout=10.0))
-    for wanted in ({}, {"guild_id": 1}):
+    for wanted in ({}, {"guild_id": 1}, {"n": 1}):
         subscriber = Reader("event", filter=wanted).begin(hub)
         hub.publish("event", 1, {"guild_id": ("1",)})
         subscriber.close()
     (topic,) = hub._topics.values()  # pyright: ignore[reportPrivateUsage]
-    assert len(topic.kept) == 2
+    assert len(topic.kept) == 3
     now += 10.0
     hub.publish("another", 1)
     assert (len(topic.kept), topic.index) == (0, {})
@@ -375,6 +377,19 @@ def test_the_parameters_of_subscriptions_are_bounded_each_and_together(
     reader.begin(hub)
     with pytest.raises(Overloaded):
         reader.begin(hub)
+
+
+def test_different_members_of_data_that_filters_ask_for_are_bounded_in_all() -> None:
+    hub = Hub(ServerLimits())
+    wanted = [
+        {f"n{start + n}": 1 for n in range(MAX_CONDITIONS)} for start in range(0, MAX_PATHS, MAX_CONDITIONS)
+    ]
+    subscribers = [Reader("event", filter=one).begin(hub) for one in wanted]
+    with pytest.raises(Overloaded, match=f"{MAX_PATHS} different"):
+        Reader("event", filter={"another": 1}).begin(hub)
+    Reader("event", filter={"n1": 2, "guild_id": 3}).begin(hub).close()
+    subscribers[0].close()
+    Reader("event", filter={"another": 1}).begin(hub)
 
 
 def test_names_with_events_make_way_for_new_ones_once_no_subscriber_can_want_them(

@@ -104,6 +104,8 @@ def test_ids_of_other_types_are_refused(bad: Any) -> None:
         ({"n": list(range(MAX_VALUES + 1))}, str(MAX_VALUES)),
         ({"a": list(range(MAX_VALUES)), "b": 1}, str(MAX_VALUES)),
         ({".".join("x" * (MAX_DEPTH + 1)): 1}, str(MAX_DEPTH)),
+        ({"": 1}, "empty name"),
+        ({"a..b": 1}, "'a..b'"),
         ({"n": {"m": 1}}, "'n'"),
         ({"n": [1, [2]]}, "'n'"),
         ({"n" * 10_000: {}}, "n{100}'"),

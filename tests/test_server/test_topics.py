@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import msgspec
+import pytest
 
 from discord_tools.ipc import ServerLimits
+from discord_tools.ipc_server import topics
 from discord_tools.ipc_server.filters import Filter
 from discord_tools.ipc_server.topics import Published, Topic, checked_keys
 
@@ -104,3 +107,31 @@ def test_a_filter_that_wants_no_value_leaves_nothing() -> None:
     assert topic.index == {}
     topic.leave(never, 0.0)
     assert topic.is_idle
+
+
+def test_after_a_filter_on_the_data_all_events_are_kept_and_no_value_of_it() -> None:
+    one = Receiver(n=[1, 2])
+    topic = topic_of(one)
+    assert topic.leave(one, time.monotonic() + 60) == ("n", [])
+    assert topic.index == {}
+    assert topic.is_kept
+    assert topic.receivers(event({"n": 5})) == []
+
+
+def test_data_is_decoded_once_for_all_filters_and_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[bytes] = []
+
+    def decode(raw: bytes) -> Any:
+        decoded.append(raw)
+        return msgspec.json.decode(raw)
+
+    monkeypatch.setattr(topics, "_decode", decode)
+    receivers = [Receiver(**{"a.b": 1, "c": number}) for number in range(10)]
+    topic, published = topic_of(*receivers), event({"a": {"b": 1}, "c": 3})
+    assert topic.receivers(published) is not None
+    assert [receiver for receiver in receivers if receiver.filter and receiver.filter.matches(published)] == [
+        receivers[3]
+    ]
+    assert len(decoded) == 1
+    published.tidy()
+    assert published._found is None  # pyright: ignore[reportPrivateUsage]

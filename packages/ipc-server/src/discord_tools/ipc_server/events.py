@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, Final, Protocol
@@ -86,6 +86,8 @@ class Hub:
         self._published = 0
         #: Size of the parameters of all subscriptions, in bytes.
         self._wish_bytes = 0
+        #: Paths in the data that filters of subscriptions ask for, with their number.
+        self._paths: Counter[str] = Counter()
         #: Values that no subscriber wants any more, with the topic, until when events with them are kept, oldest first.
         self._left: deque[tuple[float, Topic, str, Collection[Value]]] = deque()
         #: Number of these values.
@@ -166,6 +168,7 @@ class Hub:
         topic.keep(event, self._order)
         for subscriber in receivers:
             subscriber.offer(event)
+        event.tidy()
 
     # -- names
 
@@ -205,10 +208,7 @@ class Hub:
         if not wish.events or len(wish.events) > MAX_EVENTS:
             raise BadData(f"a subscription names 1 to {MAX_EVENTS} events")
         wanted = Filter(wish.filter) if wish.filter else None
-        if self._wish_bytes + size > MAX_ALL_WISHES_BYTES:
-            raise Overloaded(
-                f"all subscriptions together have {self._wish_bytes} bytes of parameters already"
-            )
+        self._check_bounds(size, wanted)
         self.sweep()
         new = sum(name not in self._topics for name in wish.events)
         if len(self._topics) + new > MAX_TOPICS:
@@ -219,7 +219,17 @@ class Hub:
                 )
         topics = {name: self._topic(name) for name in wish.events}
         self._wish_bytes += size
+        if wanted is not None:
+            self._paths.update(wanted.data_paths)
         return Subscriber(self, call, topics, wish, wanted, self._limits)
+
+    def _check_bounds(self, size: int, wanted: Filter | None) -> None:
+        if self._wish_bytes + size > MAX_ALL_WISHES_BYTES:
+            raise Overloaded(
+                f"all subscriptions together have {self._wish_bytes} bytes of parameters already"
+            )
+        if wanted is not None and len(self._paths.keys() | wanted.data_paths) > MAX_PATHS:
+            raise Overloaded(f"filters ask for {len(self._paths)} different members of data already")
 
     def _topic(self, name: str) -> Topic:
         topic = self._topics.get(name)
@@ -230,6 +240,12 @@ class Hub:
     def leave(self, subscriber: Subscriber, topics: Mapping[str, Topic], size: int) -> None:
         """Removes a subscriber. What it wanted is kept for a while, in case it comes back."""
         self._wish_bytes -= size
+        if subscriber.filter is not None:
+            paths = subscriber.filter.data_paths
+            self._paths.subtract(paths)
+            for path in paths:
+                if not self._paths[path]:
+                    del self._paths[path]
         until = time.monotonic() + self._limits.event_replay_timeout
         for name, topic in topics.items():
             path, values = topic.leave(subscriber, until)
@@ -261,6 +277,10 @@ MAX_WISH_BYTES: Final = 64 * 1024
 
 #: Maximum size of the parameters of all subscriptions together, in bytes.
 MAX_ALL_WISHES_BYTES: Final = 16 * 1024 * 1024
+
+#: Maximum number of different paths in the data that the filters of all subscriptions ask for. Each is looked up once
+#: in an event whose subscribers ask for it.
+MAX_PATHS: Final = 256
 
 #: Maximum number of values for which events are kept although no subscriber wants them any more.
 MAX_LEFT: Final = 8192
@@ -341,7 +361,10 @@ class Subscriber:
             positions[name] = after
             if missed != 0:
                 lost.append(_encode(EventItem(name, after, time.time(), missed=missed)))
-            replay.extend(event for event in topic.kept if event.seq > after and self._wants(event))
+            for event in topic.kept:
+                if event.seq > after and (self.filter is None or self.filter.matches(event)):
+                    replay.append(event)
+                event.tidy()
         replay.sort(key=lambda event: event.order)
         confirmation = Subscribed(self._hub.epoch, positions, self._hub.unknown(self._topics) or UNSET)
         self._first.append(_encode(confirmation))
@@ -417,9 +440,6 @@ class Subscriber:
             self._hub.leave(self, topics, self._size)
         self._first.clear()
         self._queue.clear()
-
-    def _wants(self, event: Published) -> bool:
-        return self.filter is None or self.filter.matches(event)
 
     def _item(self, event: Published) -> bytes:
         """The item of an event; a gap where it has no data, or the reader does not take an item of that size."""

@@ -67,6 +67,11 @@ class Filter:
         #: The values of that condition.
         self.wanted: frozenset[Value] = values
 
+    @property
+    def data_paths(self) -> list[str]:
+        """list[:class:`str`]: The paths of its conditions that need the data of an event."""
+        return [path for path, _, _ in self._conditions if path not in KEYS]
+
     def matches(self, event: Event) -> bool:
         """Whether an event fulfils all conditions, as far as its values are known."""
         for path, parts, wanted in self._conditions:
@@ -84,6 +89,8 @@ def _cost(condition: tuple[str, Path, frozenset[Value]]) -> tuple[int, int]:
 
 def _parts(path: str) -> Path:
     parts = tuple(path.split("."))
+    if not all(parts):
+        raise BadData(f"the path of a filter has an empty name: {path[:100]!r}")
     if len(parts) > MAX_DEPTH:
         raise BadData(f"the path of a filter has at most {MAX_DEPTH} names, not {len(parts)}: {path[:100]!r}")
     return parts

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final, Protocol, TypeAlias, cast
 
 import msgspec
-from msgspec import UNSET, Raw
+from msgspec import Raw
 
 from discord_tools.ipc.limits import ServerLimits
 from discord_tools.ipc.wire.events import EventItem
@@ -64,7 +64,7 @@ class Published:
         The item of a subscription. Empty without data.
     """
 
-    __slots__ = ("_data", "item", "keys", "name", "order", "raw", "seq", "whole")
+    __slots__ = ("_found", "item", "keys", "name", "order", "raw", "seq", "whole")
 
     def __init__(self, name: str, keys: Keys, whole: bool) -> None:
         self.name = name
@@ -72,8 +72,8 @@ class Published:
         self.whole = whole
         self.raw: bytes | None = None
         self.item: bytes = b""
-        #: The data as plain JSON values, once it was decoded.
-        self._data: Any = UNSET
+        #: While filters are compared: the decoded data under the empty path, and the values at the paths.
+        self._found: dict[str, Any] | None = None
 
     def gap(self, missed: int = 1) -> bytes:
         """The item that stands for it and for those before it where they are missing."""
@@ -91,9 +91,16 @@ class Published:
             return ()
         if self.raw is None:
             return None
-        if self._data is UNSET:
-            self._data = _decode(self.raw)
-        return values_at(self._data, parts)
+        if self._found is None:
+            self._found = {"": _decode(self.raw)}
+        elif path in self._found:
+            return self._found[path]
+        values = self._found[path] = values_at(self._found[""], parts)
+        return values
+
+    def tidy(self) -> None:
+        """Drops the decoded data, which takes more memory than the event is counted for."""
+        self._found = None
 
 
 class Place:
@@ -213,7 +220,7 @@ class Topic:
         Returns
         -------
         tuple[:class:`str`, Collection]
-            The path that it was indexed by, and the values that no subscriber wants any more.
+            The path that it was indexed by, and the values that no subscriber wants any more, as far as they are kept.
         """
         self.subscribers -= 1
         wish = subscriber.filter
@@ -222,13 +229,21 @@ class Topic:
             self._keep_until = until
             return "", ()
         places = self.index.get(wish.path, {})
+        kept = wish.path in KEYS
+        if not kept:
+            # Whether an event has these values takes its data, so it costs no more to keep all events.
+            self._keep_until = until
         left: list[Value] = []
         for value in wish.wanted:
             place = places[value]
             del place.subscribers[subscriber]
-            place.until = until
-            if not place.subscribers:
-                left.append(value)
+            if kept:
+                place.until = until
+                if not place.subscribers:
+                    left.append(value)
+            elif not place.subscribers:
+                del places[value]
+        self._tidy(wish.path)
         return wish.path, left
 
     def expire(self, path: str, values: Iterable[Value], now: float) -> None:
