@@ -116,7 +116,7 @@ class Hub:
         event = Published(name, keys, False)
         if topic.index:
             self._hand_out(topic, event, self._encoded(topic, event, lambda: data))
-        elif topic.is_kept:
+        elif topic.everything or topic.is_kept:
             event.raw = encode_answer(data)
             self._order += 1
             topic.keep(event, self._order)
