@@ -278,7 +278,7 @@ async def test_exceptions_of_handlers_are_forwarded_whichever_handler_of_errors_
         bot.add_listener(fail, "on_message")
 
     async with running_bot(loopback_discord, setup=setup) as bot:
-        async with forwarding(bot, "error") as subscription:
+        async with forwarding(bot, "error", "socket_event_type", subscribe=("error",)) as subscription:
             await loopback_discord.say(guild.text_channels[0], guild.members[0], "first")
             (event,) = await take(subscription, 1)
             assert event.data == {"event": "message", "error": {"type": "ValueError", "message": "first"}}
@@ -395,6 +395,20 @@ async def test_names_of_other_types_are_refused(events: Any, custom: Any) -> Non
     server = Server(discord.Client(intents=discord.Intents.all()), port=0)
     with pytest.raises(TypeError):
         server.forward(*events, custom=custom)
+
+
+async def test_an_event_can_be_declared_published_and_forwarded_again_with_other_arguments(
+    loopback_bot: commands.Bot, server: Server[commands.Bot], session: ClientSession
+) -> None:
+    server.add_event("level_up", int)
+    await server.publish("level_up", 1)
+    async with session.subscribe("level_up") as subscription:
+        server.forward(custom={"level_up": ["level", "who"]})
+        loopback_bot.dispatch("level_up", 2, "ada")
+        server.forward(custom={"level_up": ["level", "member"]})
+        loopback_bot.dispatch("level_up", 3, "ada")
+        first, second = await take(subscription, 2)
+    assert (first.data, second.data) == ({"level": 2, "who": "ada"}, {"level": 3, "member": "ada"})
 
 
 # -- what cannot happen, and what cannot be written

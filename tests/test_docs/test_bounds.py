@@ -22,7 +22,7 @@ MODULES = (
     *("ipc.wire.codec", "ipc.wire.handshake", "ipc.wire.jsonrpc", "ipc.wire.peer"),
     *("ipc_server.admission", "ipc_server.brake", "ipc_server.budget", "ipc_server.connections"),
     *("ipc_server.conversation", "ipc_server.conversations", "ipc_server.encoding", "ipc_server.events"),
-    *("ipc_server.event_table", "ipc_server.filters", "ipc_server.topics"),
+    *("ipc_server.event_bounds", "ipc_server.event_table", "ipc_server.filters", "ipc_server.topics"),
     *("ipc_server.gate", "ipc_server.listeners.http"),
     *("ipc_server.dialects.calls", "ipc_server.dialects.http", "ipc_server.dialects.jsonrpc"),
     *("ipc_server.dialects.listener", "ipc_server.dialects.multicast", "ipc_server.dialects.service"),
@@ -92,7 +92,7 @@ def test_each_row_says_what_the_value_is(rows: list[tuple[str, str, list[str]]])
 def test_the_figures_of_the_guides_are_those_of_the_code() -> None:
     assert (brake.FREE, brake.REFUSED, brake.FORGOTTEN_AFTER) == (5, 40, 60)
     assert (brake.FIRST_DELAY, brake.LONGEST_DELAY) == (0.05, 2)
-    assert (events.MAX_EVENTS, conversation.MAX_NAMES, events.MAX_TOPICS) == (256, 2048, 8192)
+    assert (events.MAX_EVENTS, conversation.MAX_NAMES, events.MAX_TOPICS) == (256, 8192, 16384)
     assert (encoding.LARGE, encoding.SLICE, admission.SMALL_BYTES) == (256, 32, 16 * 1024)
     assert clock.ITEMS_PER_TURN == 64
     assert watchdog.THRESHOLD == 0.5

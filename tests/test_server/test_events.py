@@ -12,19 +12,18 @@ from discord_tools.ipc import BadData, Overloaded, ServerLimits
 from discord_tools.ipc.errors import RemoteError
 from discord_tools.ipc.wire.events import Subscribe
 from discord_tools.ipc.wire.received import ItemsReceived
-from discord_tools.ipc_server import events
+from discord_tools.ipc_server import event_bounds, events
 from discord_tools.ipc_server.conversation import MAX_NAMES
+from discord_tools.ipc_server.event_bounds import MAX_CLIENT_PLACES, MAX_PATHS, MAX_PLACES, MAX_WISH_BYTES
 from discord_tools.ipc_server.event_table import Keys
 from discord_tools.ipc_server.events import (
     MAX_EVENTS,
     MAX_LEFT,
-    MAX_PATHS,
     MAX_TOPICS,
-    MAX_WISH_BYTES,
     Hub,
     Subscriber,
 )
-from discord_tools.ipc_server.filters import MAX_CONDITIONS
+from discord_tools.ipc_server.filters import MAX_CONDITIONS, MAX_VALUES
 from equipment.until import until
 from test_server.tools import Failed, NativeClient, memory_server, native_client
 
@@ -367,7 +366,7 @@ def test_the_parameters_of_subscriptions_are_bounded_each_and_together(
     with pytest.raises(BadData, match=str(MAX_WISH_BYTES)):
         Reader("x" * MAX_WISH_BYTES).begin(hub)
     reader = Reader("event", filter={"n": "x" * 1000})
-    monkeypatch.setattr(events, "MAX_ALL_WISHES_BYTES", 2 * len(reader.params))
+    monkeypatch.setattr(event_bounds, "MAX_ALL_WISHES_BYTES", 2 * len(reader.params))
     one, _ = reader.begin(hub), reader.begin(hub)
     assert one.held_bytes >= len(reader.params)
     with pytest.raises(Overloaded, match="bytes of parameters"):
@@ -377,6 +376,61 @@ def test_the_parameters_of_subscriptions_are_bounded_each_and_together(
     reader.begin(hub)
     with pytest.raises(Overloaded):
         reader.begin(hub)
+
+
+def test_a_filter_with_many_values_for_many_names_takes_no_places_in_the_index() -> None:
+    hub = Hub(ServerLimits())
+    several = [f"event {n}" for n in range(MAX_PLACES // 100 + 1)]
+    reader = Reader(*several, filter={"guild_id": list(range(100))})
+    subscriber = reader.begin(hub)
+    assert not any(topic.index for topic in hub._topics.values())  # pyright: ignore[reportPrivateUsage]
+    hub.publish(several[3], 1, {"guild_id": ("99",)})
+    hub.publish(several[3], Unread(), {"guild_id": ("100",)})
+    assert [item["data"] for item in reader.items[1:]] == [1]
+    subscriber.close()
+    hub.publish(several[3], 2, {"guild_id": ("99",)})
+
+
+def test_places_in_the_index_are_bounded_for_a_client_and_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(event_bounds, "MAX_ALL_PLACES", 30)
+    hub = Hub(ServerLimits())
+    reader = Reader("event", filter={"guild_id": list(range(10))})
+    few, first, second, third, more = (hub.subscribe(reader, places) for places in (9, 10, 99, 99, 99))
+    assert [one.places for one in (few, first, second, third, more)] == [0, 10, 10, 10, 0]
+    for one in (few, first, more):
+        one.begin()
+    hub.publish("event", 1, {"guild_id": ("3",)})
+    assert [item["seq"] for item in reader.items if "event" in item] == [1, 1, 1]
+    first.close()
+    assert hub.subscribe(reader, 99).places == 10
+
+
+def test_values_of_filters_are_bounded_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(event_bounds, "MAX_ALL_VALUES", 25)
+    hub = Hub(ServerLimits())
+    reader = Reader("event", filter={"guild_id": list(range(10)), "n": [1, 2]})
+    one, _ = reader.begin(hub), reader.begin(hub)
+    with pytest.raises(Overloaded, match="24 values"):
+        reader.begin(hub)
+    one.close()
+    reader.begin(hub)
+
+
+def places(native: NativeClient) -> int:
+    calls = native.conversation._calls  # pyright: ignore[reportPrivateUsage]
+    return sum(call.subscriber.places for call in calls if call.subscriber is not None)
+
+
+async def test_a_client_takes_a_limited_number_of_places(bot: commands.Bot) -> None:
+    async with native_client(bot) as native:
+        taken: list[int] = []
+        for start in range(0, MAX_CLIENT_PLACES + MAX_PLACES, MAX_VALUES):
+            wanted = {"guild_id": list(range(start, start + MAX_VALUES))}
+            before = len(native.events)
+            native.start_call("rpc.subscribe", {"events": ["event"], "filter": wanted}, credit=10)
+            await until(lambda before=before: len(native.events) > before)
+            taken.append(places(native))
+        assert max(taken) == taken[-1] == taken[-3] == MAX_CLIENT_PLACES
 
 
 def test_different_members_of_data_that_filters_ask_for_are_bounded_in_all() -> None:

@@ -19,6 +19,7 @@ class Receiver:
 
     def __init__(self, **wanted: Any) -> None:
         self.filter = Filter(wanted) if wanted else None
+        self.is_indexed = True
 
     def offer(self, event: Published) -> None: ...
 
@@ -135,3 +136,24 @@ def test_data_is_decoded_once_for_all_filters_and_not_kept(monkeypatch: pytest.M
     assert len(decoded) == 1
     published.tidy()
     assert published._found is None  # pyright: ignore[reportPrivateUsage]
+
+
+def test_a_subscriber_that_is_not_indexed_is_compared() -> None:
+    wide, narrow = Receiver(guild_id=[1, 2]), Receiver(guild_id=3)
+    wide.is_indexed = False
+    topic = topic_of(wide, narrow)
+    assert topic.receivers(event(guild_id=2)) == [wide]
+    assert topic.receivers(event(guild_id=4)) is None
+    assert topic.is_decided_by_keys(event(guild_id=2))
+    assert not topic.is_decided_by_keys(event(channel_id=2))
+    assert topic.leave(wide, time.monotonic() + 60) == ("", ())
+    assert topic.is_kept
+
+
+def test_data_decides_for_a_subscriber_that_is_compared() -> None:
+    wide = Receiver(guild_id=1, n=2)
+    wide.is_indexed = False
+    topic = topic_of(wide)
+    assert not topic.is_decided_by_keys(event(guild_id=1))
+    assert topic.receivers(event({"n": 2}, guild_id=1)) == [wide]
+    assert topic.receivers(event({"n": 3}, guild_id=1)) is None

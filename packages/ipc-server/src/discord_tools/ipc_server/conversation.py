@@ -44,6 +44,7 @@ from discord_tools.ipc_server.admission import SMALL_BYTES, Account, closing
 from discord_tools.ipc_server.call import expire, expired, wait_for_handlers, without_key
 from discord_tools.ipc_server.caller import Caller
 from discord_tools.ipc_server.clock import CallerClock, TurnShare
+from discord_tools.ipc_server.event_bounds import MAX_CLIENT_PLACES
 from discord_tools.ipc_server.incoming import NativeCall
 from discord_tools.ipc_server.shared import Shared
 
@@ -53,7 +54,7 @@ log = logging.getLogger(__name__)
 
 
 #: Number of names of all subscriptions of one client at which a further subscription is refused.
-MAX_NAMES: Final = 2048
+MAX_NAMES: Final = 8192
 
 
 class Conversation:
@@ -425,7 +426,8 @@ class Conversation:
             names = sum(one.subscriber.names for one in self._calls if one.subscriber is not None)
             if names >= MAX_NAMES:
                 raise Overloaded(f"your subscriptions have {names} names of events already")
-            call.subscriber = self._shared.hub.subscribe(call)
+            places = sum(one.subscriber.places for one in self._calls if one.subscriber is not None)
+            call.subscriber = self._shared.hub.subscribe(call, MAX_CLIENT_PLACES - places)
             call.subscriber.begin()
         except RemoteError as error:
             call.fail(error)

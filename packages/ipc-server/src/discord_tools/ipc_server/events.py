@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, Final, Protocol
@@ -16,6 +16,7 @@ from discord_tools.ipc.errors import BadData, FellBehind, Overloaded, RemoteErro
 from discord_tools.ipc.limits import ServerLimits
 from discord_tools.ipc.wire.events import EventItem, Subscribe, Subscribed
 from discord_tools.ipc_server.encoding import encode_answer
+from discord_tools.ipc_server.event_bounds import MAX_PLACES, SubscriptionBounds, checked_size
 from discord_tools.ipc_server.event_table import Keys, nearest
 from discord_tools.ipc_server.filters import Filter, Value
 from discord_tools.ipc_server.topics import NO_KEYS, Published, Receiver, Topic
@@ -24,6 +25,22 @@ __all__ = ("Hub", "Subscriber")
 
 _encode = msgspec.json.Encoder().encode
 _subscribe = msgspec.json.Decoder(Subscribe)
+
+
+#: Maximum number of names in a subscription: more than a bot has events.
+MAX_EVENTS: Final = 256
+
+#: Maximum number of values for which events are kept although no subscriber wants them any more.
+MAX_LEFT: Final = 8192
+
+#: Maximum number of names of events that are remembered, to tell subscribers of those that the bot does not use.
+MAX_KNOWN: Final = 4096
+
+#: Maximum number of names of a subscription that the bot says it does not use.
+MAX_UNKNOWN: Final = 8
+
+#: Maximum number of names with subscribers, or with events that are kept. Clients can make up names.
+MAX_TOPICS: Final = 16384
 
 
 class Reader(Protocol):
@@ -76,7 +93,8 @@ class Hub:
     """All events of one server."""
 
     def __init__(self, limits: ServerLimits) -> None:
-        self._limits = limits
+        #: Sizes and timeouts.
+        self.limits: Final = limits
         #: Topics by name. Those that clients made up are dropped with their last subscriber.
         self._topics: dict[str, Topic] = {}
         #: Number of events that were handed to subscribers.
@@ -84,10 +102,8 @@ class Hub:
         #: Number of all events. A new topic counts on from here, so that its numbers rise even if it had subscribers
         #: before.
         self._published = 0
-        #: Size of the parameters of all subscriptions, in bytes.
-        self._wish_bytes = 0
-        #: Paths in the data that filters of subscriptions ask for, with their number.
-        self._paths: Counter[str] = Counter()
+        #: Bounds what subscriptions may have.
+        self._bounds = SubscriptionBounds()
         #: Values that no subscriber wants any more, with the topic, until when events with them are kept, oldest first.
         self._left: deque[tuple[float, Topic, str, Collection[Value]]] = deque()
         #: Number of these values.
@@ -114,7 +130,7 @@ class Hub:
         if topic is None:
             return  # nobody has ever subscribed to it
         event = Published(name, keys, False)
-        if topic.index:
+        if topic.index or topic.compared:
             self._hand_out(topic, event, self._encoded(topic, event, lambda: data))
         elif topic.everything or topic.is_kept:
             event.raw = encode_answer(data)
@@ -139,7 +155,7 @@ class Hub:
         topic = self._topics.get(source.name)
         if topic is None:
             return
-        if not topic.index and not topic.is_kept:
+        if not topic.is_filtered and not topic.is_kept:
             topic.skip()
             return
         event = Published(source.name, NO_KEYS, False)
@@ -188,8 +204,15 @@ class Hub:
 
     # -- subscriptions
 
-    def subscribe(self, call: Reader) -> Subscriber:
+    def subscribe(self, call: Reader, places: int = MAX_PLACES) -> Subscriber:
         """Makes a subscription. :meth:`Subscriber.begin` starts it.
+
+        Parameters
+        ----------
+        call: :class:`Reader`
+            The call that reads it.
+        places: :class:`int`
+            Number of places in the index that its client may still take.
 
         Raises
         ------
@@ -198,9 +221,7 @@ class Hub:
         Overloaded
             There are too many names, or too many bytes of parameters.
         """
-        size = len(call.params)
-        if size > MAX_WISH_BYTES:
-            raise BadData(f"the parameters of a subscription have at most {MAX_WISH_BYTES} bytes, not {size}")
+        size = checked_size(call.params)
         try:
             wish = _subscribe.decode(call.params)
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
@@ -208,7 +229,7 @@ class Hub:
         if not wish.events or len(wish.events) > MAX_EVENTS:
             raise BadData(f"a subscription names 1 to {MAX_EVENTS} events")
         wanted = Filter(wish.filter) if wish.filter else None
-        self._check_bounds(size, wanted)
+        self._bounds.check(size, wanted)
         self.sweep()
         new = sum(name not in self._topics for name in wish.events)
         if len(self._topics) + new > MAX_TOPICS:
@@ -218,35 +239,21 @@ class Hub:
                     f"there are {len(self._topics)} names of events with subscribers, no more are kept"
                 )
         topics = {name: self._topic(name) for name in wish.events}
-        self._wish_bytes += size
-        if wanted is not None:
-            self._paths.update(wanted.data_paths)
-        return Subscriber(self, call, topics, wish, wanted, self._limits)
-
-    def _check_bounds(self, size: int, wanted: Filter | None) -> None:
-        if self._wish_bytes + size > MAX_ALL_WISHES_BYTES:
-            raise Overloaded(
-                f"all subscriptions together have {self._wish_bytes} bytes of parameters already"
-            )
-        if wanted is not None and len(self._paths.keys() | wanted.data_paths) > MAX_PATHS:
-            raise Overloaded(f"filters ask for {len(self._paths)} different members of data already")
+        taken = self._bounds.places(len(topics), wanted, places)
+        subscriber = Subscriber(self, call, topics, wish, wanted, size, taken)
+        self._bounds.add(size, wanted, subscriber.places)
+        return subscriber
 
     def _topic(self, name: str) -> Topic:
         topic = self._topics.get(name)
         if topic is None:
-            topic = self._topics[name] = Topic(self._limits, self._published)
+            topic = self._topics[name] = Topic(self.limits, self._published)
         return topic
 
     def leave(self, subscriber: Subscriber, topics: Mapping[str, Topic], size: int) -> None:
         """Removes a subscriber. What it wanted is kept for a while, in case it comes back."""
-        self._wish_bytes -= size
-        if subscriber.filter is not None:
-            paths = subscriber.filter.data_paths
-            self._paths.subtract(paths)
-            for path in paths:
-                if not self._paths[path]:
-                    del self._paths[path]
-        until = time.monotonic() + self._limits.event_replay_timeout
+        self._bounds.remove(size, subscriber.filter, subscriber.places)
+        until = time.monotonic() + self.limits.event_replay_timeout
         for name, topic in topics.items():
             path, values = topic.leave(subscriber, until)
             self._left.append((until, topic, path, values))
@@ -269,32 +276,6 @@ class Hub:
                 del self._topics[name]
 
 
-#: Maximum number of names in a subscription: more than a bot has events.
-MAX_EVENTS: Final = 256
-
-#: Maximum size of the parameters of a subscription, in bytes: its names, and the values of its filter.
-MAX_WISH_BYTES: Final = 64 * 1024
-
-#: Maximum size of the parameters of all subscriptions together, in bytes.
-MAX_ALL_WISHES_BYTES: Final = 16 * 1024 * 1024
-
-#: Maximum number of different paths in the data that the filters of all subscriptions ask for. Each is looked up once
-#: in an event whose subscribers ask for it.
-MAX_PATHS: Final = 256
-
-#: Maximum number of values for which events are kept although no subscriber wants them any more.
-MAX_LEFT: Final = 8192
-
-#: Maximum number of names of events that are remembered, to tell subscribers of those that the bot does not use.
-MAX_KNOWN: Final = 4096
-
-#: Maximum number of names of a subscription that the bot says it does not use.
-MAX_UNKNOWN: Final = 8
-
-#: Maximum number of names with subscribers, or with events that are kept. Clients can make up names.
-MAX_TOPICS: Final = 8192
-
-
 class Subscriber:
     """One subscription. Events that its reader does not take yet wait in a bounded backlog.
 
@@ -310,6 +291,10 @@ class Subscriber:
         The parameters of the call.
     wanted: Optional[:class:`Filter`]
         Its filter.
+    size: :class:`int`
+        Size of its parameters, in bytes.
+    places: Optional[:class:`int`]
+        Number of places that it takes in the index. ``None`` if it is not in there.
     """
 
     def __init__(
@@ -319,18 +304,24 @@ class Subscriber:
         topics: Mapping[str, Topic],
         wish: Subscribe,
         wanted: Filter | None,
-        limits: ServerLimits,
+        size: int,
+        places: int | None,
     ) -> None:
         self._hub = hub
         self._call = call
         #: The topics that it subscribes to. None once it has ended.
         self._topics: Mapping[str, Topic] = topics
         self._wish = wish
-        self._limits = limits
+        #: Sizes and timeouts.
+        self._limits = hub.limits
         #: What it filters on.
         self.filter: Filter | None = wanted
+        #: Whether topics index it by the values of its filter.
+        self.is_indexed: bool = places is not None
+        #: Number of places that it takes in the index.
+        self.places: int = places or 0
         #: Size of its parameters, in bytes.
-        self._size = len(call.params)
+        self._size = size
         #: Confirmation and replayed events, which do not make a reader slow.
         self._first: deque[bytes] = deque()
         #: Items that wait for the reader.

@@ -47,7 +47,7 @@ class Filter:
         There are too many conditions or values, a path is too deep, or a value is an object.
     """
 
-    __slots__ = ("_conditions", "parts", "path", "wanted")
+    __slots__ = ("_conditions", "number", "parts", "path", "wanted")
 
     def __init__(self, wanted: Mapping[str, Any]) -> None:
         if len(wanted) > MAX_CONDITIONS:
@@ -56,9 +56,10 @@ class Filter:
         self._conditions: list[tuple[str, Path, frozenset[Value]]] = [
             (path, _parts(path), _alternatives(path, value)) for path, value in wanted.items()
         ]
-        number = sum(len(values) for _, _, values in self._conditions)
-        if number > MAX_VALUES:
-            raise BadData(f"a filter has at most {MAX_VALUES} values, not {number}")
+        #: Number of the values of all conditions.
+        self.number: int = sum(len(values) for _, _, values in self._conditions)
+        if self.number > MAX_VALUES:
+            raise BadData(f"a filter has at most {MAX_VALUES} values, not {self.number}")
         path, parts, values = min(self._conditions, key=_cost)
         #: The path of the condition that subscribers are indexed by.
         self.path: str = path
@@ -68,9 +69,14 @@ class Filter:
         self.wanted: frozenset[Value] = values
 
     @property
+    def paths(self) -> list[str]:
+        """list[:class:`str`]: The paths of its conditions."""
+        return [path for path, _, _ in self._conditions]
+
+    @property
     def data_paths(self) -> list[str]:
-        """list[:class:`str`]: The paths of its conditions that need the data of an event."""
-        return [path for path, _, _ in self._conditions if path not in KEYS]
+        """list[:class:`str`]: Those that need the data of an event."""
+        return [path for path in self.paths if path not in KEYS]
 
     def matches(self, event: Event) -> bool:
         """Whether an event fulfils all conditions, as far as its values are known."""

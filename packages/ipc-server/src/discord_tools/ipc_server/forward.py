@@ -143,8 +143,12 @@ class Forwarder:
     def __init__(self, client: discord.Client, hub: Hub) -> None:
         self._client = client
         self._hub = hub
+        #: The events that are forwarded, by name.
+        self._specs: dict[str, EventSpec] = {}
         #: Listens to the events.
         self._listeners = Listeners(client)
+        #: Notices when the client's handler of errors was replaced, if errors are forwarded.
+        self._keeping = Listeners(client)
         #: Tells of errors, if they are forwarded.
         self._errors: ErrorHook | None = None
         #: Whether the server runs.
@@ -158,47 +162,50 @@ class Forwarder:
         """Publishes more events. Those in ``named`` were asked for by their own names, and not by that of a group."""
         specs = tuple(specs)
         for one in specs:
-            if self._hub.known.get(one.name) is None:
-                self._add(one)
+            new = one.name not in self._specs
+            self._specs[one.name] = one
+            self._hub.learn(one.name, one)
+            if new:
+                self._listen(one.name)
         self._warn(specs, named)
 
     def start(self) -> None:
         """Starts listening."""
         self._active = True
         self._listeners.start()
+        self._keeping.start()
         if self._errors is not None:
             self._errors.install()
 
     def listen(self) -> None:
         """Listens to the events that were added before log-in."""
         self._listeners.listen()
+        self._keeping.listen()
 
     def stop(self) -> None:
         """Stops listening."""
         self._active = False
         self._listeners.stop()
+        self._keeping.stop()
         if self._errors is not None:
             self._errors.remove()
 
-    def _add(self, spec: EventSpec) -> None:
+    def _listen(self, name: str) -> None:
         def publish(*args: Any) -> None:
             try:
-                self._hub.forward(spec, args)
+                self._hub.forward(self._specs[name], args)
             except Exception as error:
                 self._incidents.warning(
-                    f"event {spec.name:.100}",
-                    "It is left out, since its data cannot be written: %.500r",
-                    error,
+                    f"event {name:.100}", "It is left out, since its data cannot be written: %.500r", error
                 )
 
-        self._hub.learn(spec.name, spec)
-        if spec.name != "error":
-            self._listeners.add(spec.name, publish)
+        if name != "error":
+            self._listeners.add(name, publish)
             return
         self._errors = ErrorHook(self._client, publish)
         # An event of the gateway comes before the handlers that may fail, so a handler that has replaced the hook is
         # noticed in time.
-        self._listeners.add("socket_event_type", self._keep_error_hook)
+        self._keeping.add("socket_event_type", self._keep_error_hook)
         if self._active:
             self._errors.install()
 

@@ -38,6 +38,11 @@ class Receiver(Protocol):
         """What it filters on."""
         ...
 
+    @property
+    def is_indexed(self) -> bool:
+        """Whether it is in the index, if it has a filter. Too many values are compared instead."""
+        ...
+
     def offer(self, event: Published) -> None:
         """Takes an event, or leaves it out."""
         ...
@@ -128,7 +133,9 @@ class Topic:
         self.subscribers = 0
         #: Those without a filter.
         self.everything: dict[Receiver, None] = {}
-        #: Those with one, by the path and the values that they are indexed by.
+        #: Those with one that are not in the index.
+        self.compared: dict[Receiver, None] = {}
+        #: The others, by the path and the values that they are indexed by.
         self.index: dict[str, dict[Value, Place]] = {}
         #: The parts of these paths.
         self._parts: dict[str, Path] = {}
@@ -143,6 +150,11 @@ class Topic:
     def is_kept(self) -> bool:
         """Whether events are kept for a subscriber without a filter: there is one, or was one recently."""
         return bool(self.everything) or time.monotonic() < self._keep_until
+
+    @property
+    def is_filtered(self) -> bool:
+        """Whether there is a subscriber with a filter, or was one recently."""
+        return bool(self.index) or bool(self.compared)
 
     @property
     def is_idle(self) -> bool:
@@ -184,7 +196,10 @@ class Topic:
 
     def is_decided_by_keys(self, event: Published) -> bool:
         """Whether the data of an event is not needed to find its subscribers."""
-        return all(map(event.is_known, self.index))
+        paths = (
+            path for subscriber in self.compared if subscriber.filter for path in subscriber.filter.paths
+        )
+        return all(map(event.is_known, self.index)) and all(map(event.is_known, paths))
 
     def receivers(self, event: Published) -> list[Receiver] | None:
         """The subscribers that may want an event. ``None`` if no subscriber can get it, now or later."""
@@ -199,6 +214,10 @@ class Topic:
             for place in here:
                 found.update(place.subscribers)
                 wanted = wanted or bool(place.subscribers) or time.monotonic() < place.until
+        for subscriber in self.compared:
+            if subscriber.filter is None or subscriber.filter.matches(event):
+                found[subscriber] = None
+                wanted = True
         return list(found) if wanted else None
 
     def join(self, subscriber: Receiver) -> None:
@@ -207,6 +226,9 @@ class Topic:
         wish = subscriber.filter
         if wish is None:
             self.everything[subscriber] = None
+            return
+        if not subscriber.is_indexed:
+            self.compared[subscriber] = None
             return
         places = self.index.setdefault(wish.path, {})
         self._parts[wish.path] = wish.parts
@@ -224,8 +246,8 @@ class Topic:
         """
         self.subscribers -= 1
         wish = subscriber.filter
-        if wish is None:
-            del self.everything[subscriber]
+        if wish is None or not subscriber.is_indexed:
+            del (self.everything if wish is None else self.compared)[subscriber]
             self._keep_until = until
             return "", ()
         places = self.index.get(wish.path, {})
