@@ -13,7 +13,17 @@ from docutils import nodes
 from sphinx import addnodes
 
 from discord_tools.ipc import ServerLimits
-from discord_tools.ipc_server import admission, brake, clock, conversation, encoding, events, watchdog
+from discord_tools.ipc_server import (
+    admission,
+    brake,
+    clock,
+    conversation,
+    encoding,
+    event_bounds,
+    events,
+    filters,
+    watchdog,
+)
 from test_docs.blocks import ROOT, doctree
 
 #: Where constants bound what clients can cause, below ``discord_tools``.
@@ -92,6 +102,7 @@ def test_each_row_says_what_the_value_is(rows: list[tuple[str, str, list[str]]])
 def test_the_figures_of_the_guides_are_those_of_the_code() -> None:
     assert (brake.FREE, brake.REFUSED, brake.FORGOTTEN_AFTER) == (5, 40, 60)
     assert (brake.FIRST_DELAY, brake.LONGEST_DELAY) == (0.05, 2)
+    assert (filters.MAX_VALUES, event_bounds.MAX_CLIENT_VALUES) == (1024, 16384)
     assert (events.MAX_EVENTS, conversation.MAX_NAMES, events.MAX_TOPICS) == (256, 8192, 16384)
     assert (encoding.LARGE, encoding.SLICE, admission.SMALL_BYTES) == (256, 32, 16 * 1024)
     assert clock.ITEMS_PER_TURN == 64

@@ -14,7 +14,14 @@ from discord_tools.ipc.wire.events import Subscribe
 from discord_tools.ipc.wire.received import ItemsReceived
 from discord_tools.ipc_server import event_bounds, events
 from discord_tools.ipc_server.conversation import MAX_NAMES
-from discord_tools.ipc_server.event_bounds import MAX_CLIENT_PLACES, MAX_PATHS, MAX_PLACES, MAX_WISH_BYTES
+from discord_tools.ipc_server.event_bounds import (
+    MAX_CLIENT_PLACES,
+    MAX_CLIENT_VALUES,
+    MAX_PATHS,
+    MAX_PLACES,
+    MAX_WISH_BYTES,
+    Share,
+)
 from discord_tools.ipc_server.event_table import Keys
 from discord_tools.ipc_server.events import (
     MAX_EVENTS,
@@ -352,8 +359,8 @@ def test_events_are_forgotten_when_the_last_subscriber_stays_away_though_nothing
 def test_what_is_kept_for_subscribers_that_are_away_is_bounded() -> None:
     hub = Hub(ServerLimits())
     Reader("event").begin(hub)
-    values = list(range(1000))
-    for start in range(0, 20 * 1000, 1000):
+    values = list(range(MAX_PLACES))
+    for start in range(0, 2 * MAX_LEFT, MAX_PLACES):
         Reader("event", filter={"guild_id": [start + value for value in values]}).begin(hub).close()
     (topic,) = hub._topics.values()  # pyright: ignore[reportPrivateUsage]
     assert len(topic.index["guild_id"]) <= MAX_LEFT
@@ -395,14 +402,16 @@ def test_places_in_the_index_are_bounded_for_a_client_and_in_all(monkeypatch: py
     monkeypatch.setattr(event_bounds, "MAX_ALL_PLACES", 30)
     hub = Hub(ServerLimits())
     reader = Reader("event", filter={"guild_id": list(range(10))})
-    few, first, second, third, more = (hub.subscribe(reader, places) for places in (9, 10, 99, 99, 99))
+    few, first, second, third, more = (
+        hub.subscribe(reader, Share(places=MAX_CLIENT_PLACES - places)) for places in (9, 10, 99, 99, 99)
+    )
     assert [one.places for one in (few, first, second, third, more)] == [0, 10, 10, 10, 0]
     for one in (few, first, more):
         one.begin()
     hub.publish("event", 1, {"guild_id": ("3",)})
     assert [item["seq"] for item in reader.items if "event" in item] == [1, 1, 1]
     first.close()
-    assert hub.subscribe(reader, 99).places == 10
+    assert hub.subscribe(reader).places == 10
 
 
 def test_values_of_filters_are_bounded_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -424,13 +433,27 @@ def places(native: NativeClient) -> int:
 async def test_a_client_takes_a_limited_number_of_places(bot: commands.Bot) -> None:
     async with native_client(bot) as native:
         taken: list[int] = []
-        for start in range(0, MAX_CLIENT_PLACES + MAX_PLACES, MAX_VALUES):
-            wanted = {"guild_id": list(range(start, start + MAX_VALUES))}
+        several = [f"event {n}" for n in range(32)]
+        for start in range(0, MAX_CLIENT_PLACES + MAX_PLACES, MAX_PLACES):
+            wanted = {"guild_id": list(range(start, start + MAX_PLACES // 32))}
+            before = len(native.events)
+            native.start_call("rpc.subscribe", {"events": several, "filter": wanted}, credit=10)
+            await until(lambda before=before: len(native.events) > before)
+            taken.append(places(native))
+        assert taken[-1] == taken[-2] == MAX_CLIENT_PLACES
+
+
+async def test_the_values_of_the_filters_of_a_client_are_bounded(bot: commands.Bot) -> None:
+    async with native_client(bot) as native:
+        wanted = {"guild_id": list(range(MAX_VALUES))}
+        for _ in range(MAX_CLIENT_VALUES // MAX_VALUES):
             before = len(native.events)
             native.start_call("rpc.subscribe", {"events": ["event"], "filter": wanted}, credit=10)
             await until(lambda before=before: len(native.events) > before)
-            taken.append(places(native))
-        assert max(taken) == taken[-1] == taken[-3] == MAX_CLIENT_PLACES
+        with pytest.raises(Failed) as caught:
+            await native.call("rpc.subscribe", {"events": ["event"], "filter": {"n": 1}}, credit=10)
+        assert caught.value.code == Overloaded.code
+        assert str(MAX_CLIENT_VALUES) in str(caught.value)
 
 
 def test_different_members_of_data_that_filters_ask_for_are_bounded_in_all() -> None:

@@ -44,7 +44,7 @@ from discord_tools.ipc_server.admission import SMALL_BYTES, Account, closing
 from discord_tools.ipc_server.call import expire, expired, wait_for_handlers, without_key
 from discord_tools.ipc_server.caller import Caller
 from discord_tools.ipc_server.clock import CallerClock, TurnShare
-from discord_tools.ipc_server.event_bounds import MAX_CLIENT_PLACES
+from discord_tools.ipc_server.event_bounds import Share
 from discord_tools.ipc_server.incoming import NativeCall
 from discord_tools.ipc_server.shared import Shared
 
@@ -423,11 +423,12 @@ class Conversation:
         # No task: items are pushed by the publisher of an event, and by the credit that the reader grants.
         self._count(call)
         try:
-            names = sum(one.subscriber.names for one in self._calls if one.subscriber is not None)
+            others = [one.subscriber for one in self._calls if one.subscriber is not None]
+            names = sum(one.names for one in others)
             if names >= MAX_NAMES:
                 raise Overloaded(f"your subscriptions have {names} names of events already")
-            places = sum(one.subscriber.places for one in self._calls if one.subscriber is not None)
-            call.subscriber = self._shared.hub.subscribe(call, MAX_CLIENT_PLACES - places)
+            share = Share(sum(one.values for one in others), sum(one.places for one in others))
+            call.subscriber = self._shared.hub.subscribe(call, share)
             call.subscriber.begin()
         except RemoteError as error:
             call.fail(error)

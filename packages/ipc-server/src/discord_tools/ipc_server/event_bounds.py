@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final, cast
 
 from discord_tools.ipc.errors import BadData, Overloaded
 from discord_tools.ipc_server.filters import Filter
 
-__all__ = ("MAX_CLIENT_PLACES", "MAX_PLACES", "SubscriptionBounds", "checked_size")
+__all__ = ("MAX_PLACES", "Share", "SubscriptionBounds", "checked_size")
 
 #: Maximum size of the parameters of a subscription, in bytes: its names, and the values of its filter.
 MAX_WISH_BYTES: Final = 64 * 1024
@@ -18,13 +19,16 @@ MAX_ALL_WISHES_BYTES: Final = 16 * 1024 * 1024
 
 #: Maximum number of places that a subscription takes in the index: its names times the values that it is indexed by.
 #: With more, it is compared with each event of its names.
-MAX_PLACES: Final = 2048
+MAX_PLACES: Final = 512
 
 #: Maximum number of places that all subscriptions of one client take in the index. Further ones are compared.
 MAX_CLIENT_PLACES: Final = 16384
 
 #: Maximum number of places that all subscriptions take in the index. Further ones are compared.
 MAX_ALL_PLACES: Final = 131072
+
+#: Maximum number of values that the filters of all subscriptions of one client have.
+MAX_CLIENT_VALUES: Final = 16384
 
 #: Maximum number of values that the filters of all subscriptions have.
 MAX_ALL_VALUES: Final = 262144
@@ -46,6 +50,38 @@ def checked_size(params: bytes) -> int:
     if size > MAX_WISH_BYTES:
         raise BadData(f"the parameters of a subscription have at most {MAX_WISH_BYTES} bytes, not {size}")
     return size
+
+
+class Share:
+    """What one client may still have.
+
+    Parameters
+    ----------
+    values: :class:`int`
+        Number of values that its filters have already.
+    places: :class:`int`
+        Number of places in the index that its subscriptions take already.
+    """
+
+    def __init__(self, values: int = 0, places: int = 0) -> None:
+        #: Number of places in the index.
+        self.places: int = MAX_CLIENT_PLACES - places
+        #: Number of values.
+        self._values = MAX_CLIENT_VALUES - values
+
+    def check(self, wanted: Mapping[str, Any]) -> None:
+        """Checks the number of values of one more filter, before anything is made of it.
+
+        Raises
+        ------
+        Overloaded
+            They are too many.
+        """
+        number = sum(
+            len(cast("list[Any]", value)) if isinstance(value, list) else 1 for value in wanted.values()
+        )
+        if number > self._values:
+            raise Overloaded(f"your filters have {MAX_CLIENT_VALUES - self._values} values already")
 
 
 class SubscriptionBounds:

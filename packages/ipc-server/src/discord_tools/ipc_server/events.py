@@ -16,7 +16,7 @@ from discord_tools.ipc.errors import BadData, FellBehind, Overloaded, RemoteErro
 from discord_tools.ipc.limits import ServerLimits
 from discord_tools.ipc.wire.events import EventItem, Subscribe, Subscribed
 from discord_tools.ipc_server.encoding import encode_answer
-from discord_tools.ipc_server.event_bounds import MAX_PLACES, SubscriptionBounds, checked_size
+from discord_tools.ipc_server.event_bounds import Share, SubscriptionBounds, checked_size
 from discord_tools.ipc_server.event_table import Keys, nearest
 from discord_tools.ipc_server.filters import Filter, Value
 from discord_tools.ipc_server.topics import NO_KEYS, Published, Receiver, Topic
@@ -204,15 +204,15 @@ class Hub:
 
     # -- subscriptions
 
-    def subscribe(self, call: Reader, places: int = MAX_PLACES) -> Subscriber:
+    def subscribe(self, call: Reader, share: Share | None = None) -> Subscriber:
         """Makes a subscription. :meth:`Subscriber.begin` starts it.
 
         Parameters
         ----------
         call: :class:`Reader`
             The call that reads it.
-        places: :class:`int`
-            Number of places in the index that its client may still take.
+        share: Optional[:class:`Share`]
+            What its client may still have.
 
         Raises
         ------
@@ -228,6 +228,8 @@ class Hub:
             raise BadData(f"bad parameters of a subscription: {error}") from None
         if not wish.events or len(wish.events) > MAX_EVENTS:
             raise BadData(f"a subscription names 1 to {MAX_EVENTS} events")
+        share = share or Share()
+        share.check(wish.filter)
         wanted = Filter(wish.filter) if wish.filter else None
         self._bounds.check(size, wanted)
         self.sweep()
@@ -239,7 +241,7 @@ class Hub:
                     f"there are {len(self._topics)} names of events with subscribers, no more are kept"
                 )
         topics = {name: self._topic(name) for name in wish.events}
-        taken = self._bounds.places(len(topics), wanted, places)
+        taken = self._bounds.places(len(topics), wanted, share.places)
         subscriber = Subscriber(self, call, topics, wish, wanted, size, taken)
         self._bounds.add(size, wanted, subscriber.places)
         return subscriber
@@ -335,6 +337,11 @@ class Subscriber:
     def names(self) -> int:
         """:class:`int`: Number of names that it subscribes to."""
         return len(self._topics)
+
+    @property
+    def values(self) -> int:
+        """:class:`int`: Number of values of its filter."""
+        return 0 if self.filter is None else self.filter.number
 
     @property
     def held_bytes(self) -> int:
