@@ -20,7 +20,7 @@ import sys
 import tempfile
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -41,6 +41,7 @@ __all__ = (
     "check_comparable",
     "count",
     "main",
+    "out_of_proportion",
     "per_operation",
     "table",
     "total",
@@ -122,6 +123,28 @@ async def _events(ends: Ends, operations: int) -> None:
                 raise RuntimeError(f"event {number + 1} came as {event!r}")
 
 
+def _filtered(subscribers: int, *, matching: bool) -> Callable[[Ends, int], Awaitable[None]]:
+    """Events of one guild, with subscribers that filter on a guild each. One of them gets the events, or none."""
+
+    async def run(ends: Ends, operations: int) -> None:
+        publish, data = ends.server.publish, stats(1)
+        async with AsyncExitStack() as stack:
+            subscribe = ends.session.subscribe
+            subscriptions = [
+                await stack.enter_async_context(subscribe(EVENT, guild_id=guild))
+                for guild in range(1, subscribers + 1)
+            ]
+            guild, events = (subscribers, subscriptions[-1]) if matching else (0, None)
+            for number in range(operations):
+                await publish(EVENT, data, guild_id=guild)
+                if events is not None:
+                    event = await anext(events)
+                    if event.seq != number + 1:
+                        raise RuntimeError(f"event {number + 1} came as {event!r}")
+
+    return run
+
+
 async def _items(ends: Ends, operations: int) -> None:
     n = 0
     async for _ in ends.session.stream("items", n=operations):
@@ -142,7 +165,14 @@ LOADS: Final = {
     "requests": Load(f"request, {IN_FLIGHT} at once", _at_once),
     "event": Load("event to one subscriber", _events),
     "item": Load("stream item", _items),
+    "filtered": Load("event to one subscriber with a filter", _filtered(1, matching=True)),
+    "filtered-1000": Load("event to one of 1,000 subscribers with filters", _filtered(1000, matching=True)),
+    "unmatched": Load("event that one filter does not match", _filtered(1, matching=False)),
+    "unmatched-1000": Load("event that none of 1,000 filters matches", _filtered(1000, matching=False)),
 }
+
+#: How many times as much as the second load the first one may cost.
+RATIOS: Final = {("filtered-1000", "filtered"): 2.0, ("unmatched-1000", "unmatched"): 2.0}
 
 
 async def _run(load: Load, operations: int) -> None:
@@ -277,6 +307,19 @@ def worse(now: Counts, before: Counts) -> list[str]:
     ]
 
 
+def out_of_proportion(now: Counts) -> list[str]:
+    """What is wrong with the loads that cost too much in comparison with others of the same run."""
+    found: list[str] = []
+    for (name, other), limit in RATIOS.items():
+        if name in now.loads and other in now.loads:
+            ratio = now.loads[name] / now.loads[other]
+            if ratio > limit:
+                found.append(
+                    f"{LOADS[name].title}: {ratio:.1f} times {LOADS[other].title}, at most {limit:g}"
+                )
+    return found
+
+
 def table(now: Counts, before: Counts | None = None) -> str:
     """The figures as Markdown."""
     if before is None:
@@ -344,6 +387,8 @@ def main(given: Sequence[str] | None = None) -> None:
         sys.exit(f"instructions: {error}")
     if found:
         sys.exit(f"more than {TOLERANCE:g} % worse: {', '.join(found)}")
+    if wrong := out_of_proportion(now):
+        sys.exit("; ".join(wrong))
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ extensions = [
     "myst_parser",
     "attributetable",
     "bounds",
+    "eventtable",
     "modulelayers",
 ]
 exclude_patterns = ["_build", "inventories"]

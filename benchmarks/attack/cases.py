@@ -228,6 +228,7 @@ def _memory_cases() -> list[Case]:
             group="hellos with 4 MiB of headers",
         ),
         Case(name="invented-names", attack=loads.invented_names(), group="subscriptions to 102,400 names"),
+        Case(name="filters", attack=loads.filters(), group="subscriptions with filters of 1,024 values"),
     ]
 
 

@@ -32,6 +32,7 @@ __all__ = (
     "endless_streams",
     "garbage",
     "hellos",
+    "filters",
     "invented_names",
     "large_calls",
     "large_messages",
@@ -268,6 +269,23 @@ def invented_names(subscriptions: int = 400, each: int = 256) -> Attack:
                 web.send(call("rpc.subscribe", {"events": invented}, number + 1, credit=10))
                 target.count("subscriptions")
             keep(target, web.tcp)
+        finally:
+            web.close()
+
+    return crowd(2, work)
+
+
+def filters(subscriptions: int = 200, values: int = 1024) -> Attack:
+    """Subscriptions whose filters have as many values as they may have, made and dropped again and again."""
+
+    def work(target: Target) -> None:
+        web = enter(target, "native")
+        try:
+            for number in range(subscriptions):
+                wanted = {"guild_id": list(range(number * values, (number + 1) * values))}
+                params = {"events": [f"name {number % 10}", "message"], "filter": wanted}
+                web.send(call("rpc.subscribe", params, number + 1, credit=10))
+                target.count("subscriptions")
         finally:
             web.close()
 

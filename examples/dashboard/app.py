@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import AsyncIterator, Collection
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 from aiohttp import web
@@ -15,6 +16,7 @@ from discord_tools import ipc
 
 from .browsers import Browsers
 from .feed import changes, states
+from .log import entry, follow, keep
 from .models import Guild, GuildCard, Message, Status
 from .safety import add_headers, errors_in_words, same_site_only
 
@@ -23,6 +25,7 @@ BEAT = 15.0  # seconds; a line now and then shows whether the browser is still t
 
 SESSION = web.AppKey("session", ipc.ClientSession)
 BROWSERS = web.AppKey("browsers", Browsers)
+LOGS: web.AppKey[set[asyncio.Task[Any]]] = web.AppKey("logs")  # requests that follow a log
 routes = web.RouteTableDef()
 
 
@@ -35,6 +38,7 @@ async def bot_connection(app: web.Application) -> AsyncIterator[None]:
     ) as session:
         app[SESSION] = session
         relays = [asyncio.create_task(app[BROWSERS].relay(feed(session))) for feed in (states, changes)]
+        relays.append(asyncio.create_task(keep(session)))
         yield
         for relay in relays:
             relay.cancel()
@@ -115,13 +119,47 @@ async def events(request: web.Request) -> web.StreamResponse:
     return response
 
 
+@routes.get("/log")
+async def log_page(request: web.Request) -> web.FileResponse:
+    return web.FileResponse(STATIC / "log.html")
+
+
+@routes.get(r"/api/guilds/{guild:\d+}/log")
+async def guild_log(request: web.Request) -> web.StreamResponse:
+    """The moderation log of a guild, or with ``?channel=`` of one of its channels, as server-sent events."""
+    response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+    await response.prepare(request)
+    log = follow(request.app[SESSION], request.match_info["guild"], request.query.get("channel"))
+    request.app[LOGS].add(request.task)
+    begun = False
+    try:
+        async with log:
+            while True:
+                try:
+                    found = entry(await asyncio.wait_for(anext(log), BEAT))
+                except TimeoutError:
+                    await response.write(b":\n\n")
+                    continue
+                if begun or found["kind"] != "missed":  # what was never kept is not missing
+                    begun = True
+                    await response.write(f"data: {json.dumps(found)}\n\n".encode())
+    except (ConnectionError, ipc.IPCError):
+        pass  # the browser has left, or asks again by itself
+    finally:
+        request.app[LOGS].discard(request.task)
+    return response
+
+
 async def close_pages(app: web.Application) -> None:
     app[BROWSERS].close()
+    for task in tuple(app[LOGS]):
+        task.cancel()
 
 
 def make_app(hosts: Collection[str]) -> web.Application:
     app = web.Application(middlewares=[errors_in_words, same_site_only(hosts)])
     app[BROWSERS] = Browsers()
+    app[LOGS] = set()
     app.add_routes(routes)
     app.router.add_static("/static", STATIC)
     app.on_response_prepare.append(add_headers)

@@ -54,6 +54,19 @@ class Change(TypedDict):
     message: NotRequired[Message]
 
 
+class Entry(TypedDict):
+    """One line of the moderation log. What is not known is left out."""
+
+    kind: str  # the name of the event, or "missed"
+    at: str
+    channel_id: NotRequired[str | None]
+    who: NotRequired[str]
+    text: NotRequired[str | None]
+    before: NotRequired[str]
+    count: NotRequired[int]
+    action: NotRequired[int | None]
+
+
 class Update(TypedDict):
     """What the page gets: the state of the connection with the bot, one change, or that it has missed some."""
 

@@ -5,6 +5,9 @@ Ids travel as strings, as in Discord's own JSON. The commands:
 - ``{"op": "join", "guild": ID, "name": "ada"}`` answers ``{"ok": true, "member": ID}``; ``name`` is optional
 - ``{"op": "leave", "guild": ID, "member": ID}``
 - ``{"op": "say", "channel": ID, "member": ID, "text": "hello"}`` answers the ``message``'s id
+- ``{"op": "edit", "message": ID, "channel": ID, "member": ID, "text": "hello"}`` edits what that member has said
+- ``{"op": "delete", "message": ID, "channel": ID, "member": ID}``
+- ``{"op": "ban", "guild": ID, "member": ID, "moderator": ID, "reason": "spam"}``; ``reason`` is optional
 - ``{"op": "add_guild", "name": "Tea House", "members": 5}`` answers the ``guild``'s id; both optional
 - ``{"op": "remove_guild", "guild": ID}``
 - ``{"op": "drop_gateways", "resumable": true}``
@@ -29,7 +32,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from . import payloads
-from .model import Guild
+from .model import Channel, Guild, Member, Message
 from .server import LoopbackDiscord
 
 LINE_LIMIT = 1 << 26
@@ -56,10 +59,18 @@ async def _execute(discord_: LoopbackDiscord, op: str, fields: dict[str, Any]) -
             guild = _guild(discord_, fields)
             await discord_.leave(guild, _known(guild.member(int(fields["member"])), "member"))
         case "say":
-            channels = (guild.channel(int(fields["channel"])) for guild in discord_.guilds)
-            channel = _known(next(filter(None, channels), None), "channel")
-            author = _known(channel.guild.member(int(fields["member"])), "member")
+            channel, author = _place(discord_, fields)
             return {"message": str((await discord_.say(channel, author, fields["text"])).id)}
+        case "edit" | "delete":
+            channel, author = _place(discord_, fields)
+            message = Message(int(fields["message"]), channel, author.user, fields.get("text", ""))
+            await (discord_.delete(message) if op == "delete" else discord_.edit(message, message.content))
+        case "ban":
+            guild = _guild(discord_, fields)
+            member, moderator = (
+                _known(guild.member(int(fields[who])), who) for who in ("member", "moderator")
+            )
+            await discord_.ban(member, moderator, fields.get("reason"))
         case "add_guild":
             return {"guild": str(discord_.add_guild(**fields).id)}
         case "remove_guild":
@@ -95,6 +106,12 @@ def state(discord_: LoopbackDiscord) -> dict[str, Any]:
 def _guild(discord_: LoopbackDiscord, fields: Mapping[str, Any]) -> Guild:
     wanted = int(fields["guild"])
     return _known(next((guild for guild in discord_.guilds if guild.id == wanted), None), "guild")
+
+
+def _place(discord_: LoopbackDiscord, fields: Mapping[str, Any]) -> tuple[Channel, Member]:
+    channels = (guild.channel(int(fields["channel"])) for guild in discord_.guilds)
+    channel = _known(next(filter(None, channels), None), "channel")
+    return channel, _known(channel.guild.member(int(fields["member"])), "member")
 
 
 def _known(found: T | None, what: str) -> T:

@@ -13,6 +13,7 @@ from . import payloads
 from .connector import HOST, LoopbackConnector
 from .gateway import Gateway
 from .model import Channel, Guild, Member, Message, Role, User, World
+from .moderation import Moderation
 from .rest import Handler, Rest
 
 TOKEN = "loopback.token.of-no-worth"
@@ -32,7 +33,7 @@ class _Start:
         return owner if instance is None else instance.__aenter__
 
 
-class LoopbackDiscord:
+class LoopbackDiscord(Moderation):
     """A Discord for tests, demo and benchmarks, without internet.
 
     An asynchronous context manager; :meth:`start` and :meth:`close` do the same by hand. Close the bots

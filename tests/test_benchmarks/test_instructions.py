@@ -18,6 +18,7 @@ from benchmarks.instructions import (
     check_comparable,
     count,
     main,
+    out_of_proportion,
     per_operation,
     table,
     total,
@@ -65,6 +66,14 @@ def test_a_load_that_was_not_counted_before_is_not_worse() -> None:
     now, before = counts(request=1000.0, item=9.0), counts(request=1000.0)
     assert worse(now, before) == []
     assert table(now, before).splitlines()[-1] == "| stream item | - | 9 | - |"
+
+
+def test_a_load_may_cost_a_limited_multiple_of_another() -> None:
+    few, many = "filtered", "filtered-1000"
+    assert out_of_proportion(counts(**{few: 100.0, many: 200.0})) == []
+    (text,) = out_of_proportion(counts(**{few: 100.0, many: 201.0}))
+    assert text.startswith(f"{LOADS[many].title}: 2.0 times")
+    assert out_of_proportion(counts(**{many: 201.0})) == []
 
 
 def test_the_table_shows_the_change() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypedDict
 
 import msgspec
 import pytest
@@ -16,6 +16,7 @@ from discord_tools.ipc import (
     BadData,
     ClientLimits,
     ClientSession,
+    DecodeError,
     EncodeError,
     Event,
     FellBehind,
@@ -26,9 +27,14 @@ from discord_tools.ipc import (
     ServerLimits,
     SessionClosed,
     Subscription,
+    Unsupported,
 )
-from discord_tools.ipc.subscriptions import _EventFeed  # pyright: ignore[reportPrivateUsage]
+from discord_tools.ipc.subscriptions import (
+    MAX_UNKNOWN,
+    _EventFeed,  # pyright: ignore[reportPrivateUsage]
+)
 from discord_tools.ipc.wire.events import Subscribe
+from discord_tools.ipc_server.dispatch import Dispatcher
 from discord_tools.ipc_server.events import Hub
 from equipment.key import KEY
 from equipment.peers import ScriptedClient
@@ -635,9 +641,163 @@ async def test_a_subscription_that_the_bot_refuses_says_why(session: ClientSessi
 async def test_events_that_cannot_be_understood_end_the_subscription_with_a_typed_error(
     items: list[bytes],
 ) -> None:
-    feed = _EventFeed(Subscribe(["tick"]), 8)
+    feed = _EventFeed(Subscribe(["tick"]), 8, set())
     feed.received([Raw(item) for item in items])
     with pytest.raises(ProtocolError):
         await feed.next()
     with pytest.raises(StopAsyncIteration):
         await feed.next()
+
+
+# -- filters of the client
+
+
+async def test_conditions_may_stand_in_a_dict_and_beside_it(
+    server: Server[commands.Bot], session: ClientSession
+) -> None:
+    async with session.subscribe("tick", filter={"author.bot": False}, guild_id=1) as subscription:
+        await server.publish("tick", {"author": {"bot": True}}, guild_id=1)
+        await server.publish("tick", {"author": {"bot": False}}, guild_id="2")
+        await server.publish("tick", {"author": {"bot": False}, "n": 3}, guild_id=[2, 1])
+        (event,) = await take(subscription, 1)
+    assert event.data["n"] == 3
+
+
+@pytest.mark.parametrize("key", ["guild_id", "channel_id", "user_id", "message_id"])
+async def test_every_id_can_be_given_beside_the_data(
+    server: Server[commands.Bot], session: ClientSession, key: str
+) -> None:
+    async with session.subscribe("tick", filter={key: 81384788765712384}) as subscription:
+        await server.publish("tick", 1, **{key: 5})
+        await server.publish("tick", 2, **{key: 81384788765712384})
+        await server.publish("tick", 3, **{key: "81384788765712384"})
+        await server.publish("tick", {key: 81384788765712384})
+        assert [event.seq for event in await take(subscription, 3)] == [2, 3, 4]
+
+
+async def test_an_id_that_is_none_is_refused_by_name(server: Server[commands.Bot]) -> None:
+    with pytest.raises(TypeError, match="guild_id must be an id"):
+        await server.publish("tick", 1, guild_id=server.client)  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize("wanted", ["guild", 5, ["a"], {5: 1}])
+async def test_filters_that_are_no_dict_of_names_are_refused(session: ClientSession, wanted: Any) -> None:
+    with pytest.raises(TypeError, match="filter"):
+        session.subscribe("tick", filter=wanted)
+
+
+async def test_a_condition_that_is_given_twice_is_refused(session: ClientSession) -> None:
+    with pytest.raises(TypeError, match="'guild_id' is both"):
+        session.subscribe("tick", filter={"guild_id": 1}, guild_id=1)
+
+
+async def test_a_filter_that_the_bot_refuses_says_why(session: ClientSession) -> None:
+    with pytest.raises(BadData, match="1024 values"):
+        await anext(session.subscribe("tick", guild_id=list(range(1025))))
+    with pytest.raises(BadData, match="'guild'"):
+        await anext(session.subscribe("tick", guild={"id": 1}))
+
+
+# -- names that the bot does not use
+
+
+def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+
+
+async def test_a_name_that_the_bot_does_not_use_is_logged_once_with_the_nearest_and_works_later(
+    server: Server[commands.Bot], session: ClientSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.forward("member_join")
+    for _ in range(2):
+        async with session.subscribe("membr_join", "member_join"):
+            pass
+    (line,) = warnings_of(caplog)
+    assert "'membr_join'" in line
+    assert "'member_join'" in line
+    async with session.subscribe("late") as subscription:
+        server.forward(custom=["late"])
+        server.client.dispatch("late", 1)
+        (event,) = await take(subscription, 1)
+    assert event.data == 1
+    assert len(warnings_of(caplog)) == 2
+
+
+async def test_names_that_are_declared_published_or_forwarded_are_not_logged(
+    server: Server[commands.Bot], session: ClientSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.add_event("order")
+    server.forward("message", custom=["level_up"])
+    await server.publish("tick")
+    async with session.subscribe("order", "message", "level_up", "tick"):
+        pass
+    assert warnings_of(caplog) == []
+
+
+async def test_foreign_names_are_quoted_in_the_log_and_bounded(
+    session: ClientSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with session.subscribe("x\n" * 1000):
+        pass
+    (line,) = warnings_of(caplog)
+    assert "\n" not in line
+    assert len(line) < 400
+
+
+async def test_a_session_remembers_a_limited_number_of_unknown_names(
+    session: ClientSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in range(0, MAX_UNKNOWN + 32, 8):
+        async with session.subscribe(*(f"name {number + n}" for n in range(8))):
+            pass
+    assert len(warnings_of(caplog)) == MAX_UNKNOWN
+
+
+# -- what there is
+
+
+class Item(TypedDict):
+    """A part of the data of an event."""
+
+    name: str
+
+
+class Order(TypedDict):
+    """The data of an event."""
+
+    items: list[Item]
+
+
+async def test_a_session_lists_the_events_with_their_data_and_their_ids(
+    server: Server[commands.Bot], session: ClientSession
+) -> None:
+    assert await session.events() == []
+    server.forward("raw_message_delete", custom={"level_up": ["member", "level"]})
+    server.add_event("order", Order)
+    await server.publish("tick")
+    deleted, level_up, order, tick = sorted(
+        await session.events(),
+        key=lambda event: ("raw_message_delete", "level_up", "order", "tick").index(event.name),
+    )
+    assert deleted.data["properties"].keys() == {"id", "channel_id", "guild_id", "cached_message"}
+    assert deleted.filter == ("guild_id", "channel_id", "user_id", "message_id")
+    assert level_up.data["properties"].keys() == {"member", "level"}
+    assert order.data["$ref"] == "#/components/schemas/Order"
+    assert order.data["components"]["schemas"].keys() == {"Order", "Item"}
+    assert (tick.data, tick.filter) == ({}, ("guild_id", "channel_id", "user_id", "message_id"))
+
+
+async def test_events_of_a_bot_that_does_not_describe_them_are_unsupported(
+    server: Server[commands.Bot], session: ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Dispatcher, "discover", lambda self: b'{"openrpc": "1.3.2", "methods": []}')
+    with pytest.raises(Unsupported, match="older"):
+        await session.events()
+    monkeypatch.setattr(Dispatcher, "discover", lambda self: b'{"x-events": 5}')
+    with pytest.raises(DecodeError):
+        await session.events()
+
+
+async def test_an_event_that_is_declared_has_a_name(server: Server[commands.Bot]) -> None:
+    with pytest.raises(TypeError):
+        server.add_event(5)  # pyright: ignore[reportArgumentType]

@@ -62,6 +62,7 @@ META: dict[str, Any] = {
             "additionalProperties": False,
         },
     },
+    "patternProperties": {"^x-": {}},  # extensions
     "additionalProperties": False,
 }
 

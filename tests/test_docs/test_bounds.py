@@ -19,9 +19,10 @@ from discord_tools.ipc_server import (
     admission,
     brake,
     budget,
-    conversation,
     encoding,
+    event_bounds,
     events,
+    filters,
     turns,
     watchdog,
 )
@@ -34,6 +35,7 @@ MODULES = (
     *("ipc.wire.codec", "ipc.wire.handshake", "ipc.wire.jsonrpc", "ipc.wire.peer"),
     *("ipc_server.admission", "ipc_server.brake", "ipc_server.budget", "ipc_server.connections"),
     *("ipc_server.conversation", "ipc_server.conversations", "ipc_server.encoding", "ipc_server.events"),
+    *("ipc_server.event_bounds", "ipc_server.event_table", "ipc_server.filters", "ipc_server.topics"),
     *("ipc_server.gate", "ipc_server.listeners.http", "ipc_server.turns"),
     *("ipc_server.dialects.calls", "ipc_server.dialects.http", "ipc_server.dialects.jsonrpc"),
     *("ipc_server.dialects.listener", "ipc_server.dialects.multicast", "ipc_server.dialects.service"),
@@ -104,7 +106,8 @@ def test_each_row_says_what_the_value_is(rows: list[tuple[str, str, list[str]]])
 def test_the_figures_of_the_guides_are_those_of_the_code() -> None:
     assert (brake.FREE, brake.REFUSED, brake.FORGOTTEN_AFTER) == (5, 40, 60)
     assert (brake.FIRST_DELAY, brake.LONGEST_DELAY) == (0.05, 2)
-    assert (events.MAX_EVENTS, conversation.MAX_NAMES, events.MAX_TOPICS) == (256, 2048, 8192)
+    assert (filters.MAX_VALUES, event_bounds.MAX_CLIENT_VALUES) == (1024, 16384)
+    assert (events.MAX_EVENTS, event_bounds.MAX_NAMES, events.MAX_TOPICS) == (256, 8192, 16384)
     assert (encoding.LARGE, encoding.SLICE, turns.ITEMS_PER_TURN) == (256, 32, 64)
     assert (admission.SMALL_BYTES, admission.VALUE_BYTES, admission.FEW_CALLS) == (4 * 1024, 64, 16)
     assert (turns.TURN_BYTES, turns.LARGE_BYTES) == (256 * 1024, 32 * 1024)

@@ -42,6 +42,20 @@ async def test_a_bot_runs_against_the_process() -> None:
             assert (answer["content"], answer["channel_id"]) == ("pong", channel)
             assert int(answer["id"]) > int(said["message"])
 
+            edited = asyncio.ensure_future(bot.wait_for("raw_message_edit", timeout=5))
+            place = {"channel": channel, "member": joan["member"], "message": said["message"]}
+            await process.command("edit", **place, text="!pong")
+            assert (await edited).message.content == "!pong"
+            deleted = asyncio.ensure_future(bot.wait_for("raw_message_delete", timeout=5))
+            await process.command("delete", **place)
+            assert str((await deleted).message_id) == said["message"]
+            banned = asyncio.ensure_future(bot.wait_for("audit_log_entry_create", timeout=5))
+            moderator, spammer = (each["user"]["id"] for each in guild["members"][:2])
+            await process.command(
+                "ban", guild=guild["id"], member=spammer, moderator=moderator, reason="spam"
+            )
+            assert (await banned).reason == "spam"
+
             left = asyncio.ensure_future(bot.wait_for("member_remove", timeout=5))
             await process.command("leave", guild=guild["id"], member=joan["member"])
             assert (await left).name == "joan"

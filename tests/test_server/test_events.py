@@ -8,13 +8,29 @@ import msgspec
 import pytest
 from discord.ext import commands
 
-from discord_tools.ipc import Overloaded, ServerLimits
+from discord_tools.ipc import BadData, Overloaded, ServerLimits
 from discord_tools.ipc.errors import RemoteError
 from discord_tools.ipc.wire.events import Subscribe
 from discord_tools.ipc.wire.received import ItemsReceived
-from discord_tools.ipc_server import events
-from discord_tools.ipc_server.conversation import MAX_NAMES
-from discord_tools.ipc_server.events import MAX_EVENTS, MAX_TOPICS, Hub, Subscriber
+from discord_tools.ipc_server import event_bounds, events
+from discord_tools.ipc_server.event_bounds import (
+    MAX_CLIENT_PLACES,
+    MAX_CLIENT_VALUES,
+    MAX_NAMES,
+    MAX_PATHS,
+    MAX_PLACES,
+    MAX_WISH_BYTES,
+    Share,
+)
+from discord_tools.ipc_server.event_table import Keys
+from discord_tools.ipc_server.events import (
+    MAX_EVENTS,
+    MAX_LEFT,
+    MAX_TOPICS,
+    Hub,
+    Subscriber,
+)
+from discord_tools.ipc_server.filters import MAX_CONDITIONS, MAX_VALUES
 from equipment.until import until
 from test_server.tools import Failed, NativeClient, memory_server, native_client
 
@@ -169,7 +185,7 @@ async def test_a_subscription_that_would_exceed_the_names_of_a_client_leaves_not
         for start in range(0, MAX_NAMES - MAX_EVENTS, MAX_EVENTS):
             await subscribe(native, start)
         await subscribe(native, MAX_NAMES, MAX_EVENTS - 1)
-        with pytest.raises(Failed, match=f"have {MAX_NAMES - 1} names, 2 more exceed"):
+        with pytest.raises(Failed, match=f"would have {MAX_NAMES + 1} names"):
             await subscribe(native, 2 * MAX_NAMES, 2)
         await subscribe(native, 2 * MAX_NAMES, 1)
 
@@ -196,3 +212,315 @@ async def test_subscriptions_that_have_ended_count_no_more(bot: commands.Bot) ->
             answer = native.start_call("rpc.subscribe", {"events": names(0)}, credit=1)
             native.forget(answer)
         await subscribe(native, 0)
+
+
+# -- filters
+
+
+class Silent:
+    """An event of discord.py whose data is made once, and counted."""
+
+    name = "event"
+    has_all_keys = True
+
+    def __init__(self, error: Exception | None = None, **keys: int) -> None:
+        self.made = 0
+        self._keys = keys
+        self._error = error
+
+    def keys(self, args: tuple[Any, ...]) -> Keys:
+        return {name: (str(value),) for name, value in self._keys.items()}
+
+    def data(self, args: tuple[Any, ...], keys: Keys) -> Any:
+        self.made += 1
+        if self._error is not None:
+            raise self._error
+        return {"n": 1}
+
+
+def test_data_is_made_once_for_all_and_not_at_all_if_no_subscriber_wants_it() -> None:
+    hub = Hub(ServerLimits())
+    readers = [Reader("event", filter={"guild_id": 1}) for _ in range(3)]
+    for reader in readers:
+        reader.begin(hub)
+    wanted, unwanted = Silent(guild_id=1), Silent(guild_id=2)
+    hub.forward(unwanted, ())
+    hub.forward(wanted, ())
+    assert (wanted.made, unwanted.made) == (1, 0)
+    assert [reader.seqs for reader in readers] == [[2], [2], [2]]
+    hub.publish("event", Unread(), {"guild_id": ("2",)})
+
+
+def test_an_event_without_subscribers_is_not_made() -> None:
+    hub, silent = Hub(ServerLimits()), Silent()
+    hub.forward(silent, ())
+    Reader("event").begin(hub).close()
+    hub.forward(silent, ())
+    assert silent.made == 0
+
+
+def test_ids_beside_the_data_and_members_of_the_data_both_match() -> None:
+    hub, reader = Hub(ServerLimits()), Reader("event", filter={"guild_id": 1})
+    reader.begin(hub)
+    hub.publish("event", "beside", {"guild_id": ("1",)})
+    hub.publish("event", {"guild_id": "1"})
+    hub.publish("event", {"guild_id": 2})
+    hub.publish("event", {"guild_id": "1"}, {"guild_id": ("2",)})
+    assert [item["data"] for item in reader.items[1:]] == ["beside", {"guild_id": "1"}]
+
+
+def test_a_subscriber_gets_an_event_once_though_it_wants_several_of_its_ids() -> None:
+    hub, reader = Hub(ServerLimits()), Reader("event", filter={"message_id": [1, 2, 3]})
+    reader.begin(hub)
+    hub.publish("event", None, {"message_id": ("1", "2", "9")})
+    assert reader.seqs == [1]
+
+
+def test_an_event_that_cannot_be_written_is_a_gap_for_those_that_want_it() -> None:
+    hub = Hub(ServerLimits())
+    here, elsewhere, deeper = (
+        Reader("event", filter=wanted) for wanted in ({"guild_id": 1}, {"guild_id": 2}, {"author.id": 3})
+    )
+    for reader in (here, elsewhere, deeper):
+        reader.begin(hub)
+    with pytest.raises(ValueError, match="no form"):
+        hub.forward(Silent(ValueError("no form"), guild_id=1), ())
+    gap = {"event": "event", "seq": 1, "missed": 1}
+    for reader, expected in ((here, [gap]), (elsewhere, []), (deeper, [gap])):
+        assert [{name: item[name] for name in gap} for item in reader.items[1:]] == expected
+    later = Reader("event", after={"event": 0}, filter={"guild_id": 1})
+    later.begin(hub)
+    assert [(item["seq"], item["missed"]) for item in later.items[1:]] == [(1, 1)]
+
+
+def test_an_event_whose_ids_cannot_be_found_is_a_gap_for_all() -> None:
+    class NoKeys(Silent):
+        def keys(self, args: tuple[Any, ...]) -> Keys:
+            raise AttributeError("no guild")
+
+    hub, reader = Hub(ServerLimits()), Reader("event", filter={"guild_id": 2})
+    reader.begin(hub)
+    with pytest.raises(AttributeError):
+        hub.forward(NoKeys(), ())
+    assert [item["missed"] for item in reader.items[1:]] == [1]
+
+
+def test_a_subscriber_with_a_filter_gets_what_it_missed_after_it_comes_back() -> None:
+    hub, reader = Hub(ServerLimits()), Reader("event", filter={"guild_id": 1})
+    subscriber = reader.begin(hub)
+    hub.publish("event", "seen", {"guild_id": ("1",)})
+    subscriber.close()
+    hub.publish("event", "missed", {"guild_id": ("1",)})
+    hub.publish("event", Unread(), {"guild_id": ("2",)})
+    back = Reader("event", after={"event": 1}, epoch=hub.epoch, filter={"guild_id": 1})
+    back.begin(hub)
+    assert [item["data"] for item in back.items[1:]] == ["missed"]
+
+
+def test_events_that_no_subscriber_wanted_are_gaps_for_those_that_ask_for_them_later() -> None:
+    hub = Hub(ServerLimits())
+    Reader("event", filter={"guild_id": 1}).begin(hub)
+    for guild in (2, 2, 1, 2):
+        hub.publish("event", guild, {"guild_id": (str(guild),)})
+    every, two, three = (
+        Reader("event", after={"event": 0}, filter=wanted)
+        for wanted in ({}, {"guild_id": 2}, {"guild_id": 3})
+    )
+    for reader in (every, two, three):
+        reader.begin(hub)
+    assert [(item["seq"], item.get("missed")) for item in every.items[1:]] == [(2, 2), (3, None), (4, 1)]
+    assert [(item["seq"], item["missed"]) for item in two.items[1:]] == [(4, 3)]
+    assert three.items[1:] == []
+
+
+def test_what_a_subscriber_wanted_is_forgotten_when_it_stays_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr(events.time, "monotonic", lambda: now)
+    hub = Hub(ServerLimits(event_replay_timeout=10.0))
+    reader, other = Reader("event", filter={"guild_id": 1}), Reader("event", filter={"guild_id": 2})
+    subscriber = reader.begin(hub)
+    other.begin(hub)
+    hub.publish("event", 1, {"guild_id": ("1",)})
+    subscriber.close()
+    (topic,) = hub._topics.values()  # pyright: ignore[reportPrivateUsage]
+    now += 9.0
+    hub.publish("event", 2, {"guild_id": ("1",)})
+    assert set(topic.index["guild_id"]) == {"1", "2"}
+    now += 1.0
+    hub.publish("event", Unread(), {"guild_id": ("1",)})
+    assert set(topic.index["guild_id"]) == {"2"}
+
+
+def test_events_are_forgotten_when_the_last_subscriber_stays_away_though_nothing_is_published(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(events.time, "monotonic", lambda: now)
+    hub = Hub(ServerLimits(event_replay_timeout=10.0))
+    for wanted in ({}, {"guild_id": 1}, {"n": 1}):
+        subscriber = Reader("event", filter=wanted).begin(hub)
+        hub.publish("event", 1, {"guild_id": ("1",)})
+        subscriber.close()
+    (topic,) = hub._topics.values()  # pyright: ignore[reportPrivateUsage]
+    assert len(topic.kept) == 3
+    now += 10.0
+    hub.publish("another", 1)
+    assert (len(topic.kept), topic.index) == (0, {})
+
+
+def test_what_is_kept_for_subscribers_that_are_away_is_bounded() -> None:
+    hub = Hub(ServerLimits())
+    Reader("event").begin(hub)
+    values = list(range(MAX_PLACES))
+    for start in range(0, 2 * MAX_LEFT, MAX_PLACES):
+        Reader("event", filter={"guild_id": [start + value for value in values]}).begin(hub).close()
+    (topic,) = hub._topics.values()  # pyright: ignore[reportPrivateUsage]
+    assert len(topic.index["guild_id"]) <= MAX_LEFT
+
+
+def test_the_parameters_of_subscriptions_are_bounded_each_and_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hub = Hub(ServerLimits())
+    with pytest.raises(BadData, match=str(MAX_WISH_BYTES)):
+        Reader("x" * MAX_WISH_BYTES).begin(hub)
+    reader = Reader("event", filter={"n": "x" * 1000})
+    monkeypatch.setattr(event_bounds, "MAX_ALL_WISHES_BYTES", 2 * len(reader.params))
+    one, _ = reader.begin(hub), reader.begin(hub)
+    assert one.held_bytes >= len(reader.params)
+    with pytest.raises(Overloaded, match="bytes of parameters"):
+        reader.begin(hub)
+    one.close()
+    one.close()
+    reader.begin(hub)
+    with pytest.raises(Overloaded):
+        reader.begin(hub)
+
+
+def test_a_filter_with_many_values_for_many_names_takes_no_places_in_the_index() -> None:
+    hub = Hub(ServerLimits())
+    several = [f"event {n}" for n in range(MAX_PLACES // 100 + 1)]
+    reader = Reader(*several, filter={"guild_id": list(range(100))})
+    subscriber = reader.begin(hub)
+    assert not any(topic.index for topic in hub._topics.values())  # pyright: ignore[reportPrivateUsage]
+    hub.publish(several[3], 1, {"guild_id": ("99",)})
+    hub.publish(several[3], Unread(), {"guild_id": ("100",)})
+    assert [item["data"] for item in reader.items[1:]] == [1]
+    subscriber.close()
+    hub.publish(several[3], 2, {"guild_id": ("99",)})
+
+
+def test_places_in_the_index_are_bounded_for_a_client_and_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(event_bounds, "MAX_ALL_PLACES", 30)
+    hub = Hub(ServerLimits())
+    reader = Reader("event", filter={"guild_id": list(range(10))})
+    few, first, second, third, more = (
+        hub.subscribe(reader, Share(places=MAX_CLIENT_PLACES - places)) for places in (9, 10, 99, 99, 99)
+    )
+    assert [one.places for one in (few, first, second, third, more)] == [0, 10, 10, 10, 0]
+    for one in (few, first, more):
+        one.begin()
+    hub.publish("event", 1, {"guild_id": ("3",)})
+    assert [item["seq"] for item in reader.items if "event" in item] == [1, 1, 1]
+    first.close()
+    assert hub.subscribe(reader).places == 10
+
+
+def test_values_of_filters_are_bounded_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(event_bounds, "MAX_ALL_VALUES", 25)
+    hub = Hub(ServerLimits())
+    reader = Reader("event", filter={"guild_id": list(range(10)), "n": [1, 2]})
+    one, _ = reader.begin(hub), reader.begin(hub)
+    with pytest.raises(Overloaded, match="24 values"):
+        reader.begin(hub)
+    one.close()
+    reader.begin(hub)
+
+
+def places(native: NativeClient) -> int:
+    calls = native.conversation._calls  # pyright: ignore[reportPrivateUsage]
+    return sum(call.subscriber.places for call in calls if call.subscriber is not None)
+
+
+async def test_a_client_takes_a_limited_number_of_places(bot: commands.Bot) -> None:
+    async with native_client(bot) as native:
+        taken: list[int] = []
+        several = [f"event {n}" for n in range(32)]
+        for start in range(0, MAX_CLIENT_PLACES + MAX_PLACES, MAX_PLACES):
+            wanted = {"guild_id": list(range(start, start + MAX_PLACES // 32))}
+            before = len(native.events)
+            native.start_call("rpc.subscribe", {"events": several, "filter": wanted}, credit=10)
+            await until(lambda before=before: len(native.events) > before)
+            taken.append(places(native))
+        assert taken[-1] == taken[-2] == MAX_CLIENT_PLACES
+
+
+async def test_the_values_of_the_filters_of_a_client_are_bounded(bot: commands.Bot) -> None:
+    async with native_client(bot) as native:
+        wanted = {"guild_id": list(range(MAX_VALUES))}
+        for _ in range(MAX_CLIENT_VALUES // MAX_VALUES):
+            before = len(native.events)
+            native.start_call("rpc.subscribe", {"events": ["event"], "filter": wanted}, credit=10)
+            await until(lambda before=before: len(native.events) > before)
+        with pytest.raises(Failed) as caught:
+            await native.call("rpc.subscribe", {"events": ["event"], "filter": {"n": 1}}, credit=10)
+        assert caught.value.code == Overloaded.code
+        assert str(MAX_CLIENT_VALUES) in str(caught.value)
+
+
+def test_different_members_of_data_that_filters_ask_for_are_bounded_in_all() -> None:
+    hub = Hub(ServerLimits())
+    wanted = [
+        {f"n{start + n}": 1 for n in range(MAX_CONDITIONS)} for start in range(0, MAX_PATHS, MAX_CONDITIONS)
+    ]
+    subscribers = [Reader("event", filter=one).begin(hub) for one in wanted]
+    with pytest.raises(Overloaded, match=f"{MAX_PATHS} different"):
+        Reader("event", filter={"another": 1}).begin(hub)
+    Reader("event", filter={"n1": 2, "guild_id": 3}).begin(hub).close()
+    subscribers[0].close()
+    Reader("event", filter={"another": 1}).begin(hub)
+
+
+def test_names_with_events_make_way_for_new_ones_once_no_subscriber_can_want_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(events, "MAX_TOPICS", 3)
+    hub = Hub(ServerLimits(event_replay_timeout=0.0))
+    for name in ("a", "b", "c"):
+        subscriber = Reader(name).begin(hub)
+        hub.publish(name, 1)
+        subscriber.close()
+    Reader("d", "e").begin(hub)
+    with pytest.raises(Overloaded):
+        Reader("f", "g").begin(hub)
+
+
+# -- names that the bot does not use
+
+
+def unknown(hub: Hub, *names: str) -> Any:
+    reader = Reader(*names)
+    reader.begin(hub).close()
+    return reader.items[0].get("unknown")
+
+
+def test_names_that_the_bot_does_not_use_are_in_the_confirmation_with_the_nearest() -> None:
+    hub = Hub(ServerLimits())
+    hub.learn("message")
+    hub.publish("order", 1)
+    assert unknown(hub, "message", "order") is None
+    assert unknown(hub, "mesage", "zzz", "order") == {"mesage": "message", "zzz": None}
+    hub.learn("mesage")
+    assert unknown(hub, "mesage") is None
+
+
+def test_unknown_names_are_bounded_and_so_are_those_that_are_remembered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(events, "MAX_KNOWN", 3)
+    hub = Hub(ServerLimits())
+    assert len(unknown(hub, *names(0))) == events.MAX_UNKNOWN
+    for number in range(10):
+        hub.publish(f"event {number}", 1)
+    assert len(hub.known) == 3
+    assert unknown(hub, "event 9", "nothing") is None

@@ -6,14 +6,27 @@ from discord.ext import commands
 from ..cards import guild_card, message_card, person_card
 from ..client import DemoBot
 
+MODERATION = (
+    "raw_message_edit",
+    "raw_message_delete",
+    "raw_bulk_message_delete",
+    "member_ban",
+    "member_unban",
+    "audit_log_entry_create",
+    "automod_action",
+)
+
 
 class Live(commands.Cog):
     def __init__(self, bot: DemoBot) -> None:
         self.bot = bot
 
     async def cog_load(self) -> None:
-        # Guilds are published just as discord.py tells of them. That a reload does this again does no harm.
-        self.bot.ipc.forward("guild_join", "guild_update", "guild_remove")
+        # Guilds and moderation are published just as discord.py tells of them. That a reload does this again does no
+        # harm.
+        self.bot.ipc.forward("guild_join", "guild_update", "guild_remove", *MODERATION)
+        for name in ("member_join", "member_remove", "message"):
+            self.bot.ipc.add_event(name)
 
     # These are published by hand, since the page wants more than the event tells: how many members there are now.
     @commands.Cog.listener()

@@ -16,7 +16,7 @@ from discord_tools.ipc.errors import *  # noqa: F403
 from discord_tools.ipc.limits import ClientLimits, ServerLimits
 from discord_tools.ipc.session import ClientSession
 from discord_tools.ipc.streams import Stream
-from discord_tools.ipc.subscriptions import Event, Gap, Subscription
+from discord_tools.ipc.subscriptions import Event, EventInfo, Gap, Subscription
 
 _SERVER_NAMES = ("Cached", "Request", "Route", "Server", "route")
 _HAS_SERVER = find_spec("discord_tools.ipc_server") is not None
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         "ClientLimits",
         "ClientSession",
         "Event",
+        "EventInfo",
         "Gap",
         "Request",
         "Route",
@@ -45,6 +46,7 @@ else:
         "ClientLimits",
         "ClientSession",
         "Event",
+        "EventInfo",
         "Gap",
         "ServerLimits",
         "Stream",

@@ -29,10 +29,17 @@ from discord_tools.ipc.settings import (
     checked_seconds,
 )
 from discord_tools.ipc.streams import Feed, Stream
-from discord_tools.ipc.subscriptions import Event, Subscription
+from discord_tools.ipc.subscriptions import (
+    Event,
+    EventInfo,
+    Subscription,
+    checked_filter,
+    described_events,
+)
 from discord_tools.ipc.supervisor import State, Supervisor
 from discord_tools.ipc.wire.codec import encode_given
 from discord_tools.ipc.wire.events import Subscribe
+from discord_tools.ipc.wire.frames import DISCOVER
 
 if TYPE_CHECKING:
     from typing import Self
@@ -157,6 +164,8 @@ class ClientSession:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._headers = headers
         encode_given(headers)  # an error here is better than one in the background
+        #: Names of events that the bot did not know, and that were warned of.
+        self._unknown_events: set[str] = set()
         #: Keeps the conversation with the bot going.
         self._supervisor = self._supervise()
         _sessions.add(self)
@@ -400,11 +409,19 @@ class ClientSession:
         after: int | Mapping[str, int] | Event | None = None,
         epoch: str | None = None,
         overflow: Literal["gap", "drop"] = "gap",
-        **filter: Any,
+        filter: Mapping[str, Any] | None = None,
+        **keywords: Any,
     ) -> Subscription:
         """Subscribes to events that the bot publishes, for ``async for``.
 
+        A name that the bot neither forwards nor has published so far is logged once, with the most similar one. The
+        subscription works: events come once the bot publishes them.
+
         .. versionadded:: 1.1
+
+        .. versionchanged:: 1.2
+            The parameter ``filter``. ``guild_id``, ``channel_id``, ``user_id`` and ``message_id`` match whatever the
+            data of an event is.
 
         Parameters
         ----------
@@ -420,16 +437,24 @@ class ClientSession:
         overflow: :class:`str`
             What happens when the reader is so slow that events have to be left out: ``gap``, the default, goes on and
             yields a :class:`Gap` in their place; ``drop`` ends the subscription with :exc:`FellBehind`.
-        **filter: Any
-            Only events whose data has these values under these names, which may have dots for inner ones. A list
-            means one of its elements. Ids may be given as :class:`int` or :class:`str`. The bot evaluates it.
+        filter: Optional[Mapping[:class:`str`, Any]]
+            Conditions whose names are no Python names, such as ``{"author.bot": False}``: dots lead to inner objects.
+            An array has the values of its elements. Defaults to none.
+
+            .. versionadded:: 1.2
+        **keywords: Any
+            Only events with these values: the ids ``guild_id``, ``channel_id``, ``user_id`` (the author, or who did
+            it) and ``message_id``, or members of the data. A list means one of its elements. Ids may be given as
+            :class:`int` or :class:`str`. The bot evaluates all conditions.
 
         Raises
         ------
         TypeError
-            No name was given, or ``after`` is one number for several events.
+            No name was given, ``after`` is one number for several events, or ``filter`` is no mapping or has a name
+            that is a keyword, too.
         EncodeError
-            A name or the filter cannot be written as JSON.
+            A name or the filter cannot be written as JSON. Iterating raises :exc:`BadData` where the bot refuses the
+            filter, such as one with more than 1024 values.
 
         Returns
         -------
@@ -444,9 +469,33 @@ class ClientSession:
             after = dict.fromkeys(events, after)
         elif isinstance(after, Event):
             after, epoch = {after.name: after.seq}, after.epoch
-        subscribe = Subscribe(list(events), dict(after or {}), epoch, filter, overflow == "drop")
+        wanted = checked_filter(filter, keywords)
+        subscribe = Subscribe(list(events), dict(after or {}), epoch, wanted, overflow == "drop")
         encode_given(subscribe)
-        return Subscription(self._connected, subscribe, self._limits.stream_items, self.timeout)
+        return Subscription(
+            self._connected, subscribe, self._limits.stream_items, self.timeout, self._unknown_events
+        )
+
+    async def events(self) -> list[EventInfo]:
+        """|coro|
+
+        Asks the bot which events there are: those that it forwards, has declared or has published so far.
+
+        .. versionadded:: 1.2
+
+        Raises
+        ------
+        Unsupported
+            The bot's library is older than 1.2.
+        IPCError
+            As for :meth:`request`.
+
+        Returns
+        -------
+        List[:class:`EventInfo`]
+            The events, by their names.
+        """
+        return described_events(await self.request(DISCOVER, Raw))
 
     async def _call_once_connected(self, endpoint: str, params: Raw, timeout: float | None) -> Raw:
         loop = asyncio.get_running_loop()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
-from msgspec import UNSET, Raw
+from msgspec import UNSET, Raw, Struct, UnsetType, field
 
-from discord_tools.ipc.errors import ProtocolError, RequestTimeout
+from discord_tools.ipc.errors import DecodeError, ProtocolError, RequestTimeout, Unsupported
 from discord_tools.ipc.streams import Connect, Feed, Stream
 from discord_tools.ipc.wire.events import EventItem, Subscribe, Subscribed
 from discord_tools.ipc.wire.frames import SUBSCRIBE
@@ -17,7 +19,12 @@ from discord_tools.ipc.wire.frames import SUBSCRIBE
 if TYPE_CHECKING:
     from typing import Self
 
-__all__ = ("Event", "Gap", "Subscription")
+__all__ = ("Event", "EventInfo", "Gap", "Subscription", "checked_filter", "described_events")
+
+log = logging.getLogger(__name__)
+
+#: Maximum number of names of a session that are remembered as unknown, so that each is warned of once.
+MAX_UNKNOWN: Final = 256
 
 _first = msgspec.json.Decoder(Subscribed)
 _next = msgspec.json.Decoder(EventItem)
@@ -76,11 +83,109 @@ class Gap(Event):
         self.missed: int | None = missed
 
 
+class EventInfo(Struct, frozen=True):
+    """What a bot says about the events of one name. :meth:`ClientSession.events` returns it.
+
+    .. versionadded:: 1.2
+
+    Attributes
+    ----------
+    name: :class:`str`
+        The name, for :meth:`ClientSession.subscribe`.
+    data: Dict[:class:`str`, Any]
+        A JSON schema of the data, as far as the bot knows it. For an event of discord.py, ``title`` names the class.
+        What it refers to is in its ``components``.
+    filter: Tuple[:class:`str`, ...]
+        The ids that are kept beside the data: filters of these names match whatever the data is.
+    """
+
+    name: str
+    data: dict[str, Any] = {}
+    filter: tuple[str, ...] = ()
+
+
+class _Discovered(Struct):
+    """What is read of the answer to ``rpc.discover``."""
+
+    events: list[EventInfo] | UnsetType = field(name="x-events", default=UNSET)
+    components: dict[str, dict[str, Any]] = {}
+
+
+def described_events(raw: Raw) -> list[EventInfo]:
+    """Reads the events in the answer to ``rpc.discover``.
+
+    Raises
+    ------
+    Unsupported
+        The bot's library describes no events.
+    DecodeError
+        The answer is of another form.
+    """
+    try:
+        events = _discovered.decode(raw)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise DecodeError(f"the bot's description of its events cannot be understood: {error}") from error
+    if events.events is UNSET:
+        raise Unsupported("the bot's library is older and does not describe its events")
+    schemas = events.components.get("schemas", {})
+    for event in events.events:
+        found: dict[str, Any] = {}
+        _collect(event.data, schemas, found)
+        if found:
+            event.data["components"] = {"schemas": found}
+    return events.events
+
+
+def _collect(schema: Any, schemas: Mapping[str, Any], found: dict[str, Any]) -> None:
+    """Collects the schemas that a schema refers to, directly or not."""
+    waiting = [schema]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, list):
+            waiting.extend(cast("list[Any]", one))
+        elif isinstance(one, dict):
+            members = cast("dict[str, Any]", one)
+            waiting.extend(members.values())
+            reference = members.get("$ref")
+            name = reference.rpartition("/")[2] if isinstance(reference, str) else ""
+            if name in schemas and name not in found:
+                found[name] = schemas[name]
+                waiting.append(schemas[name])
+
+
+_discovered = msgspec.json.Decoder(_Discovered)
+
+
+def checked_filter(filter: Mapping[str, Any] | None, keywords: Mapping[str, Any]) -> dict[str, Any]:
+    """The conditions of a filter, from a mapping and from keywords.
+
+    Raises
+    ------
+    TypeError
+        The filter is no mapping, has a name that is no string, or has a name of a keyword.
+    """
+    if filter is None:
+        return dict(keywords)
+    if not isinstance(filter, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(
+            f'filter must be a dict of names and values, not {filter!r:.100}; for data with a member "filter", write '
+            'filter={"filter": ...}'
+        )
+    for name in filter:
+        if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"the names in a filter must be str, not {name!r:.100}")
+    if twice := filter.keys() & keywords.keys():
+        raise TypeError(f"{min(twice)[:100]!r} is both in filter and a keyword")
+    return {**filter, **keywords}
+
+
 class _EventFeed(Feed[tuple[str, Raw]]):
     """Remembers the last event of each name, to go on from there when the bot has lost the subscription."""
 
-    def __init__(self, subscribe: Subscribe, credit: int) -> None:
+    def __init__(self, subscribe: Subscribe, credit: int, unknown: set[str]) -> None:
         super().__init__(SUBSCRIBE, Raw(msgspec.json.encode(subscribe)), credit)
+        #: Names that the session has warned of.
+        self._unknown = unknown
         #: Parameters of the next call: they follow the events that were received.
         self._subscribe = subscribe
         #: Whether the first item was received, which confirms the subscription.
@@ -94,6 +199,8 @@ class _EventFeed(Feed[tuple[str, Raw]]):
                 self.took()
                 self._subscribe.epoch = first.epoch
                 self._subscribe.after = first.seq
+                if first.unknown is not UNSET:
+                    self._warn(first.unknown)
             for item in items:
                 event = _next.decode(item)
                 self._subscribe.after[event.event] = event.seq
@@ -103,6 +210,18 @@ class _EventFeed(Feed[tuple[str, Raw]]):
         else:
             epoch = self._subscribe.epoch or ""
             self.put([(epoch, item) for item in items])
+
+    def _warn(self, unknown: Mapping[str, str | None]) -> None:
+        for name, similar in unknown.items():
+            if name not in self._unknown and len(self._unknown) < MAX_UNKNOWN:
+                self._unknown.add(name)
+                hint = "" if similar is None else f", did you mean {similar[:100]!r}?"
+                log.warning(
+                    "The bot neither forwards nor has published an event %.100r so far%s Events of this name come "
+                    "once it does; ClientSession.events() lists those that there are",
+                    name,
+                    hint or ".",
+                )
 
     def repeated(self, harmless: bool) -> Raw | None:
         self._confirmed = False
@@ -137,8 +256,15 @@ class Subscription(Stream[Event]):
         The names of the events.
     """
 
-    def __init__(self, connect: Connect, subscribe: Subscribe, credit: int, timeout: float | None) -> None:
-        super().__init__(connect, _EventFeed(subscribe, credit), _next)
+    def __init__(
+        self,
+        connect: Connect,
+        subscribe: Subscribe,
+        credit: int,
+        timeout: float | None,
+        unknown: set[str],
+    ) -> None:
+        super().__init__(connect, _EventFeed(subscribe, credit, unknown), _next)
         self._timeout = timeout
         self.events: tuple[str, ...] = tuple(subscribe.events)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Coroutine, Mapping
-from typing import Any, Final
+from typing import Any
 
 from msgspec import UNSET
 
@@ -13,7 +13,6 @@ from discord_tools.ipc.connection import Connection
 from discord_tools.ipc.deadlines import Deadlines
 from discord_tools.ipc.errors import (
     Cancelled,
-    Overloaded,
     RemoteError,
     TooLarge,
     UnknownEndpoint,
@@ -46,6 +45,7 @@ from discord_tools.ipc_server.budget import MemoryBudget
 from discord_tools.ipc_server.call import expire, expired, wait_for_handlers, without_key
 from discord_tools.ipc_server.caller import Caller
 from discord_tools.ipc_server.clock import CallerClock
+from discord_tools.ipc_server.event_bounds import Share
 from discord_tools.ipc_server.incoming import NativeCall
 from discord_tools.ipc_server.shared import Shared
 from discord_tools.ipc_server.turns import TurnBudget, TurnShare
@@ -53,10 +53,6 @@ from discord_tools.ipc_server.turns import TurnBudget, TurnShare
 __all__ = ("Conversation",)
 
 log = logging.getLogger(__name__)
-
-
-#: Maximum number of names of events in all subscriptions of one client.
-MAX_NAMES: Final = 2048
 
 
 class Conversation:
@@ -421,14 +417,11 @@ class Conversation:
         # No task: items are pushed by the publisher of an event, and by the credit that the reader grants.
         self._count(call)
         try:
-            names = sum(one.subscriber.names for one in self._calls if one.subscriber is not None)
-            subscriber = self._shared.hub.subscribe(call)
-            if names + subscriber.names > MAX_NAMES:
-                subscriber.close()
-                text = f"your subscriptions have {names} names, {subscriber.names} more exceed {MAX_NAMES}"
-                raise Overloaded(text)
-            call.subscriber = subscriber
-            subscriber.begin()
+            others = [one.subscriber for one in self._calls if one.subscriber is not None]
+            values, places = sum(one.values for one in others), sum(one.places for one in others)
+            share = Share(values, places, sum(one.names for one in others))
+            call.subscriber = self._shared.hub.subscribe(call, share)
+            call.subscriber.begin()
         except RemoteError as error:
             call.fail(error)
             self.forget(call)

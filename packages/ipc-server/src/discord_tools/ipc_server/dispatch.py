@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any
 
@@ -48,11 +48,15 @@ _LISTENERS = {event: f"on_{event}" for event in ("raw_ipc_request", "ipc_request
 class Dispatcher:
     """Runs calls against the routes of one client."""
 
-    def __init__(self, client: discord.Client, routes: RouteTable) -> None:
+    def __init__(
+        self, client: discord.Client, routes: RouteTable, events: Mapping[str, Any] | None = None
+    ) -> None:
         self._client = client
         self._routes = routes
         #: Where the objects of discord.py come from that routes ask for.
         self._source = Source(client)
+        #: Events by name, with what is known about them.
+        self._events: Mapping[str, Any] = {} if events is None else events
         #: Logs what clients can cause any number of times.
         self._incidents = Incidents(log)
         #: Whether the client has listeners beside its own methods.
@@ -61,8 +65,8 @@ class Dispatcher:
         self._plain = type(client).dispatch in (discord.Client.dispatch, commands.bot.BotBase.dispatch)
 
     def discover(self) -> bytes:
-        """Describes all present routes, for ``rpc.discover``."""
-        return discovery(self._routes.view())
+        """Describes all present routes and events, for ``rpc.discover``."""
+        return discovery(self._routes.view(), self._events)
 
     def emit(self, event: str, *args: Any) -> None:
         """Dispatches an event of discord.py. Does nothing before the client has a loop and after it was closed."""

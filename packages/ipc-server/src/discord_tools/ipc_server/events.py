@@ -5,21 +5,42 @@ from __future__ import annotations
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
-from typing import Any, Final, Protocol, cast
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from itertools import islice
+from typing import Any, Final, Protocol
 
 import msgspec
-from msgspec import UNSET, Raw
+from msgspec import UNSET
 
 from discord_tools.ipc.errors import BadData, FellBehind, Overloaded, RemoteError
 from discord_tools.ipc.limits import ServerLimits
 from discord_tools.ipc.wire.events import EventItem, Subscribe, Subscribed
 from discord_tools.ipc_server.encoding import encode_answer
+from discord_tools.ipc_server.event_bounds import Share, SubscriptionBounds, checked_size
+from discord_tools.ipc_server.event_table import Keys, nearest
+from discord_tools.ipc_server.filters import Filter, Value
+from discord_tools.ipc_server.topics import NO_KEYS, Published, Receiver, Topic
 
 __all__ = ("Hub", "Subscriber")
 
 _encode = msgspec.json.Encoder().encode
 _subscribe = msgspec.json.Decoder(Subscribe)
+
+
+#: Maximum number of names in a subscription: more than a bot has events.
+MAX_EVENTS: Final = 256
+
+#: Maximum number of values for which events are kept although no subscriber wants them any more.
+MAX_LEFT: Final = 8192
+
+#: Maximum number of names of events that are remembered, to tell subscribers of those that the bot does not use.
+MAX_KNOWN: Final = 4096
+
+#: Maximum number of names of a subscription that the bot says it does not use.
+MAX_UNKNOWN: Final = 8
+
+#: Maximum number of names with subscribers, or with events that are kept. Clients can make up names.
+MAX_TOPICS: Final = 16384
 
 
 class Reader(Protocol):
@@ -46,94 +67,34 @@ class Reader(Protocol):
         ...
 
 
-class Published:
-    """One event, encoded once for all its subscribers.
-
-    Attributes
-    ----------
-    name: :class:`str`
-        The name of the event.
-    seq: :class:`int`
-        Its number among the events of this name.
-    order: :class:`int`
-        Its number among all events.
-    raw: :class:`bytes`
-        The data, as JSON.
-    item: :class:`bytes`
-        The item of a subscription.
-    """
-
-    __slots__ = ("_data", "item", "name", "order", "raw", "seq")
-
-    def __init__(self, name: str, seq: int, order: int, raw: bytes) -> None:
-        self.name = name
-        self.seq = seq
-        self.order = order
-        self.raw = raw
-        self.item: bytes = _encode(EventItem(name, seq, time.time(), Raw(raw)))
-        #: The data, once it was decoded.
-        self._data: Any = UNSET
+class Source(Protocol):
+    """An event of discord.py. Implemented by :class:`~.event_table.spec.EventSpec`."""
 
     @property
-    def data(self) -> Any:
-        """The data as plain JSON values. It is decoded only when a filter asks for it."""
-        if self._data is UNSET:
-            self._data = msgspec.json.decode(self.raw)
-        return self._data
-
-
-class Topic:
-    """One name of events: its subscribers, and the latest events for replay."""
-
-    def __init__(self, limits: ServerLimits, seq: int) -> None:
-        self._limits = limits
-        #: Sequence number of the last event.
-        self.seq = seq
-        #: Whether there was an event since the topic was made.
-        self.has_events = False
-        #: Subscriptions to this name.
-        self.subscribers: set[Subscriber] = set()
-        #: The latest events, oldest first.
-        self.kept: deque[Published] = deque()
-        #: Size of their items, in bytes.
-        self._kept_bytes = 0
-        #: Until when events are kept without a subscriber, by the monotonic clock.
-        self._keep_until = 0.0
+    def name(self) -> str:
+        """Its name."""
+        ...
 
     @property
-    def is_kept(self) -> bool:
-        """Whether events are kept: there is a subscriber, or was one recently. Otherwise they are only counted."""
-        return bool(self.subscribers) or time.monotonic() < self._keep_until
+    def has_all_keys(self) -> bool:
+        """Whether it has no other ids than those beside its data."""
+        ...
 
-    @property
-    def dropped(self) -> int:
-        """The sequence number of the last event that is not kept."""
-        return self.seq - len(self.kept)
+    def keys(self, args: tuple[Any, ...]) -> Keys:
+        """The ids beside its data."""
+        ...
 
-    def keep(self, event: Published) -> None:
-        """Keeps an event, and drops the oldest beyond the limits."""
-        self.kept.append(event)
-        self._kept_bytes += len(event.item)
-        limits = self._limits
-        while len(self.kept) > limits.event_replay or self._kept_bytes > limits.event_replay_bytes:
-            self._kept_bytes -= len(self.kept.popleft().item)
-
-    def forget(self) -> None:
-        """Drops all events that are kept."""
-        self.kept.clear()
-        self._kept_bytes = 0
-
-    def leave(self, subscriber: Subscriber) -> None:
-        """Removes a subscriber."""
-        self.subscribers.discard(subscriber)
-        self._keep_until = time.monotonic() + self._limits.event_replay_timeout
+    def data(self, args: tuple[Any, ...], keys: Keys) -> Any:
+        """Its data."""
+        ...
 
 
 class Hub:
     """All events of one server."""
 
     def __init__(self, limits: ServerLimits) -> None:
-        self._limits = limits
+        #: Sizes and timeouts.
+        self.limits: Final = limits
         #: Topics by name. Those that clients made up are dropped with their last subscriber.
         self._topics: dict[str, Topic] = {}
         #: Number of events that were handed to subscribers.
@@ -141,10 +102,18 @@ class Hub:
         #: Number of all events. A new topic counts on from here, so that its numbers rise even if it had subscribers
         #: before.
         self._published = 0
+        #: Bounds what subscriptions may have.
+        self._bounds = SubscriptionBounds()
+        #: Values that no subscriber wants any more, with the topic, until when events with them are kept, oldest first.
+        self._left: deque[tuple[float, Topic, str, Collection[Value]]] = deque()
+        #: Number of these values.
+        self._left_values = 0
+        #: Names that the bot forwards, has declared or has published, with what is known about their data.
+        self.known: dict[str, Any] = {}
         #: Identifies this run of the bot: sequence numbers of another run mean nothing here.
         self.epoch: Final[str] = secrets.token_hex(8)
 
-    def publish(self, name: str, data: Any) -> None:
+    def publish(self, name: str, data: Any, keys: Keys = NO_KEYS) -> None:
         """Hands an event to its subscribers.
 
         Raises
@@ -153,62 +122,160 @@ class Hub:
             The data cannot be written as JSON.
         """
         self._published += 1
+        if name not in self.known:
+            self.learn(name)
+        if self._left:
+            self.sweep()
         topic = self._topics.get(name)
         if topic is None:
             return  # nobody has ever subscribed to it
-        if not topic.is_kept:
-            topic.forget()
-            topic.seq += 1
-            return
-        raw = encode_answer(data)
-        topic.has_events = True
-        topic.seq += 1
-        self._order += 1
-        event = Published(name, topic.seq, self._order, raw)
-        topic.keep(event)
-        for subscriber in tuple(topic.subscribers):
-            subscriber.offer(event)
+        event = Published(name, keys, False)
+        if topic.index or topic.compared:
+            self._hand_out(topic, event, self._encoded(topic, event, lambda: data))
+        elif topic.everything or topic.is_kept:
+            event.raw = encode_answer(data)
+            self._order += 1
+            topic.keep(event, self._order)
+            for subscriber in tuple(topic.everything):
+                subscriber.offer(event)
+        else:
+            topic.skip()
 
-    def subscribe(self, call: Reader) -> Subscriber:
+    def forward(self, source: Source, args: tuple[Any, ...]) -> None:
+        """Hands an event of discord.py to its subscribers. Its data is made only if one of them can get it.
+
+        Raises
+        ------
+        Exception
+            The data cannot be made, or cannot be written as JSON. Subscribers have got a gap in its place.
+        """
+        self._published += 1
+        if self._left:
+            self.sweep()
+        topic = self._topics.get(source.name)
+        if topic is None:
+            return
+        if not topic.is_filtered and not topic.is_kept:
+            topic.skip()
+            return
+        event = Published(source.name, NO_KEYS, False)
+        try:
+            event.keys = keys = source.keys(args)
+            event.whole = source.has_all_keys
+            receivers = self._encoded(topic, event, lambda: source.data(args, keys))
+        except Exception:
+            self._hand_out(topic, event, topic.receivers(event) or ())
+            raise
+        self._hand_out(topic, event, receivers)
+
+    def _encoded(self, topic: Topic, event: Published, make: Callable[[], Any]) -> Iterable[Receiver]:
+        """The subscribers that may want an event. If there are none, its data is not encoded."""
+        if topic.is_decided_by_keys(event):
+            receivers = topic.receivers(event)
+            if receivers is not None:
+                event.raw = encode_answer(make())
+        else:
+            event.raw = encode_answer(make())
+            receivers = topic.receivers(event)
+        return receivers or ()
+
+    def _hand_out(self, topic: Topic, event: Published, receivers: Iterable[Receiver]) -> None:
+        self._order += 1
+        topic.keep(event, self._order)
+        for subscriber in receivers:
+            subscriber.offer(event)
+        event.tidy()
+
+    # -- names
+
+    def learn(self, name: str, about: Any = None) -> None:
+        """Remembers a name that the bot uses, and what is known about its data."""
+        if name in self.known or len(self.known) < MAX_KNOWN:
+            self.known[name] = about
+
+    def unknown(self, names: Iterable[str]) -> dict[str, str | None]:
+        """Names that the bot does not use so far, with the most similar one that it does use. Not all if they are many:
+        comparing names takes time, and a subscriber may make up any number.
+        """
+        if len(self.known) >= MAX_KNOWN:
+            return {}  # it may use any
+        found = (name for name in names if name not in self.known)
+        return {name: nearest(name, self.known) for name in islice(found, MAX_UNKNOWN)}
+
+    # -- subscriptions
+
+    def subscribe(self, call: Reader, share: Share | None = None) -> Subscriber:
         """Makes a subscription. :meth:`Subscriber.begin` starts it.
+
+        Parameters
+        ----------
+        call: :class:`Reader`
+            The call that reads it.
+        share: Optional[:class:`Share`]
+            What its client may still have.
 
         Raises
         ------
         BadData
             The parameters are no parameters of a subscription.
+        Overloaded
+            There are too many names, or too many bytes of parameters.
         """
+        size = checked_size(call.params)
         try:
             wish = _subscribe.decode(call.params)
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             raise BadData(f"bad parameters of a subscription: {error}") from None
         if not wish.events or len(wish.events) > MAX_EVENTS:
             raise BadData(f"a subscription names 1 to {MAX_EVENTS} events")
+        share = share or Share()
+        share.check(len(wish.events), wish.filter)
+        wanted = Filter(wish.filter) if wish.filter else None
+        self._bounds.check(size, wanted)
+        self.sweep()
         new = sum(name not in self._topics for name in wish.events)
         if len(self._topics) + new > MAX_TOPICS:
-            raise Overloaded(
-                f"there are {len(self._topics)} names of events with subscribers, no more are kept"
-            )
+            self._drop_idle()
+            if len(self._topics) + new > MAX_TOPICS:
+                raise Overloaded(
+                    f"there are {len(self._topics)} names of events with subscribers, no more are kept"
+                )
         topics = {name: self._topic(name) for name in wish.events}
-        return Subscriber(call, topics, wish, self._limits, self.epoch, self._release)
+        taken = self._bounds.places(len(topics), wanted, share.places)
+        subscriber = Subscriber(self, call, topics, wish, wanted, size, taken)
+        self._bounds.add(size, wanted, subscriber.places)
+        return subscriber
 
     def _topic(self, name: str) -> Topic:
         topic = self._topics.get(name)
         if topic is None:
-            topic = self._topics[name] = Topic(self._limits, self._published)
+            topic = self._topics[name] = Topic(self.limits, self._published)
         return topic
 
-    def _release(self, name: str) -> None:
-        """Drops a topic without events and subscribers: clients can make up any number of names."""
-        topic = self._topics.get(name)
-        if topic is not None and not topic.has_events and not topic.subscribers:
-            del self._topics[name]
+    def leave(self, subscriber: Subscriber, topics: Mapping[str, Topic], size: int) -> None:
+        """Removes a subscriber. What it wanted is kept for a while, in case it comes back."""
+        self._bounds.remove(size, subscriber.filter, subscriber.places)
+        until = time.monotonic() + self.limits.event_replay_timeout
+        for name, topic in topics.items():
+            path, values = topic.leave(subscriber, until)
+            self._left.append((until, topic, path, values))
+            self._left_values += len(values) or 1
+            if not topic.has_events and not topic.subscribers:
+                self._topics.pop(name, None)  # clients can make up any number of names
+        self.sweep()
 
+    def sweep(self) -> None:
+        """Forgets what has been kept for subscribers that did not come back in time."""
+        now = time.monotonic() if self._left else 0.0
+        while self._left and (self._left[0][0] <= now or self._left_values > MAX_LEFT):
+            until, topic, path, values = self._left.popleft()
+            self._left_values -= len(values) or 1
+            topic.expire(path, values, until)
 
-#: Maximum number of names in a subscription: more than a bot has events.
-MAX_EVENTS: Final = 256
-
-#: Maximum number of names with subscribers, or with events that are kept. Clients can make up names.
-MAX_TOPICS: Final = 8192
+    def _drop_idle(self) -> None:
+        for name, topic in tuple(self._topics.items()):
+            if topic.is_idle:
+                del self._topics[name]
 
 
 class Subscriber:
@@ -216,33 +283,47 @@ class Subscriber:
 
     Parameters
     ----------
+    hub: :class:`Hub`
+        All events.
     call: :class:`Reader`
         The call that reads it.
     topics: Mapping[:class:`str`, :class:`Topic`]
         The topics that it subscribes to.
     wish: :class:`~discord_tools.ipc.wire.events.Subscribe`
         The parameters of the call.
-    release: Callable[[:class:`str`], None]
-        Drops a topic that is no longer needed.
+    wanted: Optional[:class:`Filter`]
+        Its filter.
+    size: :class:`int`
+        Size of its parameters, in bytes.
+    places: Optional[:class:`int`]
+        Number of places that it takes in the index. ``None`` if it is not in there.
     """
 
     def __init__(
         self,
+        hub: Hub,
         call: Reader,
         topics: Mapping[str, Topic],
         wish: Subscribe,
-        limits: ServerLimits,
-        epoch: str,
-        release: Callable[[str], None],
+        wanted: Filter | None,
+        size: int,
+        places: int | None,
     ) -> None:
+        self._hub = hub
         self._call = call
-        self._topics = topics
+        #: The topics that it subscribes to. None once it has ended.
+        self._topics: Mapping[str, Topic] = topics
         self._wish = wish
-        self._limits = limits
-        self._epoch = epoch
-        self._release = release
-        #: Returns whether the filter matches an event's data. ``None`` without a filter.
-        self._matches = matcher(wish.filter)
+        #: Sizes and timeouts.
+        self._limits = hub.limits
+        #: What it filters on.
+        self.filter: Filter | None = wanted
+        #: Whether topics index it by the values of its filter.
+        self.is_indexed: bool = places is not None
+        #: Number of places that it takes in the index.
+        self.places: int = places or 0
+        #: Size of its parameters, in bytes.
+        self._size = size
         #: Confirmation and replayed events, which do not make a reader slow.
         self._first: deque[bytes] = deque()
         #: Items that wait for the reader.
@@ -258,9 +339,14 @@ class Subscriber:
         return len(self._topics)
 
     @property
+    def values(self) -> int:
+        """:class:`int`: Number of values of its filter."""
+        return 0 if self.filter is None else self.filter.number
+
+    @property
     def held_bytes(self) -> int:
-        """:class:`int`: Size of the events that wait for the reader, in bytes."""
-        return self._queue_bytes + sum(map(len, self._first))
+        """:class:`int`: Size of its parameters and of the events that wait for the reader, in bytes."""
+        return self._size + self._queue_bytes + sum(map(len, self._first))
 
     def begin(self) -> None:
         """Confirms the subscription and replays the events that the reader asks for."""
@@ -268,21 +354,40 @@ class Subscriber:
         lost: list[bytes] = []
         replay: list[Published] = []
         for name, topic in self._topics.items():
-            topic.subscribers.add(self)
+            topic.join(self)
             after, missed = self._position(name, topic)
             positions[name] = after
             if missed != 0:
                 lost.append(_encode(EventItem(name, after, time.time(), missed=missed)))
-            replay.extend(event for event in topic.kept if event.seq > after)
+            for event in topic.kept:
+                if event.seq > after and (self.filter is None or self.filter.matches(event)):
+                    replay.append(event)
+                event.tidy()
         replay.sort(key=lambda event: event.order)
-        self._first.append(_encode(Subscribed(self._epoch, positions)))
+        confirmation = Subscribed(self._hub.epoch, positions, self._hub.unknown(self._topics) or UNSET)
+        self._first.append(_encode(confirmation))
         self._first.extend(lost)
-        self._first.extend(self._item(event) for event in replay if self._wants(event))
+        self._first.extend(self._replayed(replay))
         self.pump()
+
+    def _replayed(self, events: Iterable[Published]) -> Iterator[bytes]:
+        """The items of events that are kept. Those without data are gaps, one for several in a row."""
+        missed: dict[str, tuple[int, Published]] = {}
+        for event in events:
+            name = event.name
+            if event.raw is None:
+                missed[name] = missed.get(name, (0, event))[0] + 1, event
+                continue
+            if name in missed:
+                count, last = missed.pop(name)
+                yield last.gap(count)
+            yield self._item(event)
+        for count, last in missed.values():
+            yield last.gap(count)
 
     def _position(self, name: str, topic: Topic) -> tuple[int, int | None]:
         """After which event the subscription begins, and how many the reader has missed up to there."""
-        if self._wish.epoch not in (None, self._epoch):
+        if self._wish.epoch not in (None, self._hub.epoch):
             # Its numbers belong to an earlier run. All events of this run are new to the reader.
             return topic.dropped, None
         after = max(0, self._wish.after.get(name, topic.seq))
@@ -294,9 +399,11 @@ class Subscriber:
 
     def offer(self, event: Published) -> None:
         """Sends an event, or adds it to the backlog, if the filter matches."""
-        if not self._wants(event):
+        if self.filter is not None and not self.filter.matches(event):
             return
-        call, item = self._call, self._item(event)
+        call, item = self._call, event.item
+        if not 0 < len(item) <= call.largest:
+            item = event.gap()
         if not self._missed and not self._first and not self._queue and call.takes:
             call.push(item)
         elif self._missed or not self._has_room(len(item)):
@@ -326,20 +433,15 @@ class Subscriber:
 
     def close(self) -> None:
         """Ends the subscription."""
-        for name, topic in self._topics.items():
-            topic.leave(self)
-            self._release(name)
+        topics, self._topics = self._topics, {}
+        if topics:
+            self._hub.leave(self, topics, self._size)
         self._first.clear()
         self._queue.clear()
 
-    def _wants(self, event: Published) -> bool:
-        return self._matches is None or self._matches(event.data)
-
     def _item(self, event: Published) -> bytes:
-        """The item of an event; a gap where the reader does not take an item of that size."""
-        if len(event.item) <= self._call.largest:
-            return event.item
-        return _encode(EventItem(event.name, event.seq, time.time(), missed=1))
+        """The item of an event; a gap where it has no data, or the reader does not take an item of that size."""
+        return event.item if 0 < len(event.item) <= self._call.largest else event.gap()
 
     def _has_room(self, size: int) -> bool:
         limits = self._limits
@@ -350,35 +452,3 @@ class Subscriber:
     def _put(self, item: bytes) -> None:
         self._queue.append(item)
         self._queue_bytes += len(item)
-
-
-def matcher(wanted: Mapping[str, Any]) -> Callable[[Any], bool] | None:
-    """Returns a function that tells whether data has the wanted values, or ``None`` without a filter."""
-    if not wanted:
-        return None
-    tests = [(path.split("."), _alternatives(value)) for path, value in wanted.items()]
-
-    def matches(data: Any) -> bool:
-        return all(_comparable(_inner(data, path)) in values for path, values in tests)
-
-    return matches
-
-
-def _inner(data: Any, path: list[str]) -> Any:
-    for key in path:
-        if not isinstance(data, dict):
-            return UNSET
-        data = cast("dict[str, Any]", data).get(key, UNSET)
-    return data
-
-
-def _alternatives(value: Any) -> frozenset[Any]:
-    values = cast("list[Any]", value) if isinstance(value, list) else [value]
-    return frozenset(_comparable(one) for one in values)
-
-
-def _comparable(value: Any) -> Any:
-    """A value as it is compared: Discord's ids are strings in JSON and numbers in Python."""
-    if isinstance(value, bool) or value is None or value is UNSET:
-        return value
-    return str(value)

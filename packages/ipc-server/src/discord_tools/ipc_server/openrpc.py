@@ -11,6 +11,7 @@ import msgspec
 
 from discord_tools.ipc._version import __version__
 from discord_tools.ipc_server.encoding import encode_answer
+from discord_tools.ipc_server.event_table import KEYS, Declared, EventSpec
 from discord_tools.ipc_server.parameters.nodes import Schemas
 from discord_tools.ipc_server.parameters.objects import SNOWFLAKE
 from discord_tools.ipc_server.routes import Route
@@ -23,12 +24,14 @@ OPENRPC: Final = "1.3.2"
 REFERENCES: Final = "#/components/schemas/{name}"
 
 
-def discovery(routes: Mapping[str, Route[Any]]) -> bytes:
+def discovery(routes: Mapping[str, Route[Any]], events: Mapping[str, Any]) -> bytes:
     """Writes the document as JSON."""
-    return msgspec.json.encode(describe(routes, __version__))
+    return msgspec.json.encode(describe(routes, __version__, events))
 
 
-def describe(routes: Mapping[str, Route[Any]], version: str) -> dict[str, Any]:
+def describe(
+    routes: Mapping[str, Route[Any]], version: str, events: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Describes routes in an OpenRPC document.
 
     Parameters
@@ -37,6 +40,9 @@ def describe(routes: Mapping[str, Route[Any]], version: str) -> dict[str, Any]:
         The routes by name.
     version: :class:`str`
         What to give for the version of the interface.
+    events: Optional[Mapping[:class:`str`, Any]]
+        The events by name: :class:`~.event_table.EventSpec`, :class:`~.event_table.Declared`, or ``None`` for one about
+        which nothing is known.
     """
     components: dict[str, Any] = {}
     writer = Writer(components)
@@ -45,8 +51,29 @@ def describe(routes: Mapping[str, Route[Any]], version: str) -> dict[str, Any]:
         "openrpc": OPENRPC,
         "info": {"title": "discord_tools.ipc", "version": version},
         "methods": methods,
+        # The specification knows no events, and leaves names that begin so to extensions.
+        "x-events": [_event(name, about, components) for name, about in sorted((events or {}).items())],
         "components": {"schemas": components},
     }
+
+
+def _event(name: str, about: Any, components: dict[str, Any]) -> dict[str, Any]:
+    if isinstance(about, EventSpec):
+        members = {member: _of_member(kind) for member, kind in about.members().items()}
+        data: dict[str, Any] = {}
+        if members:
+            data = {"type": "object", "properties": members}
+        elif about.arguments:
+            data = _of_member(*about.arguments.values())
+        return {"name": name, "data": data, "filter": [key for key in KEYS if key in about.paths]}
+    data = _schema(about.type, components) if isinstance(about, Declared) else {}
+    return {"name": name, "data": data, "filter": list(KEYS)}
+
+
+def _of_member(kind: str) -> dict[str, Any]:
+    if kind == "snowflake":
+        return {"type": ["string", "null"], "pattern": SNOWFLAKE["pattern"]}
+    return {"title": kind} if kind else {}
 
 
 def _method(route: Route[Any], writer: Writer) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import inspect
 import logging
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import partial
 from types import CodeType, FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 
@@ -29,13 +30,15 @@ from discord_tools.ipc_server.conversation import Conversation
 from discord_tools.ipc_server.conversations import Conversations
 from discord_tools.ipc_server.dialects.service import DIALECTS, Dialect, checked_dialects
 from discord_tools.ipc_server.dispatch import Dispatcher
+from discord_tools.ipc_server.event_table import Declared
 from discord_tools.ipc_server.events import Hub
-from discord_tools.ipc_server.forward import Forwarder
+from discord_tools.ipc_server.forward import Custom, Forwarder, Listeners, checked_events
 from discord_tools.ipc_server.gate import SECRET_KEY, Gate, checked_origins
 from discord_tools.ipc_server.listeners.sockets import addresses_of
 from discord_tools.ipc_server.ports import Ports
 from discord_tools.ipc_server.routes import Decorator, Route, RouteTable, make_route
 from discord_tools.ipc_server.shared import Shared
+from discord_tools.ipc_server.topics import Ids, checked_keys
 from discord_tools.ipc_server.turns import TurnBudget
 from discord_tools.ipc_server.watchdog import Watchdog
 
@@ -134,11 +137,12 @@ class Server(Generic[ClientT]):
         self._table = RouteTable(client)
         #: Notices when the event loop is blocked.
         self._watchdog = Watchdog(self._codes)
+        hub = Hub(limits)
         budget = MemoryBudget(limits.total_bytes, self._holders, self._held_by_others)
         #: What all conversations share.
         self._shared = Shared(
-            dispatcher=Dispatcher(client, self._table),
-            hub=Hub(limits),
+            dispatcher=Dispatcher(client, self._table, hub.known),
+            hub=hub,
             admission=Admission(limits, budget),
             budget=budget,
             turns=TurnBudget(limits.backlog_bytes),
@@ -151,13 +155,11 @@ class Server(Generic[ClientT]):
             self._converse, self._gate.incidents, limits, self._is_ready, self._idempotent
         )
         #: Publishes events of discord.py.
-        self._forwarder = Forwarder(client, self._shared.hub.publish)
+        self._forwarder = Forwarder(client, self._shared.hub)
         #: Tells clients when the bot becomes ready.
         self._watching: asyncio.Task[None] | None = None
         #: Passes on when the bot loses its guilds, and when it has them again.
-        self._gateway = Forwarder(client, self._gateway_event)
-        self._gateway.add("connect")
-        self._gateway.add("ready")
+        self._gateway = self._gateway_listeners()
         #: Whether the bot has begun a new session at Discord, and has not received its guilds.
         self._identifying = False
         #: Terminates the server when the client is closed.
@@ -328,14 +330,30 @@ class Server(Generic[ClientT]):
 
     # -- events
 
-    async def publish(self, name: str, data: Any = None, /) -> None:
+    async def publish(
+        self,
+        name: str,
+        data: Any = None,
+        /,
+        *,
+        guild_id: Ids = None,
+        channel_id: Ids = None,
+        user_id: Ids = None,
+        message_id: Ids = None,
+    ) -> None:
         """|coro|
 
         Publishes an event to everybody who has subscribed to it with :meth:`ClientSession.subscribe`.
 
         It never waits for a subscriber. While there is none it only counts.
 
+        The ids are for filters: ``subscribe("order", guild_id=...)`` finds the event by them, whatever its data is. If
+        an id is left out, the member of the data with this name counts.
+
         .. versionadded:: 1.1
+
+        .. versionchanged:: 1.2
+            The ids.
 
         Parameters
         ----------
@@ -343,31 +361,89 @@ class Server(Generic[ClientT]):
             The name of the event.
         data: Any
             What goes with it: whatever can be written as JSON, Discord's objects included. Defaults to ``None``.
+        guild_id: Optional[Union[:class:`int`, :class:`str`, Collection[Union[:class:`int`, :class:`str`]]]]
+            The guild that it concerns, or several of them. Defaults to the member of the data.
+        channel_id: Optional[Union[:class:`int`, :class:`str`, Collection[Union[:class:`int`, :class:`str`]]]]
+            The channel. Defaults to the member of the data.
+        user_id: Optional[Union[:class:`int`, :class:`str`, Collection[Union[:class:`int`, :class:`str`]]]]
+            The user: the author, or who did it. Defaults to the member of the data.
+        message_id: Optional[Union[:class:`int`, :class:`str`, Collection[Union[:class:`int`, :class:`str`]]]]
+            The message. Defaults to the member of the data.
 
         Raises
         ------
         TypeError
-            The data cannot be written as JSON.
+            The data cannot be written as JSON, or an id is neither a number nor a text.
         """
-        self._shared.hub.publish(name, data)
+        if guild_id is None and channel_id is None and user_id is None and message_id is None:
+            self._shared.hub.publish(name, data)
+        else:
+            keys = {
+                "guild_id": guild_id,
+                "channel_id": channel_id,
+                "user_id": user_id,
+                "message_id": message_id,
+            }
+            self._shared.hub.publish(name, data, checked_keys(keys))
 
-    def forward(self, *events: str) -> None:
+    def add_event(self, name: str, type: Any = Any, /) -> None:
+        """Declares an event that this bot publishes.
+
+        That is not needed for publishing it. But a subscriber to a name that the bot neither forwards nor has published
+        so far gets a warning, unless the name is declared, and :meth:`ClientSession.events` and ``rpc.discover`` then
+        know its data.
+
+        .. versionadded:: 1.2
+
+        Parameters
+        ----------
+        name: :class:`str`
+            The name of the event.
+        type: Type
+            What its data is: a builtin type, a dataclass, a :class:`typing.TypedDict`, a class of discord.py, ...
+            Defaults to anything. It can only be given by position.
+
+        Raises
+        ------
+        TypeError
+            The name is no :class:`str`.
+        """
+        if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"the name of an event must be a str, not {name!r:.100}")
+        self._shared.hub.learn(name, Declared(type))
+
+    def forward(self, *events: str, custom: Custom = ()) -> None:
         """Publishes events of discord.py, such as ``member_join``, under their own names while the server runs.
 
-        An event with one argument is published with that; one with several with an object of them, such as
-        ``before`` and ``after``, and with ``guild_id``. The client needs the intents for these events. Those whose
-        arguments have no JSON form, such as the ones named ``raw_...``, are not for this: publish what you need of
-        them.
+        :doc:`/guides/all-events` lists them with their data and the ids that filters compare. In general, an event with
+        one argument is published with that; one with several with an object of them, such as ``before`` and ``after``,
+        and with ``guild_id``. Nothing is encoded without a subscriber that can get it, so that groups cost little.
+
+        An event whose data cannot be written is left out: that is logged, and subscribers get a :class:`Gap`.
 
         .. versionadded:: 1.1
+
+        .. versionchanged:: 1.2
+            Groups and ``custom``. Names that do not exist raise :exc:`ValueError`. Events that the client's intents
+            keep from happening are logged once.
 
         Parameters
         ----------
         *events: :class:`str`
-            The names of the events, with or without ``on_``.
+            The names of events, with or without ``on_``, or of groups: ``messages``, ``members``, ``moderation``, ...
+            ``*`` has all of them except those for debugging.
+        custom: Union[Collection[:class:`str`], Mapping[:class:`str`, Sequence[:class:`str`]]]
+            Events that the bot itself dispatches, with ``client.dispatch(...)``: their names, or the names of
+            their arguments by name. Defaults to none.
+
+        Raises
+        ------
+        TypeError
+            A name is no string, or ``custom`` is of another type.
+        ValueError
+            There is no such event or group. The text has the most similar name. No event was added.
         """
-        for event in events:
-            self._forwarder.add(event)
+        self._forwarder.add(checked_events(events, custom), events)
 
     # -- life
 
@@ -517,9 +593,14 @@ class Server(Generic[ClientT]):
     def _is_ready(self) -> bool:
         return self._client.is_ready() and not self._identifying
 
-    def _gateway_event(self, event: str, _: Any) -> None:
+    def _gateway_listeners(self) -> Listeners:
+        listeners = Listeners(self._client)
+        for event in ("connect", "ready"):
+            listeners.add(event, partial(self._gateway_event, ready=event == "ready"))
+        return listeners
+
+    def _gateway_event(self, *, ready: bool) -> None:
         """Follows the bot's session at Discord: a new one begins with an empty cache, though the client stays ready."""
-        ready = event == "ready"
         if ready or self._client.is_ready():
             self._identifying = not ready
             self._conversations.tell_ready(ready)
@@ -540,6 +621,8 @@ class Server(Generic[ClientT]):
         # A sentinel of discord.py before log-in, which discord.py signals in no other way.
         while not isinstance(client.loop, asyncio.AbstractEventLoop):  # noqa: ASYNC110
             await asyncio.sleep(LOGIN_CHECK_INTERVAL)
+        self._forwarder.listen()
+        self._gateway.listen()
         await self.client.wait_until_ready()
         self._conversations.tell_ready(True)
 

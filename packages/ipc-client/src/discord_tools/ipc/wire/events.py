@@ -25,10 +25,15 @@ class Subscribe(Struct, omit_defaults=True):
 
 
 class Subscribed(Struct):
-    """The first item: the present run of the bot, and the last sequence number of each event."""
+    """The first item: the present run of the bot, and the last sequence number of each event.
+
+    ``unknown`` has the names that the bot neither forwards nor has published so far, each with the most similar one
+    that it does, or ``null``. Bots of 1.1 do not say so.
+    """
 
     epoch: str
     seq: dict[str, int]
+    unknown: dict[str, str | None] | UnsetType = UNSET
 
 
 class EventItem(Struct):
