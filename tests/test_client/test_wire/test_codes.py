@@ -32,7 +32,7 @@ WITH_CODE = sorted(
 
 def test_each_exception_has_a_code_that_no_other_one_has() -> None:
     codes = [RemoteError.code, PARSE_ERROR, UNAUTHORIZED, CONNECTION_LOST, *(cls.code for cls in WITH_CODE)]
-    assert len(WITH_CODE) == 11
+    assert len(WITH_CODE) == 15
     assert len(set(codes)) == len(codes)
     assert max(codes) < 0
     assert set(subclasses(RemoteError)) - set(WITH_CODE) == {RouteError}
@@ -51,6 +51,10 @@ CODES = {
     "Cancelled": -32006,
     "TooLarge": -32007,
     "FellBehind": -32009,
+    "CheckFailed": -32010,
+    "OnCooldown": -32011,
+    "MaxConcurrencyReached": -32012,
+    "DiscordError": -32013,
 }
 
 

@@ -18,11 +18,24 @@ from discord_tools.ipc.session import ClientSession
 from discord_tools.ipc.streams import Stream
 from discord_tools.ipc.subscriptions import Event, Gap, Subscription
 
-_SERVER_NAMES = ("Request", "Route", "Server", "route")
+_SERVER_NAMES = (
+    *("Request", "Route", "RouteGroup", "Server"),
+    *("by_caller", "check", "cooldown", "max_concurrency", "route"),
+)
 _HAS_SERVER = find_spec("discord_tools.ipc_server") is not None
 
 if TYPE_CHECKING:
-    from discord_tools.ipc_server import Request, Route, Server, route
+    from discord_tools.ipc_server import (
+        Request,
+        Route,
+        RouteGroup,
+        Server,
+        by_caller,
+        check,
+        cooldown,
+        max_concurrency,
+        route,
+    )
 
     __all__ = (
         "ClientLimits",
@@ -31,11 +44,16 @@ if TYPE_CHECKING:
         "Gap",
         "Request",
         "Route",
+        "RouteGroup",
         "Server",
         "ServerLimits",
         "Stream",
         "Subscription",
         "__version__",
+        "by_caller",
+        "check",
+        "cooldown",
+        "max_concurrency",
         "route",
     )
     __all__ += _errors.__all__

@@ -12,10 +12,12 @@ __all__ = (
     "AlreadyResponded",
     "BadData",
     "Cancelled",
+    "CheckFailed",
     "ConnectError",
     "ConnectionLost",
     "DeadlineExceeded",
     "DecodeError",
+    "DiscordError",
     "DuplicateRoute",
     "EncodeError",
     "FellBehind",
@@ -23,7 +25,9 @@ __all__ = (
     "IPCError",
     "InvalidRequest",
     "ListenError",
+    "MaxConcurrencyReached",
     "NotReady",
+    "OnCooldown",
     "Overloaded",
     "ProtocolError",
     "RemoteError",
@@ -331,6 +335,24 @@ class AlreadyResponded(IPCError, RuntimeError):
         return f"the request to {self.endpoint!r} has been answered already"
 
 
+def _member(data: object, name: str) -> object:
+    """A member of an error's data, which another side may have written: ``None`` where there is none of that name."""
+    return cast("dict[str, Any]", data).get(name) if isinstance(data, dict) else None
+
+
+def _integer(data: object, name: str) -> int | None:
+    value = _member(data, name)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _seconds(data: object, name: str) -> float | None:
+    value = _member(data, name)
+    # Neither NaN, nor infinite, nor an integer that is too large for a float.
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 2**53:
+        return float(value)
+    return None
+
+
 class RemoteError(IPCError):
     """The bot answered with an error.
 
@@ -433,8 +455,7 @@ class RouteFailed(RemoteError):
     @property
     def error_id(self) -> str | None:
         """Optional[:class:`str`]: What to search the bot's log for, or ``None`` where the bot did not say."""
-        data: object = self.data
-        value = cast("dict[str, Any]", data).get("error_id") if isinstance(data, dict) else None
+        value = _member(self.data, "error_id")
         return value if isinstance(value, str) else None
 
 
@@ -445,6 +466,18 @@ class Forbidden(RemoteError):
     """
 
     code = -32002
+
+
+class CheckFailed(Forbidden):
+    """A check of the route refused the call. The route did not run.
+
+    A check is a function that :func:`check` adds to a route, or the ``cog_ipc_check`` of a cog. Where it returns false,
+    the caller gets this exception. One that raises another :exc:`RemoteError` is answered with that.
+
+    .. versionadded:: 1.2
+    """
+
+    code = -32010
 
 
 class NotReady(RemoteError):
@@ -463,6 +496,91 @@ class Overloaded(RemoteError):
     """
 
     code = -32004
+
+
+class OnCooldown(Overloaded):
+    """The route was called too often. It did not run.
+
+    :func:`cooldown` sets how often a route may be called.
+
+    .. versionadded:: 1.2
+    """
+
+    code = -32011
+
+    @property
+    def retry_after(self) -> float:
+        """:class:`float`: Seconds after which the route takes another call. 0 where the bot did not say."""
+        return _seconds(self.data, "retry_after") or 0.0
+
+    @property
+    def rate(self) -> int | None:
+        """Optional[:class:`int`]: Number of calls that the route takes in :attr:`per` seconds, or ``None`` where the
+        bot did not say.
+        """
+        return _integer(self.data, "rate")
+
+    @property
+    def per(self) -> float | None:
+        """Optional[:class:`float`]: The length of the cooldown in seconds, or ``None`` where the bot did not say."""
+        return _seconds(self.data, "per")
+
+
+class MaxConcurrencyReached(Overloaded):
+    """As many calls of the route are in progress as may be. This one did not run.
+
+    :func:`max_concurrency` sets how many calls of a route run at the same time.
+
+    .. versionadded:: 1.2
+    """
+
+    code = -32012
+
+    @property
+    def number(self) -> int | None:
+        """Optional[:class:`int`]: Maximum number of calls in progress, or ``None`` where the bot did not say."""
+        return _integer(self.data, "number")
+
+
+class DiscordError(RemoteError):
+    """Discord refused what the route asked of it, and the route let the exception of discord.py through.
+
+    The route may have run in part.
+
+    .. versionadded:: 1.2
+        Until 1.1 this was :exc:`RouteFailed`.
+    """
+
+    code = -32013
+
+    @property
+    def status(self) -> int | None:
+        """Optional[:class:`int`]: The HTTP status of Discord's answer, such as 403 or 404, or ``None`` where the bot
+        did not say.
+        """
+        return _integer(self.data, "status")
+
+    @property
+    def discord_code(self) -> int | None:
+        """Optional[:class:`int`]: Discord's own number of the error, such as 50013, 0 where Discord gave none, or
+        ``None`` where the bot did not say. (:attr:`~RemoteError.code` is the number on the wire.)
+        """
+        return _integer(self.data, "code")
+
+    @property
+    def text(self) -> str:
+        """:class:`str`: Discord's text, such as ``Missing Permissions``. Empty where there is none. The bot shortens a
+        long one.
+        """
+        value = _member(self.data, "text")
+        return value if isinstance(value, str) else ""
+
+    @property
+    def retry_after(self) -> float | None:
+        """Optional[:class:`float`]: Seconds after which Discord takes the request, where it limits how often it takes
+        one. ``None`` for all other errors.
+        """
+        return _seconds(self.data, "retry_after")
 
 
 class DeadlineExceeded(RemoteError, TimeoutError):

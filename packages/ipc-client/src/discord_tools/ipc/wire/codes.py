@@ -11,14 +11,18 @@ from msgspec import UNSET
 from discord_tools.ipc.errors import (
     BadData,
     Cancelled,
+    CheckFailed,
     ConnectionLost,
     DeadlineExceeded,
     DecodeError,
+    DiscordError,
     FellBehind,
     Forbidden,
     InvalidRequest,
     IPCError,
+    MaxConcurrencyReached,
     NotReady,
+    OnCooldown,
     Overloaded,
     RemoteError,
     RouteError,
@@ -54,6 +58,10 @@ _BY_CODE: Final[dict[int, type[RemoteError]]] = {
         Cancelled,
         TooLarge,
         FellBehind,
+        CheckFailed,
+        OnCooldown,
+        MaxConcurrencyReached,
+        DiscordError,
     )
 }
 
