@@ -241,8 +241,17 @@ def test_a_second_one_is_refused_and_the_first_one_named(name: str) -> None:
     made = route()(ping)
     function = handler if name == "error" else ping
     getattr(made, name)(function)
-    with pytest.raises(TypeError, match=f"has one .*: {function.__name__}"):
+    with pytest.raises(TypeError, match=f"has one .* already: {function.__name__}"):
         getattr(made, name)(function)
+
+
+def test_a_partial_is_a_handler_too() -> None:
+    async def logged(level: int, request: Request, error: Exception) -> None: ...
+
+    made = route()(ping)
+    made.error(functools.partial(logged, 5))
+    with pytest.raises(TypeError, match="has one error handler already: functools.partial"):
+        made.error(functools.partial(logged, 5))
 
 
 @pytest.mark.parametrize("name", ["error", "before_invoke", "after_invoke"])

@@ -263,6 +263,22 @@ async def test_the_hooks_of_a_cog_may_be_plain_functions(bot: commands.Bot) -> N
         assert await session.request("work") == "CheckFailed"
 
 
+async def test_the_hooks_of_a_cog_hold_for_methods_that_it_adds_itself(bot: commands.Bot) -> None:
+    class Cog(commands.Cog):
+        def cog_ipc_check(self, request: Request) -> bool:
+            return request["allowed"]
+
+        async def work(self, request: Request) -> Any:
+            return request.cog is self
+
+    cog = Cog()
+    async with memory_server(bot) as server, server.session() as session:
+        assert server.add_route(cog.work).cog is cog
+        assert await session.request("work", allowed=True) is True
+        with pytest.raises(CheckFailed):
+            await session.request("work", allowed=False)
+
+
 async def test_the_class_of_the_client_has_hooks_for_its_own_routes_too() -> None:
     class Bot(discord.Client):
         def cog_ipc_check(self, request: Request) -> bool:

@@ -165,7 +165,8 @@ class Rules:
 
     def _refuse_second(self, what: str, first: Hook | None) -> None:
         if first is not None:
-            raise TypeError(f"{self._where} has one {what}: {first.function.__qualname__}")
+            name = getattr(first.function, "__qualname__", None) or f"{first.function!r:.100}"
+            raise TypeError(f"{self._where} has one {what} already: {name}")
 
     def outwards(self) -> Iterator[Rules]:
         """These rules, and those of the groups around them."""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
-__all__ = ("is_mark", "refuse_mark", "refuse_marks")
+__all__ = ("is_mark", "refuse_mark", "refuse_marks", "unwrapped")
 
 #: Names of attributes that decorators of discord.py set on the function of a command, a listener or a component.
 _MARK: Final = re.compile(r"__(?:commands|discord|cog|hybrid)_\w+__|__(?:before|after)_invoke__")
@@ -67,14 +67,14 @@ def refuse_marks(callback: Any, where: str) -> None:
         raise TypeError(
             f"{where}: a {kind} cannot be a route as well: write a coroutine function that both of them call"
         )
-    for function in _unwrapped(callback):
+    for function in unwrapped(callback):
         # A function may have any attributes, and a mock has all of them: only those that were set count.
         for name in getattr(function, "__dict__", ()):
             if isinstance(name, str) and is_mark(name):
                 raise refuse_mark(name, where)
 
 
-def _unwrapped(callback: Any) -> Iterator[Any]:
+def unwrapped(callback: Any) -> Iterator[Any]:
     """A function, and those that it wraps: by ``functools.wraps`` or ``functools.partial``, or as a bound method."""
     for _ in range(_WRAPPERS):
         yield callback

@@ -19,7 +19,7 @@ from discord_tools.ipc.missing import MISSING
 from discord_tools.ipc_server.call import normal
 from discord_tools.ipc_server.checks import Rules, checked_timeout, rules_of
 from discord_tools.ipc_server.cooldowns import Usage
-from discord_tools.ipc_server.marks import is_mark, refuse_mark, refuse_marks
+from discord_tools.ipc_server.marks import is_mark, refuse_mark, refuse_marks, unwrapped
 from discord_tools.ipc_server.nearest import Nearest
 from discord_tools.ipc_server.signature import Signature
 
@@ -92,7 +92,7 @@ class Route(Generic[R]):
         self._name = normal(name)
         self._callback = callback
         #: The cog, or the client, of a method.
-        self._cog: Any = None
+        self._cog: Any = _owner(callback)
         self._idempotent = idempotent
         #: What the callback asks for beyond the request.
         self.signature: Signature = Signature(callback, bound=method, namespace=namespace or {})
@@ -108,7 +108,7 @@ class Route(Generic[R]):
         #: Name and place of the parameter that is the guild.
         self._guild = _guild_parameter(self.signature)
         #: Whether the cog has something to run at each call.
-        self._hooked = False
+        self._hooked = _has_hooks(self._cog)
         #: Who has called it lately, once that is counted.
         self._usage: Usage | None = None
 
@@ -146,7 +146,7 @@ class Route(Generic[R]):
         route._name, route._callback, route.signature = self._name, self._callback, self.signature
         route._idempotent, route._guild, route.rules = self._idempotent, self._guild, self.rules
         route._cog, route._leading = cog, (cog,)
-        route._hooked = any(hasattr(cog, hook) for hook in (CHECK_HOOK, BEFORE_HOOK, AFTER_HOOK))
+        route._hooked = _has_hooks(cog)
         route._usage = None
         return route
 
@@ -384,6 +384,18 @@ def make_route(
         return Route(callback, full, idempotent=idempotent, timeout=timeout, namespace=namespace, group=rules)
 
     return decorate
+
+
+def _owner(callback: Any) -> Any:
+    """The object whose bound method a function is, or ``None``: its hooks hold for the route, too."""
+    for one in unwrapped(callback):
+        if inspect.ismethod(one) and not isinstance(one.__self__, type):
+            return one.__self__
+    return None
+
+
+def _has_hooks(cog: Any) -> bool:
+    return any(hasattr(cog, hook) for hook in (CHECK_HOOK, BEFORE_HOOK, AFTER_HOOK))
 
 
 def _guild_parameter(signature: Signature) -> tuple[str, int] | None:
