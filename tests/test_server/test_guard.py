@@ -1056,3 +1056,71 @@ async def test_the_last_item_of_a_handler_waits_for_its_reader(bot: commands.Bot
         async with session.stream("items") as stream:
             items = [item async for item in stream]
     assert items == [1, 2, "the end"]
+
+
+@pytest.mark.parametrize("end", ["the reader leaves", "the time is over"])
+async def test_a_handler_of_a_stream_that_does_not_end_is_cancelled(bot: commands.Bot, end: str) -> None:
+    state: list[str] = []
+
+    @route(timeout=0.1 if end == "the time is over" else None)
+    async def items(request: Request) -> AsyncGenerator[int, None]:
+        yield 1
+        raise KeyError("x")
+
+    @items.error
+    async def failed(request: Request, error: Exception) -> None:
+        state.append("begins")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            state.append("ends")
+
+    async with memory_server(bot) as server, server.session() as session:
+        server.add_route(items)
+        stream = session.stream("items")
+        assert await anext(stream) == 1
+        await until(lambda: state)
+        if end == "the reader leaves":
+            await stream.aclose()
+        else:
+            with pytest.raises(DeadlineExceeded):
+                await anext(stream)
+        await until(lambda: len(state) == 2)
+    assert state == ["begins", "ends"]
+
+
+# -- in each dialect
+
+
+@in_each_dialect
+async def test_a_handler_answers_in_each_dialect(bot: commands.Bot, make: MakeCaller) -> None:
+    @route()
+    async def work(request: Request) -> None:
+        raise KeyError("x")
+
+    @work.error
+    async def failed(request: Request, error: Exception) -> Any:
+        return {"handled": type(error).__name__}
+
+    async with memory_server(bot) as server:
+        server.add_route(work)
+        outcome = await make(server, CALLER).call("work")
+    assert (outcome.result, outcome.error) == ({"handled": "KeyError"}, None)
+
+
+@in_each_dialect
+async def test_a_timeout_of_a_route_holds_in_each_dialect(bot: commands.Bot, make: MakeCaller) -> None:
+    ended: list[Request] = []
+
+    @route(timeout=0.02)
+    async def work(request: Request) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(request)
+
+    async with memory_server(bot) as server:
+        server.add_route(work)
+        outcome = await make(server, CALLER).call("work")
+        await until(lambda: ended)
+    assert "at most 0.02 s" in str(outcome.error)

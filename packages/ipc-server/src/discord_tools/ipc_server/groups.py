@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from discord_tools.ipc.missing import MISSING
@@ -81,7 +81,7 @@ class RouteGroup:
         """:class:`str`: What the names of its routes begin with, with the leading ``/``."""
         return self._prefix if self._parent is None else f"{self._parent.prefix}{self._prefix}"
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[Route[Any]]:
         yield from self._routes
         for group in self._groups:
             yield from group
