@@ -14,12 +14,17 @@ from discord_tools.ipc_server.cooldowns import Concurrency, CooldownRule, key_of
 from discord_tools.ipc_server.request import Request
 
 __all__ = (
+    "AFTER_HOOK",
+    "BEFORE_HOOK",
+    "CHECK_HOOK",
+    "ERROR_HOOK",
     "Hook",
     "Rules",
     "check",
     "checked_predicate",
     "checked_timeout",
     "cooldown",
+    "has_hooks",
     "max_concurrency",
     "rules_of",
 )
@@ -29,6 +34,12 @@ FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
 #: A function that decides whether a call may run. It may be a coroutine function.
 Predicate: TypeAlias = Callable[[Request], Any]
+
+#: Methods of a cog that are called for all of its routes.
+CHECK_HOOK: Final = "cog_ipc_check"
+BEFORE_HOOK: Final = "cog_ipc_before_invoke"
+AFTER_HOOK: Final = "cog_ipc_after_invoke"
+ERROR_HOOK: Final = "cog_ipc_error"
 
 #: The attribute of a function that holds its rules until the function becomes a route.
 _ATTRIBUTE: Final = "__ipc_rules__"
@@ -178,6 +189,11 @@ class Rules:
     def inwards(self) -> list[Rules]:
         """The same from the outermost group to these."""
         return [*self.outwards()][::-1]
+
+
+def has_hooks(cog: Any) -> bool:
+    """Whether a cog has something to run at each call of its routes."""
+    return any(hasattr(cog, hook) for hook in (CHECK_HOOK, BEFORE_HOOK, AFTER_HOOK))
 
 
 def rules_of(callback: Any) -> tuple[Any, ...]:

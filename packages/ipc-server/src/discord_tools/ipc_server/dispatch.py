@@ -102,7 +102,7 @@ class Dispatcher:
         """Runs one call to its end. It is settled afterwards, whatever happens."""
         loop = asyncio.get_running_loop()
         request = Request.of(call, loop, self._world)
-        called, guarded = False, None
+        called, guarded, done = False, None, True
         try:
             if self._is_heard("raw_ipc_request"):
                 self.emit("raw_ipc_request", request)
@@ -135,11 +135,11 @@ class Dispatcher:
                 called = True
                 running = route._callback(*route._leading, request, **arguments)  # pyright: ignore[reportPrivateUsage]
                 value = await (self._stream(running, call) if signature.streams else running)
-            if request._done:  # pyright: ignore[reportPrivateUsage]
-                if value is not None:
-                    raise AlreadyResponded(call.endpoint)
+            if (done := request._done) and value is not None:  # pyright: ignore[reportPrivateUsage]
+                raise AlreadyResponded(call.endpoint)
             # A call that the caller or the deadline has ended is settled already.
-            elif not call.settled and not call.answer(value):
+            if not done and not call.settled and not call.answer(value):
+                done = True  # it may change meanwhile
                 await call.send_json(value)
         except asyncio.CancelledError:
             if not call.settled:
@@ -148,7 +148,7 @@ class Dispatcher:
             await self._recover(request, call, error)
         finally:
             request._done = True  # pyright: ignore[reportPrivateUsage]
-            if request._waiter is not None:  # pyright: ignore[reportPrivateUsage]
+            if done is not None:
                 request.finish()
             called = called if guarded is None else guarded.close()
             if called and self._is_heard("ipc_request_completion"):

@@ -9,9 +9,9 @@ from typing import Any, Protocol
 
 from discord_tools.ipc.errors import CheckFailed, DeadlineExceeded
 from discord_tools.ipc_server.call import IncomingCall
-from discord_tools.ipc_server.checks import Hook
+from discord_tools.ipc_server.checks import AFTER_HOOK, BEFORE_HOOK, CHECK_HOOK, ERROR_HOOK, Hook
 from discord_tools.ipc_server.request import Request
-from discord_tools.ipc_server.routes import AFTER_HOOK, BEFORE_HOOK, CHECK_HOOK, ERROR_HOOK, Route
+from discord_tools.ipc_server.routes import Route
 
 __all__ = ("GuardedCall", "error_handlers")
 

@@ -125,8 +125,9 @@ class Request(Mapping[str, Any]):
         #: Where the answer goes.
         self._ws: Sink | None = ws
         self._loop = loop
-        #: Whether it has its answer.
-        self._done = False
+        #: Whether it has its answer. ``None`` as long as nobody has waited for that, so that one look-up in the path of
+        #: every call tells both.
+        self._done: bool | None = None
         #: Done with the answer, where a route waits for that.
         self._waiter: asyncio.Future[bool] | None = None
         #: When no caller waits for the answer any more, by the loop's clock.
@@ -149,7 +150,7 @@ class Request(Mapping[str, Any]):
         request._params = call.params
         request._ws = call
         request._loop = loop
-        request._done = False
+        request._done = None
         request._waiter = None
         request._deadline = call.deadline
         request._route = None
@@ -173,7 +174,7 @@ class Request(Mapping[str, Any]):
         return found
 
     def __repr__(self) -> str:
-        return f"<Request endpoint={self.endpoint!r} done={self._done}>"
+        return f"<Request endpoint={self.endpoint!r} done={self.is_done()}>"
 
     # Only called for what is no attribute.
     def __getattr__(self, name: str) -> Any:
@@ -326,7 +327,7 @@ class Request(Mapping[str, Any]):
 
     def is_done(self) -> bool:
         """:class:`bool`: Returns whether the request has its answer."""
-        return self._done
+        return self._done is True
 
     async def wait_until_done(self) -> bool:
         """|coro|
@@ -344,6 +345,7 @@ class Request(Mapping[str, Any]):
         if not self._done:
             if self._waiter is None:
                 self._waiter = self._loop.create_future()
+            self._done = False
             await asyncio.shield(self._waiter)
         return True
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator, Mapping
 from operator import is_
 from types import FrameType, MappingProxyType
-from typing import Any, Final, Generic, Protocol, TypeVar, overload
+from typing import Any, Generic, Protocol, TypeVar, overload
 from weakref import WeakSet
 
 import discord
@@ -17,33 +17,18 @@ from discord.ext import commands
 from discord_tools.ipc.errors import DuplicateRoute
 from discord_tools.ipc.missing import MISSING
 from discord_tools.ipc_server.call import normal
-from discord_tools.ipc_server.checks import Rules, checked_timeout, rules_of
+from discord_tools.ipc_server.checks import CHECK_HOOK, Rules, checked_timeout, has_hooks, rules_of
 from discord_tools.ipc_server.cooldowns import Usage
 from discord_tools.ipc_server.marks import is_mark, refuse_mark, refuse_marks, unwrapped
 from discord_tools.ipc_server.nearest import Nearest
 from discord_tools.ipc_server.signature import Signature
 
-__all__ = (
-    "AFTER_HOOK",
-    "BEFORE_HOOK",
-    "CHECK_HOOK",
-    "ERROR_HOOK",
-    "Route",
-    "RouteTable",
-    "make_route",
-    "route",
-)
+__all__ = ("Route", "RouteTable", "make_route", "route")
 
 log = logging.getLogger(__name__)
 
 R = TypeVar("R")
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
-
-#: Methods of a cog that are called for all of its routes.
-CHECK_HOOK: Final = "cog_ipc_check"
-BEFORE_HOOK: Final = "cog_ipc_before_invoke"
-AFTER_HOOK: Final = "cog_ipc_after_invoke"
-ERROR_HOOK: Final = "cog_ipc_error"
 
 
 class Route(Generic[R]):
@@ -108,7 +93,7 @@ class Route(Generic[R]):
         #: Name and place of the parameter that is the guild.
         self._guild = _guild_parameter(self.signature)
         #: Whether the cog has something to run at each call.
-        self._hooked = _has_hooks(self._cog)
+        self._hooked = has_hooks(self._cog)
         #: Who has called it lately, once that is counted.
         self._usage: Usage | None = None
 
@@ -146,7 +131,7 @@ class Route(Generic[R]):
         route._name, route._callback, route.signature = self._name, self._callback, self.signature
         route._idempotent, route._guild, route.rules = self._idempotent, self._guild, self.rules
         route._cog, route._leading = cog, (cog,)
-        route._hooked = _has_hooks(cog)
+        route._hooked = has_hooks(cog)
         route._usage = None
         return route
 
@@ -392,10 +377,6 @@ def _owner(callback: Any) -> Any:
         if inspect.ismethod(one) and not isinstance(one.__self__, type):
             return one.__self__
     return None
-
-
-def _has_hooks(cog: Any) -> bool:
-    return any(hasattr(cog, hook) for hook in (CHECK_HOOK, BEFORE_HOOK, AFTER_HOOK))
 
 
 def _guild_parameter(signature: Signature) -> tuple[str, int] | None:
