@@ -102,7 +102,8 @@ class Dispatcher:
         """Runs one call to its end. It is settled afterwards, whatever happens."""
         loop = asyncio.get_running_loop()
         request = Request.of(call, loop, self._world)
-        called, guarded, done = False, None, True
+        ran: bool | GuardedCall = False
+        done: bool | None = True
         try:
             if self._is_heard("raw_ipc_request"):
                 self.emit("raw_ipc_request", request)
@@ -122,7 +123,7 @@ class Dispatcher:
             # Without the methods in between, here and below: this is the path of every call.
             request._route = route  # pyright: ignore[reportPrivateUsage]
             if route._hooked or route.rules.guards:  # pyright: ignore[reportPrivateUsage]
-                value = await (guarded := GuardedCall(route, request, call, self)).run()
+                value = await (ran := GuardedCall(route, request, call, self)).run()
             else:
                 if signature.takes_data:
                     arguments: Any = signature.bind(call.params, self._client)
@@ -132,9 +133,9 @@ class Dispatcher:
                     # Decodes the data, so that what is no object is refused before the route runs.
                     len(request)
                     arguments = _NO_ARGUMENTS
-                called = True
-                running = route._callback(*route._leading, request, **arguments)  # pyright: ignore[reportPrivateUsage]
-                value = await (self._stream(running, call) if signature.streams else running)
+                ran = True
+                value = route._callback(*route._leading, request, **arguments)  # pyright: ignore[reportPrivateUsage]
+                value = await (self._stream(value, call) if signature.streams else value)
             if (done := request._done) and value is not None:  # pyright: ignore[reportPrivateUsage]
                 raise AlreadyResponded(call.endpoint)
             # A call that the caller or the deadline has ended is settled already.
@@ -150,8 +151,7 @@ class Dispatcher:
             request._done = True  # pyright: ignore[reportPrivateUsage]
             if done is not None:
                 request.finish()
-            called = called if guarded is None else guarded.close()
-            if called and self._is_heard("ipc_request_completion"):
+            if (ran if isinstance(ran, bool) else ran.close()) and self._is_heard("ipc_request_completion"):
                 self.emit("ipc_request_completion", request)
             call.ended()
 

@@ -50,8 +50,12 @@ class World(NamedTuple):
 _NOWHERE: Final = World(None, None)
 
 
-#: Stands for data that was not decoded yet.
-_NOT_YET: Mapping[str, Any] = {}
+#: What data is before it was decoded.
+_ENCODED: Final = (bytes, memoryview, msgspec.Raw)
+
+
+class _InOrder(dict[str, Any]):
+    """Data that was an array: its elements, by their places."""
 
 
 class Request(Mapping[str, Any]):
@@ -106,7 +110,7 @@ class Request(Mapping[str, Any]):
     """
 
     __slots__ = (
-        *("_data", "_deadline", "_done", "_loop", "_params", "_route", "_waiter", "_world", "_ws"),
+        *("_data", "_deadline", "_done", "_loop", "_route", "_waiter", "_world", "_ws"),
         *("endpoint", "headers"),
     )
 
@@ -118,10 +122,8 @@ class Request(Mapping[str, Any]):
         headers: Mapping[str, Any],
         loop: asyncio.AbstractEventLoop,
     ) -> None:
-        #: The data, or :data:`_NOT_YET`.
-        self._data: Mapping[str, Any] = data
-        #: The data as JSON, where it comes from a call.
-        self._params: bytes = b"{}"
+        #: The data. Where it comes from a call it is JSON, until somebody looks at it.
+        self._data: Mapping[str, Any] | bytes = data
         #: Where the answer goes.
         self._ws: Sink | None = ws
         self._loop = loop
@@ -146,8 +148,7 @@ class Request(Mapping[str, Any]):
         :meta private:
         """
         request = object.__new__(cls)
-        request._data = _NOT_YET
-        request._params = call.params
+        request._data = call.params
         request._ws = call
         request._loop = loop
         request._done = None
@@ -162,14 +163,16 @@ class Request(Mapping[str, Any]):
     def _mapping(self) -> Mapping[str, Any]:
         # Looking up an attribute costs more in a class with __getattr__, so this does it as seldom as possible.
         found = self._data
-        if found is _NOT_YET:
+        if isinstance(found, _ENCODED):
             try:
-                data = _data.decode(self._params)
+                data = _data.decode(found)
             except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
                 message = f"the data must be a JSON object: {error}"
                 raise BadData(message, data=[{"path": "", "message": message}]) from None
             # JSON-RPC 2.0 also allows an array; here its elements are known by their place.
-            found = {str(i): item for i, item in enumerate(data)} if isinstance(data, list) else data
+            found = (
+                _InOrder({str(i): item for i, item in enumerate(data)}) if isinstance(data, list) else data
+            )
             self._data = found
         return found
 
@@ -307,16 +310,13 @@ class Request(Mapping[str, Any]):
         else:
             name, index = place
             # The elements of an array are the parameters in their order.
-            key = name if name in data or not self._is_array() else str(index)
+            key = str(index) if isinstance(data, _InOrder) else name
             given = [data[key]] if key in data else []
         try:
             numbers = {msgspec.convert(value, _Snowflake, strict=False) for value in given}
         except (msgspec.ValidationError, RecursionError):
             return None
         return numbers.pop() if len(numbers) == 1 else None
-
-    def _is_array(self) -> bool:
-        return bytes(self._params).lstrip()[:1] == b"["
 
     @property
     def deadline(self) -> float | None:
