@@ -19,12 +19,14 @@ CLIENT_NAMES = {
     "AlreadyResponded",
     "BadData",
     "Cancelled",
+    "CheckFailed",
     "ClientLimits",
     "ClientSession",
     "ConnectError",
     "ConnectionLost",
     "DeadlineExceeded",
     "DecodeError",
+    "DiscordError",
     "DuplicateRoute",
     "EncodeError",
     "Event",
@@ -34,7 +36,9 @@ CLIENT_NAMES = {
     "IPCError",
     "InvalidRequest",
     "ListenError",
+    "MaxConcurrencyReached",
     "NotReady",
+    "OnCooldown",
     "Overloaded",
     "ProtocolError",
     "RemoteError",
@@ -55,7 +59,17 @@ CLIENT_NAMES = {
     "WrongEventLoop",
     "__version__",
 }
-SERVER_NAMES = {"Request", "Route", "Server", "route"}
+SERVER_NAMES = {
+    "Request",
+    "Route",
+    "RouteGroup",
+    "Server",
+    "by_caller",
+    "check",
+    "cooldown",
+    "max_concurrency",
+    "route",
+}
 
 
 @pytest.fixture(scope="session")
