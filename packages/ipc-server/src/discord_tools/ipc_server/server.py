@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import logging
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from types import CodeType, FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 
@@ -32,8 +32,10 @@ from discord_tools.ipc_server.dispatch import Dispatcher
 from discord_tools.ipc_server.events import Hub
 from discord_tools.ipc_server.forward import Forwarder
 from discord_tools.ipc_server.gate import SECRET_KEY, Gate, checked_origins
+from discord_tools.ipc_server.groups import RouteGroup
 from discord_tools.ipc_server.listeners.sockets import addresses_of
 from discord_tools.ipc_server.ports import Ports
+from discord_tools.ipc_server.request import Request
 from discord_tools.ipc_server.routes import Decorator, Route, RouteTable, make_route
 from discord_tools.ipc_server.shared import Shared
 from discord_tools.ipc_server.turns import TurnBudget
@@ -137,7 +139,7 @@ class Server(Generic[ClientT]):
         budget = MemoryBudget(limits.total_bytes, self._holders, self._held_by_others)
         #: What all conversations share.
         self._shared = Shared(
-            dispatcher=Dispatcher(client, self._table),
+            dispatcher=Dispatcher(client, self._table, self),
             hub=Hub(limits),
             admission=Admission(limits, budget),
             budget=budget,
@@ -238,7 +240,9 @@ class Server(Generic[ClientT]):
 
     # -- routes
 
-    def route(self, name: str = MISSING, *, idempotent: bool = False) -> Decorator:
+    def route(
+        self, name: str = MISSING, *, idempotent: bool = False, timeout: float | None = None
+    ) -> Decorator:
         """A decorator that adds a coroutine function to the routes of this server.
 
         Methods of cogs are decorated with :func:`route` instead.
@@ -251,6 +255,10 @@ class Server(Generic[ClientT]):
             Whether running it twice does no harm; see :func:`route`. Defaults to ``False``.
 
             .. versionadded:: 1.1
+        timeout: Optional[:class:`float`]
+            How many seconds a call may take; see :func:`route`. Defaults to ``None``, no limit of the route's own.
+
+            .. versionadded:: 1.2
 
         Raises
         ------
@@ -259,7 +267,7 @@ class Server(Generic[ClientT]):
         DuplicateRoute
             The name is taken.
         """
-        make = make_route(name, idempotent, _calling_frame())
+        make = make_route(name, idempotent, _calling_frame(), timeout)
 
         def decorate(callback: Any) -> Route[Any]:
             return self._add(make(callback))
@@ -267,7 +275,12 @@ class Server(Generic[ClientT]):
         return decorate
 
     def add_route(
-        self, callback: Route[R] | Callable[..., Any], name: str = MISSING, *, idempotent: bool = False
+        self,
+        callback: Route[R] | Callable[..., Any],
+        name: str = MISSING,
+        *,
+        idempotent: bool = False,
+        timeout: float | None = None,
     ) -> Route[R]:
         """Adds a coroutine function to the routes of this server.
 
@@ -282,6 +295,10 @@ class Server(Generic[ClientT]):
             Whether running it twice does no harm; see :func:`route`. Defaults to ``False``.
 
             .. versionadded:: 1.1
+        timeout: Optional[:class:`float`]
+            How many seconds a call may take; see :func:`route`. Defaults to ``None``, no limit of the route's own.
+
+            .. versionadded:: 1.2
 
         Raises
         ------
@@ -296,18 +313,104 @@ class Server(Generic[ClientT]):
             The route.
         """
         if not isinstance(callback, Route):
-            return self._add(make_route(name, idempotent, _calling_frame())(callback))
-        if name is not MISSING or idempotent:
+            return self._add(make_route(name, idempotent, _calling_frame(), timeout)(callback))
+        if name is not MISSING or idempotent or timeout is not None:
             raise TypeError("a Route has its name and its properties already")
         return self._add(cast("Route[R]", callback))
 
+    def add_routes(self, routes: Iterable[Route[Any]]) -> None:
+        """Adds several routes to the routes of this server, or none of them.
+
+        .. versionadded:: 1.2
+
+        Parameters
+        ----------
+        routes: Iterable[:class:`Route`]
+            The routes that :func:`route` made of functions.
+
+        Raises
+        ------
+        TypeError
+            One of them is no route, or a method, which comes with its cog.
+        DuplicateRoute
+            A name is taken.
+        """
+        added = list(routes)
+        for one in added:
+            if not isinstance(one, Route):  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise TypeError(f"{one!r:.100} is no Route: decorate it with @route(), or use add_route()")
+            if one.cog is None and one.signature.bound:
+                raise TypeError(
+                    f"{one.origin} is a method; it comes with its cog, or take it from an object of that class"
+                )
+        self._table.add_all(added)
+
     def _add(self, route: Route[R]) -> Route[R]:
-        if route.cog is None and route.signature.bound:
-            raise TypeError(
-                f"{route.origin} is a method; it comes with its cog, or take it from an object of that class"
-            )
-        self._table.add(route)
+        self.add_routes((route,))
         return route
+
+    def group(self, prefix: str, *, checks: Iterable[Callable[[Request], Any]] = ()) -> RouteGroup:
+        """Makes a group of routes of this server. Functions that :meth:`RouteGroup.route` decorates are added at once.
+
+        .. versionadded:: 1.2
+
+        Parameters
+        ----------
+        prefix: :class:`str`
+            What the names of its routes begin with.
+        checks: Iterable[Callable[[:class:`Request`], Any]]
+            Functions that decide whether a call may run; see :func:`check`. Defaults to none.
+
+        Raises
+        ------
+        TypeError
+            The prefix is no string, or a check cannot be called with the request.
+        ValueError
+            The prefix is empty or begins with ``rpc.``, which belongs to the protocol.
+
+        Returns
+        -------
+        :class:`RouteGroup`
+            The group.
+        """
+        group = RouteGroup(prefix, checks=checks)
+        group.join(self)
+        return group
+
+    def add_group(self, group: RouteGroup) -> None:
+        """Adds all functions of a group, or none of them, and from then on those that are added to the group.
+
+        Methods are not added: they come with their cog.
+
+        .. versionadded:: 1.2
+
+        Parameters
+        ----------
+        group: :class:`RouteGroup`
+            The group, with the groups inside of it.
+
+        Raises
+        ------
+        DuplicateRoute
+            A name is taken.
+        """
+        self.add_routes(group.functions())
+        group.join(self)
+
+    def remove_group(self, group: RouteGroup) -> None:
+        """Removes all functions of a group. Calls in progress go on. Does nothing where they are not there.
+
+        .. versionadded:: 1.2
+
+        Parameters
+        ----------
+        group: :class:`RouteGroup`
+            The group, with the groups inside of it.
+        """
+        group.leave(self)
+        for one in group.functions():
+            if self._table.view().get(one.name) is one:
+                self._table.remove(one.name)
 
     def remove_route(self, name: str) -> Route[Any] | None:
         """Removes a route that :meth:`route` or :meth:`add_route` added.
