@@ -35,6 +35,8 @@ from discord_tools.ipc import (
 )
 from discord_tools.ipc_server.guard import GuardedCall
 from equipment.until import until
+from loopback import LoopbackDiscord
+from loopback.bots import running_bot
 from test_server.callers import MakeCaller, in_each_dialect
 from test_server.tools import CALLER, RecordedEvents, memory_server, records_with
 
@@ -162,6 +164,33 @@ async def test_data_that_is_no_object_is_bad_data_for_a_check(bot: commands.Bot)
         with pytest.raises(Exception, match="JSON object") as caught:
             await native.call("work", 17)
     assert caught.value.args[0] == BadData.code
+
+
+@pytest.mark.parametrize("refusal", [CheckFailed, OnCooldown])
+async def test_nothing_is_fetched_for_a_call_that_is_refused(
+    loopback_discord: LoopbackDiscord, refusal: type[Exception]
+) -> None:
+    @route()
+    @check(lambda request: request["allowed"])
+    @cooldown(1, LONG)
+    async def name(request: Request, user: discord.User, allowed: bool) -> str:
+        return user.name
+
+    known, unknown = loopback_discord.add_user("hedy"), loopback_discord.add_user("ada")
+    asked = loopback_discord.rest.requests
+    # A bot with the usual intents has neither of them in its cache.
+    async with (
+        running_bot(loopback_discord, intents=discord.Intents.default()) as bot,
+        memory_server(bot) as server,
+        server.session() as session,
+    ):
+        server.add_route(name)
+        assert await session.request("name", user=known.id, allowed=True) == "hedy"
+        before = asked.total()
+        with pytest.raises(refusal):
+            await session.request("name", user=unknown.id, allowed=refusal is OnCooldown)
+        assert asked[f"GET /users/{known.id}"] == 1
+        assert asked.total() == before
 
 
 @in_each_dialect
