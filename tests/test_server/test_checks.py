@@ -73,6 +73,44 @@ def test_a_decorator_on_a_wrapper_does_not_change_what_it_wraps() -> None:
     assert route()(outer).rules.checks == (deny, allow)
 
 
+@pytest.mark.parametrize(
+    "place", ["below both", "between, route above", "between, route below", "above both"]
+)
+async def test_a_check_of_a_static_method_holds_wherever_it_stands(bot: commands.Bot, place: str) -> None:
+    async def stats(request: Request) -> None: ...
+
+    if place == "below both":
+        made: Any = route()(staticmethod(check(deny)(stats)))
+    elif place == "between, route above":
+        made = route()(check(deny)(staticmethod(stats)))
+    elif place == "between, route below":
+        made = staticmethod(check(deny)(route()(stats)))
+    else:
+        made = check(deny)(staticmethod(route()(stats)))
+    cog = type("Stats", (commands.Cog,), {"stats": made})()
+    await bot.add_cog(cog)
+    found = Server(bot).routes["/stats"]
+    assert found.cog is cog
+    assert found.rules.checks == (deny,)
+
+
+def test_a_mark_of_discord_py_on_a_static_method_is_refused() -> None:
+    async def stats(request: Request) -> None: ...
+
+    method: Any = staticmethod(stats)
+    with pytest.raises(TypeError, match="has no effect on routes"):
+        route()(commands.cooldown(1, 5)(method))
+
+
+async def test_a_partial_function_keeps_the_checks_of_its_function() -> None:
+    @check(allow)
+    async def stats(days: int, request: Request) -> None: ...
+
+    one = functools.partial(stats, 1)
+    assert Route(functools.partial(one), "stats").rules.checks == (allow,)
+    assert Route(check(deny)(one), "stats").rules.checks == (deny, allow)
+
+
 def test_two_routes_of_one_function_have_rules_of_their_own() -> None:
     one, two = route("one")(ping), route("two")(ping)
     check(allow)(one)

@@ -6,6 +6,7 @@ import inspect
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, TypeAlias, TypeVar, cast
 
 from discord.ext import commands
@@ -198,7 +199,10 @@ def has_hooks(cog: Any) -> bool:
 
 def rules_of(callback: Any) -> tuple[Any, ...]:
     """The rules that decorators have left on a function, in the order in which they were applied."""
-    return getattr(callback, _ATTRIBUTE, ())
+    found: Any = callback
+    while isinstance(found, partial) and not hasattr(cast("Any", found), _ATTRIBUTE):
+        found = cast("partial[Any]", found).func
+    return getattr(cast("Any", found), _ATTRIBUTE, ())
 
 
 def checked_predicate(predicate: Any) -> Predicate:
@@ -329,11 +333,15 @@ def max_concurrency(
 
 
 def _decorator(name: str, rule: Any) -> Callable[[T], T]:
-    def decorate(target: T) -> T:
+    def decorate(decorated: T) -> T:
+        # The route does not see the static method around its function, nor the one around itself.
+        target: Any = decorated
+        if isinstance(target, staticmethod):
+            target = cast("Any", target).__func__
         rules = getattr(target, "rules", None)
         if isinstance(rules, Rules):
             rules.add(rule)
-            return target
+            return decorated
         foreign = type(target).__module__.partition(".")[0] == "discord"
         if not callable(target) or isinstance(target, type) or foreign:
             raise TypeError(f"@{name}() is for routes and their functions, not for {target!r:.100}")
@@ -342,7 +350,7 @@ def _decorator(name: str, rule: Any) -> Callable[[T], T]:
             setattr(target, _ATTRIBUTE, (*rules_of(target), rule))
         except AttributeError:
             raise TypeError(f"@{name}() cannot mark {target!r:.100}: put it above @route()") from None
-        return target
+        return decorated
 
     return decorate
 

@@ -65,8 +65,8 @@ class Route(Generic[R]):
         namespace: Mapping[str, Any] | None = None,
         group: Rules | None = None,
     ) -> None:
-        callback, bound = unwrapped(callback)
         refuse_marks(callback, f"route {getattr(callback, '__qualname__', None) or repr(callback):.100}")
+        callback, bound = unwrapped(callback)
         if name is MISSING:
             # A partial function has no name of its own.
             name = getattr(callback, "__name__", "") or getattr(function_of(callback), "__name__", "")
