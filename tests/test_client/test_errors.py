@@ -14,11 +14,13 @@ from discord_tools.ipc.errors import (
     AlreadyResponded,
     BadData,
     Cancelled,
+    CheckFailed,
     ConnectError,
     ConnectionLost,
     ConverterError,
     DeadlineExceeded,
     DecodeError,
+    DiscordError,
     DuplicateRoute,
     EncodeError,
     FellBehind,
@@ -27,7 +29,9 @@ from discord_tools.ipc.errors import (
     InvalidRequest,
     IPCError,
     ListenError,
+    MaxConcurrencyReached,
     NotReady,
+    OnCooldown,
     Overloaded,
     ProtocolError,
     RemoteError,
@@ -72,8 +76,12 @@ TREE: dict[type[BaseException], tuple[type[BaseException], ...]] = {
     RouteFailed: (RemoteError,),
     FetchFailed: (RemoteError,),
     Forbidden: (RemoteError,),
+    CheckFailed: (Forbidden,),
     NotReady: (RemoteError,),
     Overloaded: (RemoteError,),
+    OnCooldown: (Overloaded,),
+    MaxConcurrencyReached: (Overloaded,),
+    DiscordError: (RemoteError,),
     DeadlineExceeded: (RemoteError, TimeoutError),
     Cancelled: (RemoteError,),
     TooLarge: (RemoteError,),
@@ -181,6 +189,21 @@ SAMPLES: list[tuple[IPCError, dict[str, Any], str]] = [
         "the converter of 'when' raised LookupError: no",
     ),
     (
+        remote_error("stats", -32011, "wait", {"retry_after": 1.5, "rate": 2, "per": 60.0}),
+        {"retry_after": 1.5, "rate": 2, "per": 60.0, "endpoint": "stats"},
+        "'stats': wait (code -32011)",
+    ),
+    (
+        MaxConcurrencyReached("busy", data={"number": 2}),
+        {"number": 2, "endpoint": None},
+        "busy (code -32012)",
+    ),
+    (
+        DiscordError("no", data={"status": 403, "code": 50013, "text": "Missing Permissions"}),
+        {"status": 403, "discord_code": 50013, "text": "Missing Permissions", "retry_after": None},
+        "no (code -32013)",
+    ),
+    (
         remote_error("stats", -32099, "new", None),
         {"code": -32099, "message": "new"},
         "'stats': new (code -32099)",
@@ -274,3 +297,32 @@ def test_a_failed_route_has_an_error_id_where_the_bot_said_one(data: Any, number
 
 def test_what_a_route_raises_has_no_endpoint_yet() -> None:
     assert Forbidden("no").endpoint is None
+
+
+@pytest.mark.parametrize("data", [None, [], "text", {}, {"retry_after": None}, {"retry_after": "5"}])
+@pytest.mark.parametrize(
+    ("cls", "fields"),
+    [
+        (OnCooldown, {"retry_after": 0.0, "rate": None, "per": None}),
+        (MaxConcurrencyReached, {"number": None}),
+        (DiscordError, {"status": None, "discord_code": None, "text": "", "retry_after": None}),
+    ],
+    ids=["OnCooldown", "MaxConcurrencyReached", "DiscordError"],
+)
+def test_a_refusal_without_its_data_has_no_figures(
+    cls: type[RemoteError], fields: dict[str, Any], data: Any
+) -> None:
+    error = cls("no", data=data)
+    assert {name: getattr(error, name) for name in fields} == fields
+
+
+@pytest.mark.parametrize("value", [-1, True, float("nan"), float("inf"), 10**400, "1", [1]])
+def test_a_time_that_nobody_can_wait_for_is_no_time(value: Any) -> None:
+    assert OnCooldown("no", data={"retry_after": value}).retry_after == 0.0
+    assert DiscordError("no", data={"retry_after": value}).retry_after is None
+
+
+@pytest.mark.parametrize("value", [True, 1.5, "403", None])
+def test_a_number_of_another_type_is_no_number(value: Any) -> None:
+    assert DiscordError("no", data={"status": value}).status is None
+    assert MaxConcurrencyReached("no", data={"number": value}).number is None

@@ -59,6 +59,7 @@ def test_the_parameters_of_route_are_those_of_the_reference() -> None:
         assert [(p.name, p.kind, repr(p.default)) for p in parameters] == [
             ("name", inspect.Parameter.POSITIONAL_OR_KEYWORD, "..."),
             ("idempotent", inspect.Parameter.KEYWORD_ONLY, "False"),  # beyond the reference
+            ("timeout", inspect.Parameter.KEYWORD_ONLY, "None"),
         ]
 
 
@@ -190,7 +191,7 @@ def test_functions_and_routes_can_be_added(bot: commands.Bot) -> None:
 
 
 def test_a_route_cannot_be_renamed_when_it_is_added(bot: commands.Bot) -> None:
-    for more in ({"name": "other"}, {"idempotent": True}):
+    for more in ({"name": "other"}, {"idempotent": True}, {"timeout": 5}):
         with pytest.raises(TypeError, match="has its name and its properties already"):
             Server(bot).add_route(route()(ping), **more)
 
@@ -546,3 +547,217 @@ async def test_a_function_does_not_replace_a_route_of_a_cog(bot: commands.Bot, e
     with pytest.raises(DuplicateRoute):
         server.add_route(version)
     assert await ask(server, "/version") == 1
+
+
+# -- functions that setup() defines
+
+IN_SETUP = """
+async def setup(bot):
+    @bot.ipc.route()
+    async def version(request):
+        return {version}
+
+    async def added(request):
+        return {version}
+
+    bot.ipc.add_route(added)
+    {more}
+"""
+
+
+async def test_functions_of_setup_replace_their_former_selves(
+    bot_with_server: BotWithServer, extension: Any
+) -> None:
+    server = bot_with_server.ipc
+    for version in range(3):
+        name = extension(IN_SETUP.format(version=version, more=""))
+        await (bot_with_server.reload_extension if version else bot_with_server.load_extension)(name)
+        assert set(server.routes) == {"/version", "/added"}
+        assert await ask(server, "/version") == await ask(server, "/added") == version
+
+
+async def test_functions_of_setup_outlive_a_reload_that_fails(
+    bot_with_server: BotWithServer, extension: Any
+) -> None:
+    server = bot_with_server.ipc
+    await bot_with_server.load_extension(extension(IN_SETUP.format(version=1, more="")))
+    for broken in ("raise RuntimeError('half-way')", "1 / 0"):
+        extension(IN_SETUP.format(version=2, more=broken))
+        with pytest.raises(commands.ExtensionFailed, match=r"half-way|division"):
+            await bot_with_server.reload_extension("an_extension")
+        assert "an_extension" in bot_with_server.extensions
+        assert await ask(server, "/version") == await ask(server, "/added") == 1
+    extension(IN_SETUP.format(version=3, more=""))
+    await bot_with_server.reload_extension("an_extension")
+    assert await ask(server, "/version") == await ask(server, "/added") == 3
+
+
+async def test_functions_of_setup_survive_a_syntax_error(
+    bot_with_server: BotWithServer, extension: Any
+) -> None:
+    server = bot_with_server.ipc
+    await bot_with_server.load_extension(extension(IN_SETUP.format(version=1, more="")))
+    extension(IN_SETUP.format(version=2, more="def"))
+    with pytest.raises(commands.ExtensionFailed, match="SyntaxError"):
+        await bot_with_server.reload_extension("an_extension")
+    assert await ask(server, "/version") == 1
+
+
+def test_two_functions_of_one_name_in_one_module_are_duplicates(bot: commands.Bot) -> None:
+    server = Server(bot)
+
+    def define(text: str) -> Any:
+        namespace: dict[str, Any] = globals()
+        exec(text, namespace)
+        return namespace.pop("a_function")
+
+    server.add_route(define("async def a_function(request): return 1"))
+    with pytest.raises(DuplicateRoute):
+        server.add_route(define("async def a_function(request): return 2"))
+
+
+# -- cogs: all routes or none
+
+
+class Two(commands.Cog):
+    @route()
+    async def one(self, request: Request) -> str:
+        return "one"
+
+    @route()
+    async def stats(self, request: Request) -> str:
+        return "two"
+
+
+async def test_a_cog_of_which_one_name_is_taken_has_no_routes(
+    bot: commands.Bot, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = Server(bot)
+    await bot.add_cog(Stats("first"))
+    await bot.add_cog(Two())
+    assert set(server.routes) == {"/stats", "/Named/Otherwise"}
+    assert await ask(server, "/stats") == "first"
+    assert "Two.stats; the cog of the second one has no routes" in caplog.text
+    await bot.remove_cog("Stats")
+    assert set(server.routes) == {"/one", "/stats"}
+    assert await ask(server, "/stats") == "two"
+
+
+async def test_a_cog_with_two_routes_of_one_name_has_no_routes(
+    bot: commands.Bot, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Twice(commands.Cog):
+        @route("same")
+        async def one(self, request: Request) -> None: ...
+
+        @route("same")
+        async def two(self, request: Request) -> None: ...
+
+        @route()
+        async def other(self, request: Request) -> None: ...
+
+    server = Server(bot, port=0, multicast=False)
+    await bot.add_cog(Twice())
+    assert dict(server.routes) == {}
+    assert "two routes are named '/same'" in caplog.text
+    with pytest.raises(DuplicateRoute):
+        await server.start()
+
+
+async def test_several_cogs_have_their_routes_each(bot: commands.Bot) -> None:
+    def cog(number: int) -> commands.Cog:
+        class Numbered(commands.Cog, name=f"cog {number}"):
+            @route(f"route {number}")
+            async def work(self, request: Request) -> int:
+                return number
+
+        return Numbered()
+
+    server = Server(bot)
+    for number in range(5):
+        await bot.add_cog(cog(number))
+    for number in range(5):
+        assert await ask(server, f"/route {number}") == number
+    for number in range(5):
+        await bot.remove_cog(f"cog {number}")
+        assert set(server.routes) == {f"/route {one}" for one in range(number + 1, 5)}
+
+
+async def test_a_group_cog_has_routes_and_commands(bot: commands.Bot) -> None:
+    class Settings(commands.GroupCog, name="settings"):
+        @route()
+        async def get(self, request: Request) -> str:
+            return self.qualified_name
+
+        @discord.app_commands.command()
+        async def show(self, interaction: discord.Interaction) -> None:
+            """Shows the settings."""
+
+    server = Server(bot)
+    await bot.add_cog(Settings())
+    assert await ask(server, "/get") == "settings"
+    assert [command.qualified_name for command in bot.tree.walk_commands()] == ["settings", "settings show"]
+    await bot.remove_cog("settings")
+    assert dict(server.routes) == {}
+    assert list(bot.tree.walk_commands()) == []
+
+
+# -- the check that discord.py asks for commands
+
+
+async def test_a_cog_with_cog_check_and_routes_is_warned_about_once(
+    bot: commands.Bot, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Checked(Stats):
+        async def cog_check(self, ctx: commands.Context[Any]) -> bool:
+            return False
+
+    server = Server(bot)
+    for _ in range(3):
+        await bot.add_cog(Checked())
+        assert server.routes
+        await bot.remove_cog("Checked")
+    (record,) = [one for one in caplog.records if "cog_check" in one.getMessage()]
+    assert "Checked is for commands only, and is not asked for its routes" in record.getMessage()
+    assert "define cog_ipc_check(self, request)" in record.getMessage()
+
+
+async def test_a_group_cog_with_interaction_check_is_warned_about(
+    bot: commands.Bot, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Checked(commands.GroupCog, name="checked"):
+        async def interaction_check(self, interaction: discord.Interaction) -> bool:
+            return False
+
+        @route()
+        async def get(self, request: Request) -> None: ...
+
+    await bot.add_cog(Checked())
+    assert Server(bot).routes
+    assert "interaction_check of" in caplog.text
+
+
+async def test_a_cog_without_routes_or_with_a_check_of_its_own_is_not_warned_about(
+    bot: commands.Bot, caplog: pytest.LogCaptureFixture
+) -> None:
+    class NoRoutes(commands.Cog):
+        async def cog_check(self, ctx: commands.Context[Any]) -> bool:
+            return False
+
+    class Both(Stats):
+        async def cog_check(self, ctx: commands.Context[Any]) -> bool:
+            return False
+
+        async def cog_ipc_check(self, request: Request) -> bool:
+            return True
+
+    for cog in (NoRoutes(), Both(), Two()):
+        await bot.add_cog(cog)
+        assert Server(bot).routes is not None
+        await bot.remove_cog(cog.qualified_name)
+    assert "cog_check" not in caplog.text
+
+
+def test_a_name_that_is_no_string_is_refused() -> None:
+    with pytest.raises(TypeError, match="must be a string, not 5"):
+        route(5)(ping)  # pyright: ignore[reportArgumentType]

@@ -16,8 +16,9 @@ import pytest
 from msgspec import UNSET, Raw
 
 import equipment.serving
-from discord_tools.ipc import Request, Route, Server, ServerLimits, UnknownEndpoint
+from discord_tools.ipc import ClientSession, Request, Route, Server, ServerLimits, UnknownEndpoint
 from discord_tools.ipc.connection import Connection
+from discord_tools.ipc.connectors.memory import MemoryConnector
 from discord_tools.ipc.missing import MISSING
 from discord_tools.ipc.transports.base import Closed
 from discord_tools.ipc.transports.memory import MemoryTransport, memory_pair
@@ -159,9 +160,15 @@ class MemoryServer:
         yield from self.service.sockets
 
     def add_route(self, callback: Callable[..., Any], name: str = MISSING) -> Route[Any]:
-        route: Route[Any] = Route(callback, name)
+        route: Route[Any] = callback if isinstance(callback, Route) else Route(callback, name)
         self.table.add(route)
         return route
+
+    def session(self, caller: Caller = CALLER) -> ClientSession:
+        """A session that is connected in memory."""
+        return ClientSession(
+            connector=MemoryConnector(lambda transport: self.conversations.serve(transport, caller))
+        )
 
     def connect(self, caller: Caller = CALLER, *, capacity: int = 16) -> NativeClient:
         """Connects a native client, which has yet to send its hello."""

@@ -40,7 +40,7 @@ WITH_CODE = sorted(
 
 def test_each_exception_has_a_code_that_no_other_one_has() -> None:
     codes = [RemoteError.code, PARSE_ERROR, UNAUTHORIZED, CONNECTION_LOST, *(cls.code for cls in WITH_CODE)]
-    assert len(WITH_CODE) == 12
+    assert len(WITH_CODE) == 16
     assert len(set(codes)) == len(codes)
     assert max(codes) < 0
     assert set(subclasses(RemoteError)) - set(WITH_CODE) == {RouteError, UnknownObject}
@@ -59,6 +59,10 @@ CODES = {
     "Cancelled": -32006,
     "TooLarge": -32007,
     "FellBehind": -32009,
+    "CheckFailed": -32010,
+    "OnCooldown": -32011,
+    "MaxConcurrencyReached": -32012,
+    "DiscordError": -32013,
     "FetchFailed": -32014,
 }
 

@@ -18,11 +18,25 @@ from discord_tools.ipc.session import ClientSession
 from discord_tools.ipc.streams import Stream
 from discord_tools.ipc.subscriptions import Event, EventInfo, Gap, Subscription
 
-_SERVER_NAMES = ("Cached", "Request", "Route", "Server", "route")
+_SERVER_NAMES = (
+    *("Cached", "Request", "Route", "RouteGroup", "Server"),
+    *("by_caller", "check", "cooldown", "max_concurrency", "route"),
+)
 _HAS_SERVER = find_spec("discord_tools.ipc_server") is not None
 
 if TYPE_CHECKING:
-    from discord_tools.ipc_server import Cached, Request, Route, Server, route
+    from discord_tools.ipc_server import (
+        Cached,
+        Request,
+        Route,
+        RouteGroup,
+        Server,
+        by_caller,
+        check,
+        cooldown,
+        max_concurrency,
+        route,
+    )
 
     __all__ = (
         "Cached",
@@ -33,11 +47,16 @@ if TYPE_CHECKING:
         "Gap",
         "Request",
         "Route",
+        "RouteGroup",
         "Server",
         "ServerLimits",
         "Stream",
         "Subscription",
         "__version__",
+        "by_caller",
+        "check",
+        "cooldown",
+        "max_concurrency",
         "route",
     )
     __all__ += _errors.__all__

@@ -6,17 +6,19 @@ bot's log.
 
 from __future__ import annotations
 
-from typing import Any, NotRequired, TypedDict, cast
+from typing import Any, NotRequired, TypedDict, TypeVar, cast
 
 __all__ = (
     "AlreadyResponded",
     "BadData",
     "Cancelled",
+    "CheckFailed",
     "ConnectError",
     "ConnectionLost",
     "ConverterError",
     "DeadlineExceeded",
     "DecodeError",
+    "DiscordError",
     "DuplicateRoute",
     "EncodeError",
     "FellBehind",
@@ -25,7 +27,9 @@ __all__ = (
     "IPCError",
     "InvalidRequest",
     "ListenError",
+    "MaxConcurrencyReached",
     "NotReady",
+    "OnCooldown",
     "Overloaded",
     "ProtocolError",
     "RemoteError",
@@ -43,6 +47,9 @@ __all__ = (
     "Violation",
     "WrongEventLoop",
 )
+
+
+FieldT = TypeVar("FieldT")
 
 
 class IPCError(Exception):
@@ -360,6 +367,18 @@ class ConverterError(IPCError):
         return f"the converter of {self.parameter!r} raised {type(self.original).__name__}: {self.original}"
 
 
+def _field(data: object, name: str, *kinds: type[FieldT]) -> FieldT | None:
+    """A member of an error's data, which another side may have written: ``None`` where it is not of these kinds."""
+    value = cast("dict[str, Any]", data).get(name) if isinstance(data, dict) else None
+    return value if isinstance(value, kinds) and not isinstance(value, bool) else None
+
+
+def _seconds(data: object, name: str) -> float | None:
+    value = _field(data, name, int, float)
+    # Neither NaN, nor infinite, nor an integer that is too large for a float.
+    return float(value) if value is not None and 0 <= value < 2**53 else None
+
+
 class RemoteError(IPCError):
     """The bot answered with an error.
 
@@ -470,10 +489,7 @@ class UnknownObject(BadData, LookupError):
     """
 
     def _first(self, key: str) -> str:
-        data: object = self.data
-        first: object = cast("list[Any]", data)[0] if isinstance(data, list) and data else None
-        value = cast("dict[str, Any]", first).get(key) if isinstance(first, dict) else None
-        return value if isinstance(value, str) else ""
+        return _field(self.errors[0] if self.errors else None, key, str) or ""
 
     @property
     def parameter(self) -> str:
@@ -507,9 +523,7 @@ class RouteFailed(RemoteError):
     @property
     def error_id(self) -> str | None:
         """Optional[:class:`str`]: What to search the bot's log for, or ``None`` where the bot did not say."""
-        data: object = self.data
-        value = cast("dict[str, Any]", data).get("error_id") if isinstance(data, dict) else None
-        return value if isinstance(value, str) else None
+        return _field(self.data, "error_id", str)
 
     @property
     def parameter(self) -> str | None:
@@ -518,9 +532,7 @@ class RouteFailed(RemoteError):
 
         .. versionadded:: 1.2
         """
-        data: object = self.data
-        value = cast("dict[str, Any]", data).get("parameter") if isinstance(data, dict) else None
-        return value if isinstance(value, str) else None
+        return _field(self.data, "parameter", str)
 
 
 class FetchFailed(RemoteError):
@@ -537,16 +549,12 @@ class FetchFailed(RemoteError):
         """:class:`str`: What was to be fetched: ``Member``, ``User``, ``Message`` or ``Invite``. Empty where the bot
         did not say.
         """
-        data: object = self.data
-        value = cast("dict[str, Any]", data).get("kind") if isinstance(data, dict) else None
-        return value if isinstance(value, str) else ""
+        return _field(self.data, "kind", str) or ""
 
     @property
     def status(self) -> int | None:
         """Optional[:class:`int`]: The status of Discord's answer, 503 say. ``None`` where there was no answer."""
-        data: object = self.data
-        value = cast("dict[str, Any]", data).get("status") if isinstance(data, dict) else None
-        return value if isinstance(value, int) else None
+        return _field(self.data, "status", int)
 
 
 class Forbidden(RemoteError):
@@ -556,6 +564,18 @@ class Forbidden(RemoteError):
     """
 
     code = -32002
+
+
+class CheckFailed(Forbidden):
+    """A check of the route refused the call. The route did not run.
+
+    A check is a function that :func:`check` adds to a route, or the ``cog_ipc_check`` of a cog. Where it returns false,
+    the caller gets this exception. One that raises another :exc:`RemoteError` is answered with that.
+
+    .. versionadded:: 1.2
+    """
+
+    code = -32010
 
 
 class NotReady(RemoteError):
@@ -574,6 +594,90 @@ class Overloaded(RemoteError):
     """
 
     code = -32004
+
+
+class OnCooldown(Overloaded):
+    """The route was called too often. It did not run.
+
+    :func:`cooldown` sets how often a route may be called.
+
+    .. versionadded:: 1.2
+    """
+
+    code = -32011
+
+    @property
+    def retry_after(self) -> float:
+        """:class:`float`: Seconds after which the route takes another call. 0 where the bot did not say."""
+        return _seconds(self.data, "retry_after") or 0.0
+
+    @property
+    def rate(self) -> int | None:
+        """Optional[:class:`int`]: Number of calls that the route takes in :attr:`per` seconds, or ``None`` where the
+        bot did not say.
+        """
+        return _field(self.data, "rate", int)
+
+    @property
+    def per(self) -> float | None:
+        """Optional[:class:`float`]: The length of the cooldown in seconds, or ``None`` where the bot did not say."""
+        return _seconds(self.data, "per")
+
+
+class MaxConcurrencyReached(Overloaded):
+    """As many calls of the route are in progress as may be. This one did not run.
+
+    :func:`max_concurrency` sets how many calls of a route run at the same time.
+
+    .. versionadded:: 1.2
+    """
+
+    code = -32012
+
+    @property
+    def number(self) -> int | None:
+        """Optional[:class:`int`]: Maximum number of calls in progress, or ``None`` where the bot did not say."""
+        return _field(self.data, "number", int)
+
+
+class DiscordError(RemoteError):
+    """Discord refused what the route asked of it, and the route let the exception of discord.py through.
+
+    The route may have run in part.
+
+    .. versionadded:: 1.2
+        Until 1.1 this was :exc:`RouteFailed`.
+    """
+
+    code = -32013
+
+    @property
+    def status(self) -> int | None:
+        """Optional[:class:`int`]: The HTTP status of Discord's answer, such as 403 or 404, or ``None`` where the bot
+        did not say.
+        """
+        return _field(self.data, "status", int)
+
+    @property
+    def discord_code(self) -> int | None:
+        """Optional[:class:`int`]: Discord's own number of the error, such as 50013, 0 where Discord gave none, or
+        ``None`` where the bot did not say. (:attr:`~RemoteError.code` is the number on the wire.)
+        """
+        return _field(self.data, "code", int)
+
+    @property
+    def text(self) -> str:
+        """:class:`str`: Discord's text, such as ``Missing Permissions``. Empty where there is none. The bot shortens a
+        long one.
+        """
+        return _field(self.data, "text", str) or ""
+
+    @property
+    def retry_after(self) -> float | None:
+        """Optional[:class:`float`]: Seconds after which Discord takes the request, where it limits how often it takes
+        one. ``None`` for all other errors.
+        """
+        return _seconds(self.data, "retry_after")
 
 
 class DeadlineExceeded(RemoteError, TimeoutError):

@@ -1,8 +1,22 @@
 """The bot's side. Import its names from :mod:`discord_tools.ipc`."""
 
+from discord_tools.ipc_server.checks import check, cooldown, max_concurrency
+from discord_tools.ipc_server.cooldowns import by_caller
+from discord_tools.ipc_server.groups import RouteGroup
 from discord_tools.ipc_server.parameters.objects import Cached
 from discord_tools.ipc_server.request import Request
 from discord_tools.ipc_server.routes import Route, route
 from discord_tools.ipc_server.server import Server
 
-__all__ = ("Cached", "Request", "Route", "Server", "route")
+__all__ = (
+    "Cached",
+    "Request",
+    "Route",
+    "RouteGroup",
+    "Server",
+    "by_caller",
+    "check",
+    "cooldown",
+    "max_concurrency",
+    "route",
+)

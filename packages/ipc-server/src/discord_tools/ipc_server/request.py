@@ -3,21 +3,59 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import ItemsView, Iterator, KeysView, Mapping, ValuesView
-from typing import Any
+from collections.abc import Hashable, ItemsView, Iterator, KeysView, Mapping, ValuesView
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 
 import msgspec
 
 from discord_tools.ipc.errors import AlreadyResponded, BadData
 from discord_tools.ipc_server.call import Call, Sink
 
-__all__ = ("Request",)
+if TYPE_CHECKING:
+    import discord
+
+    from discord_tools.ipc_server.routes import Route
+
+__all__ = ("Request", "World")
 
 _data: msgspec.json.Decoder[dict[str, Any] | list[Any]] = msgspec.json.Decoder(dict[str, Any] | list[Any])
 
+#: An id, in each form in which parameters take one.
+_Snowflake = Annotated[int, msgspec.Meta(ge=0)]
 
-#: Stands for data that was not decoded yet.
-_NOT_YET: Mapping[str, Any] = {}
+#: Keys that name the guild of a call whose route has no parameter for it.
+_GUILD_KEYS: Final = ("guild_id", "guild")
+
+#: Maximum number of keys, and of characters in each, that are searched for a name like that of an attribute.
+NEAR_KEYS: Final = 64
+
+
+class World(NamedTuple):
+    """What all requests of a server have in common.
+
+    Attributes
+    ----------
+    client: Any
+        The bot.
+    server: Any
+        The server.
+    """
+
+    client: Any
+    server: Any
+
+
+#: For requests that were made by hand.
+_NOWHERE: Final = World(None, None)
+
+
+#: What data is before it was decoded.
+_ENCODED: Final = (bytes, memoryview, msgspec.Raw)
+
+
+class _InOrder(dict[str, Any]):
+    """Data that was an array: its elements, by their places."""
 
 
 class Request(Mapping[str, Any]):
@@ -71,7 +109,10 @@ class Request(Mapping[str, Any]):
         The headers the request provided. The secret key is not among them.
     """
 
-    __slots__ = ("_data", "_deadline", "_done", "_loop", "_params", "_waiter", "_ws", "endpoint", "headers")
+    __slots__ = (
+        *("_data", "_deadline", "_done", "_loop", "_route", "_waiter", "_world", "_ws"),
+        *("endpoint", "headers"),
+    )
 
     def __init__(
         self,
@@ -81,53 +122,82 @@ class Request(Mapping[str, Any]):
         headers: Mapping[str, Any],
         loop: asyncio.AbstractEventLoop,
     ) -> None:
-        #: The data, or :data:`_NOT_YET`.
-        self._data: Mapping[str, Any] = data
-        #: The data as JSON, where it comes from a call.
-        self._params: bytes = b"{}"
+        #: The data. Where it comes from a call it is JSON, until somebody looks at it.
+        self._data: Mapping[str, Any] | bytes = data
         #: Where the answer goes.
         self._ws: Sink | None = ws
         self._loop = loop
-        #: Whether it has its answer.
-        self._done = False
+        #: Whether it has its answer. ``None`` as long as nobody has waited for that, so that one look-up in the path of
+        #: every call tells both.
+        self._done: bool | None = None
         #: Done with the answer, where a route waits for that.
         self._waiter: asyncio.Future[bool] | None = None
         #: When no caller waits for the answer any more, by the loop's clock.
         self._deadline: float | None = None
+        #: The route, once it was looked up.
+        self._route: Route[Any] | None = None
+        #: The bot and the server.
+        self._world: World = _NOWHERE
         self.endpoint: str = endpoint
         self.headers: Mapping[str, Any] = headers
 
     @classmethod
-    def of(cls, call: Call, loop: asyncio.AbstractEventLoop) -> Request:
+    def of(cls, call: Call, loop: asyncio.AbstractEventLoop, world: World = _NOWHERE) -> Request:
         """Makes the request of a call. Its data is decoded when somebody looks at it.
 
         :meta private:
         """
         request = object.__new__(cls)
-        request._data = _NOT_YET
-        request._params = call.params
+        request._data = call.params
         request._ws = call
         request._loop = loop
-        request._done = False
+        request._done = None
         request._waiter = None
         request._deadline = call.deadline
+        request._route = None
+        request._world = world
         request.endpoint = call.endpoint
         request.headers = call.headers
         return request
 
     def _mapping(self) -> Mapping[str, Any]:
-        if self._data is _NOT_YET:
+        # Looking up an attribute costs more in a class with __getattr__, so this does it as seldom as possible.
+        found = self._data
+        if isinstance(found, _ENCODED):
             try:
-                data = _data.decode(self._params)
+                data = _data.decode(found)
             except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
                 message = f"the data must be a JSON object: {error}"
                 raise BadData(message, data=[{"path": "", "message": message}]) from None
             # JSON-RPC 2.0 also allows an array; here its elements are known by their place.
-            self._data = {str(i): item for i, item in enumerate(data)} if isinstance(data, list) else data
-        return self._data
+            found = (
+                _InOrder({str(i): item for i, item in enumerate(data)}) if isinstance(data, list) else data
+            )
+            self._data = found
+        return found
 
     def __repr__(self) -> str:
-        return f"<Request endpoint={self.endpoint!r} done={self._done}>"
+        return f"<Request endpoint={self.endpoint!r} done={self.is_done()}>"
+
+    # Only called for what is no attribute.
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(self._advice(name), name=name, obj=self)
+
+    def _advice(self, name: str) -> str:
+        """What to write in place of an attribute that the request does not have."""
+        message = f"'Request' object has no attribute {name!r:.100}"
+        if name.startswith("_") or len(name) > NEAR_KEYS:
+            return message
+        try:
+            data = self._mapping()
+        except BadData:
+            return message
+        if name in data:
+            return f'{message}: use request["{name}"]'
+        # Keys are the caller's: many or long ones must not cost the bot's time.
+        keys = [key for key in data if len(key) <= NEAR_KEYS] if len(data) <= NEAR_KEYS else []
+        near = get_close_matches(name, keys, 1)
+        return f'{message}: did you mean request["{near[0]}"]?' if near and near[0].isprintable() else message
 
     def __getitem__(self, key: str, /) -> Any:
         return self._mapping()[key]
@@ -168,6 +238,87 @@ class Request(Mapping[str, Any]):
         return self._mapping().items()
 
     @property
+    def client(self) -> Any:
+        """:class:`discord.Client`: The bot. ``None`` for a request that was made by hand.
+
+        .. versionadded:: 1.2
+        """
+        return self._world.client
+
+    @property
+    def bot(self) -> Any:
+        """:class:`discord.Client`: Another name of :attr:`client`, as commands of discord.py have it.
+
+        .. versionadded:: 1.2
+        """
+        return self._world.client
+
+    @property
+    def server(self) -> Any:
+        """:class:`Server`: The server. ``None`` for a request that was made by hand.
+
+        .. versionadded:: 1.2
+        """
+        return self._world.server
+
+    @property
+    def route(self) -> Route[Any] | None:
+        """Optional[:class:`Route`]: The route that the request is for. ``None`` in :func:`on_raw_ipc_request`, which
+        comes before the look-up, and where there is no such route.
+
+        .. versionadded:: 1.2
+        """
+        return self._route
+
+    @property
+    def cog(self) -> Any:
+        """Any: The cog of the route, or the client whose method the route is. ``None`` for a plain function.
+
+        .. versionadded:: 1.2
+        """
+        return None if self._route is None else self._route.cog
+
+    @property
+    def guild(self) -> discord.Guild | None:
+        """Optional[:class:`discord.Guild`]: The guild that the data names, from the bot's cache.
+
+        It is named by the route's parameter of type :class:`discord.Guild`. Where the route has no such parameter, it
+        is named by ``guild_id`` or ``guild``. ``None`` where there is no such name, where both are there and differ,
+        and where the bot does not know the guild.
+
+        Checks find it before the data was bound to the parameters.
+
+        .. versionadded:: 1.2
+        """
+        number = self._guild_id()
+        return None if number is None or self._world.client is None else self._world.client.get_guild(number)
+
+    @property
+    def caller_id(self) -> Hashable:
+        """What identifies the caller: the name of the key, and the address. ``None`` for a request made by hand.
+
+        :meta private:
+        """
+        caller = getattr(self._ws, "caller", None)
+        return None if caller is None else (caller.key, caller.address)
+
+    def _guild_id(self) -> int | None:
+        data, route = self._mapping(), self._route
+        place = None if route is None else route.guild_parameter
+        if place is None:
+            given = [data[key] for key in _GUILD_KEYS if key in data]
+        else:
+            name, index = place
+            # The elements of an array are the parameters in their order.
+            key = str(index) if isinstance(data, _InOrder) else name
+            given = [data[key]] if key in data else []
+        try:
+            numbers = {msgspec.convert(value, _Snowflake, strict=False) for value in given}
+        except (msgspec.ValidationError, RecursionError):
+            return None
+        return numbers.pop() if len(numbers) == 1 else None
+
+    @property
     def deadline(self) -> float | None:
         """Optional[:class:`float`]: How many seconds are left until nobody waits for the answer any more, 0 when the
         time is over. ``None`` for a request without a limit.
@@ -176,7 +327,7 @@ class Request(Mapping[str, Any]):
 
     def is_done(self) -> bool:
         """:class:`bool`: Returns whether the request has its answer."""
-        return self._done
+        return self._done is True
 
     async def wait_until_done(self) -> bool:
         """|coro|
@@ -194,6 +345,7 @@ class Request(Mapping[str, Any]):
         if not self._done:
             if self._waiter is None:
                 self._waiter = self._loop.create_future()
+            self._done = False
             await asyncio.shield(self._waiter)
         return True
 
@@ -226,6 +378,14 @@ class Request(Mapping[str, Any]):
             self._done = False
             raise
         self.finish()
+
+    def limit(self, seconds: float) -> None:
+        """Takes note that the call takes at most that many seconds from now on.
+
+        :meta private:
+        """
+        deadline = self._loop.time() + seconds
+        self._deadline = deadline if self._deadline is None else min(self._deadline, deadline)
 
     def finish(self) -> None:
         """Marks the request as answered.

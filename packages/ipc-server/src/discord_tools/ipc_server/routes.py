@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import sys
-from collections.abc import AsyncIterable, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Iterator, Mapping
 from operator import is_
 from types import FrameType, MappingProxyType
 from typing import Any, Generic, Protocol, TypeVar, overload
+from weakref import WeakSet
 
 import discord
 from discord.ext import commands
@@ -15,6 +17,10 @@ from discord.ext import commands
 from discord_tools.ipc.errors import DuplicateRoute
 from discord_tools.ipc.missing import MISSING
 from discord_tools.ipc_server.call import normal
+from discord_tools.ipc_server.checks import CHECK_HOOK, Rules, checked_timeout, has_hooks, rules_of
+from discord_tools.ipc_server.cooldowns import Usage
+from discord_tools.ipc_server.marks import is_mark, refuse_mark, refuse_marks, wrapped_in
+from discord_tools.ipc_server.nearest import Nearest
 from discord_tools.ipc_server.parameters.annotations import function_of
 from discord_tools.ipc_server.parameters.callables import unwrapped
 from discord_tools.ipc_server.signature import Signature
@@ -24,6 +30,7 @@ __all__ = ("Route", "RouteTable", "make_route", "route")
 log = logging.getLogger(__name__)
 
 R = TypeVar("R")
+FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
 
 class Route(Generic[R]):
@@ -43,7 +50,10 @@ class Route(Generic[R]):
 
     """
 
-    __slots__ = ("_callback", "_cog", "_idempotent", "_leading", "_name", "signature")
+    __slots__ = (
+        *("_callback", "_cog", "_guild", "_hooked", "_idempotent", "_leading", "_name", "_usage"),
+        *("rules", "signature"),
+    )
 
     def __init__(
         self,
@@ -51,12 +61,17 @@ class Route(Generic[R]):
         name: str = MISSING,
         *,
         idempotent: bool = False,
+        timeout: float | None = None,
         namespace: Mapping[str, Any] | None = None,
+        group: Rules | None = None,
     ) -> None:
+        refuse_marks(callback, f"route {getattr(callback, '__qualname__', None) or repr(callback):.100}")
         callback, bound = unwrapped(callback)
         if name is MISSING:
             # A partial function has no name of its own.
             name = getattr(callback, "__name__", "") or getattr(function_of(callback), "__name__", "")
+        if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"the name of a route must be a string, not {name!r:.100}")
         if not name.strip("/"):
             raise ValueError("the name of a route must not be empty")
         if name.startswith("rpc."):
@@ -64,12 +79,31 @@ class Route(Generic[R]):
         self._name = normal(name)
         self._callback = callback
         #: The cog, or the client, of a method.
-        self._cog: Any = None
+        self._cog: Any = _owner(callback)
         self._idempotent = idempotent
         #: What the callback asks for beyond the request.
         self.signature: Signature = Signature(callback, bound=bound, namespace=namespace or {})
         #: Arguments before the request: the cog, for a method.
         self._leading: tuple[Any, ...] = ()
+        where = f"route {self.origin}"
+        #: Checks, hooks and the like. All bound copies of a route share them.
+        self.rules: Rules = Rules(
+            where, group, method=self.signature.bound, timeout=checked_timeout(timeout, where)
+        )
+        for rule in rules_of(callback):
+            self.rules.add(rule)
+        #: Name and place of the parameter that is the guild.
+        self._guild = _guild_parameter(self.signature)
+        #: Whether the cog has something to run at each call.
+        self._hooked = has_hooks(self._cog)
+        #: Who has called it lately, once that is counted.
+        self._usage: Usage | None = None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Decorators of discord.py above @route() set what they set on functions.
+        if is_mark(name):
+            raise refuse_mark(name, f"route {self.origin}")
+        object.__setattr__(self, name, value)
 
     def is_replaced_by(self, other: Route[Any]) -> bool:
         """Whether another route is this one after its module was reloaded: the same function of a new module, or, after
@@ -78,10 +112,14 @@ class Route(Generic[R]):
         :meta private:
         """
         one, another = function_of(self.callback), function_of(other.callback)
-        # discord.py runs the setup of the former module again where that of the new one failed.
-        return self.origin == other.origin and (
-            one is another or getattr(one, "__globals__", None) is not getattr(another, "__globals__", None)
-        )
+        if self.origin != other.origin:
+            return False
+        if one is another or getattr(one, "__globals__", None) is not getattr(another, "__globals__", None):
+            return True
+        # discord.py runs the setup of the former module again where that of the new one failed, which defines the
+        # functions in it again.
+        code = getattr(one, "__code__", None)
+        return code is not None and code is getattr(another, "__code__", None)
 
     def __get__(self, instance: Any, owner: type | None = None) -> Route[R]:
         return self if instance is None else self.bound_to(instance)
@@ -93,10 +131,75 @@ class Route(Generic[R]):
         """
         route: Route[R] = object.__new__(type(self))
         route._name, route._callback, route.signature = self._name, self._callback, self.signature
-        route._idempotent = self._idempotent
+        route._idempotent, route._guild, route.rules = self._idempotent, self._guild, self.rules
         # A static method belongs to its cog, and does not get it.
         route._cog, route._leading = cog, (cog,) if self.signature.bound else ()
+        route._hooked = has_hooks(cog)
+        route._usage = None
         return route
+
+    # -- what belongs to it
+
+    def error(self, function: FunctionT, /) -> FunctionT:
+        """A decorator that has a coroutine function handle the errors of the route.
+
+        It is called with the request and the exception, and with the cog before them where it is a method. It gets
+        every exception from the checks of the route on: refusals such as :exc:`OnCooldown`, :exc:`BadData`, and what
+        the route raises.
+
+        - What it returns is the answer, unless that is ``None``. If the route streams, it is the last item.
+        - With ``None`` the next handler is called: those of the route's groups, then the ``cog_ipc_error(self, request,
+          error)`` of the cog. If none has answered, the exception is the answer as if there were no handlers, and
+          :func:`on_ipc_error` is dispatched for one that is no :exc:`RemoteError`. To answer ``null``, await
+          :meth:`Request.respond`.
+        - What it raises replaces the exception, for the next handler and for the answer.
+
+        It is not called for calls that are cancelled or whose time is over: those have their answer.
+
+        .. versionadded:: 1.2
+
+        Raises
+        ------
+        TypeError
+            It is no coroutine function, does not take these arguments, or the route has an error handler already.
+        """
+        self.rules.set_error(function)
+        return function
+
+    def before_invoke(self, function: FunctionT, /) -> FunctionT:
+        """A decorator that has a coroutine function run before each call of the route.
+
+        It is called with the request, and with the cog before it where it is a method, once the checks have passed and
+        the data is bound. What it raises is treated like an exception of the route, which does not run then. The hooks
+        of the route's groups and the ``cog_ipc_before_invoke(self, request)`` of the cog come after it.
+
+        .. versionadded:: 1.2
+
+        Raises
+        ------
+        TypeError
+            It is no coroutine function, does not take the request, or the route has such a function already.
+        """
+        self.rules.set_before(function)
+        return function
+
+    def after_invoke(self, function: FunctionT, /) -> FunctionT:
+        """A decorator that has a coroutine function run after each call of the route, before its answer is sent.
+
+        It is called like that of :meth:`before_invoke`, even if the route has failed or was cancelled, but not where
+        the route did not run. What it raises takes the place of the answer.
+
+        .. versionadded:: 1.2
+
+        Raises
+        ------
+        TypeError
+            It is no coroutine function, does not take the request, or the route has such a function already.
+        """
+        self.rules.set_after(function)
+        return function
+
+    # -- what it is
 
     @property
     def name(self) -> str:
@@ -123,6 +226,40 @@ class Route(Generic[R]):
         .. versionadded:: 1.1
         """
         return self._idempotent
+
+    @property
+    def timeout(self) -> float | None:
+        """Optional[:class:`float`]: How many seconds a call may take, or ``None`` where the route sets no limit.
+
+        .. versionadded:: 1.2
+        """
+        return self.rules.timeout
+
+    @property
+    def guild_parameter(self) -> tuple[str, int] | None:
+        """The name and the place of the parameter that is the guild.
+
+        :meta private:
+        """
+        return self._guild
+
+    @property
+    def is_guarded(self) -> bool:
+        """Whether a call needs more than the data and the callback.
+
+        :meta private:
+        """
+        return self._hooked or self.rules.guards
+
+    @property
+    def usage(self) -> Usage:
+        """Who has called it lately.
+
+        :meta private:
+        """
+        if self._usage is None:
+            self._usage = Usage()
+        return self._usage
 
     def __call__(self, request: Any, /, *args: Any, **kwargs: Any) -> Any:
         return self._callback(*self._leading, request, *args, **kwargs)
@@ -165,7 +302,7 @@ class Decorator(Protocol):
     def __call__(self, callback: Callable[..., AsyncIterable[R]], /) -> Route[R]: ...
 
 
-def route(name: str = MISSING, *, idempotent: bool = False) -> Decorator:
+def route(name: str = MISSING, *, idempotent: bool = False, timeout: float | None = None) -> Decorator:
     """A decorator that makes a coroutine function a route of the cog, or of the bot class, it is defined in.
 
     Route and cog come and go together: adding, removing and reloading a cog does the same to its routes. A plain
@@ -194,27 +331,67 @@ def route(name: str = MISSING, *, idempotent: bool = False) -> Decorator:
         restarted, instead of raising :exc:`ConnectionLost`. Defaults to ``False``.
 
         .. versionadded:: 1.1
+    timeout: Optional[:class:`float`]
+        How many seconds a call may take, its checks included. Then it is cancelled, and the caller gets
+        :exc:`DeadlineExceeded`, even if the function ignores that it was cancelled. It never extends the time that the
+        caller and :attr:`ServerLimits.call_timeout` allow. Streams, which have no other limit, end after it as well.
+        Defaults to ``None``, no limit of the route's own.
+
+        .. versionadded:: 1.2
 
     Raises
     ------
     TypeError
-        The function cannot be a route: it is no coroutine function, has no parameter for the request, or one of its
-        annotations cannot be made from JSON.
+        The function cannot be a route: it is no coroutine function, has no parameter for the request, one of its
+        annotations cannot be made from JSON, or it has a decorator of discord.py that has no effect on routes, such as
+        a check or a cooldown. The timeout is no number.
     ValueError
-        The name is empty or begins with ``rpc.``, which belongs to the protocol.
+        The name is empty or begins with ``rpc.``, which belongs to the protocol. The timeout is not positive.
     """
-    return make_route(name, idempotent, sys._getframe(1))  # pyright: ignore[reportPrivateUsage] (as typing and enum do)
+    return make_route(name, idempotent, sys._getframe(1), timeout)  # pyright: ignore[reportPrivateUsage] (as typing and enum do)
 
 
-def make_route(name: str, idempotent: bool, frame: FrameType) -> Decorator:
-    """The decorator, for a call in ``frame``: names in annotations may be local to it."""
+def make_route(
+    name: str,
+    idempotent: bool,
+    frame: FrameType,
+    timeout: float | None = None,
+    group: tuple[str, Rules] | None = None,
+) -> Decorator:
+    """The decorator, for a call in ``frame``: names in annotations may be local to it.
+
+    ``group`` has the prefix and the rules of the group.
+    """
     if callable(name):
         raise TypeError("the decorator is written with parentheses: @route()")
+    checked_timeout(timeout, "@route()")
 
     def decorate(callback: Any) -> Route[Any]:
-        return Route(callback, name, idempotent=idempotent, namespace=dict(_visible(frame)))
+        full, rules = name, None
+        if group is not None:
+            prefix, rules = group
+            full = getattr(callback, "__name__", "") if name is MISSING else name
+            if isinstance(full, str) and full.strip("/"):  # pyright: ignore[reportUnnecessaryIsInstance]
+                full = f"{prefix}/{full.strip('/')}"
+        namespace = dict(_visible(frame))
+        return Route(callback, full, idempotent=idempotent, timeout=timeout, namespace=namespace, group=rules)
 
     return decorate
+
+
+def _owner(callback: Any) -> Any:
+    """The object whose bound method a function is, or ``None``: its hooks hold for the route, too."""
+    for one in wrapped_in(callback):
+        if inspect.ismethod(one) and not isinstance(one.__self__, type):
+            return one.__self__
+    return None
+
+
+def _guild_parameter(signature: Signature) -> tuple[str, int] | None:
+    for place, name in enumerate(signature.names):
+        if signature.nodes[name].is_guild:
+            return name, place
+    return None
 
 
 def _visible(frame: FrameType) -> Iterator[tuple[str, Any]]:
@@ -248,6 +425,13 @@ class RouteTable:
         self._known: tuple[Any, ...] | None = None
         #: The routes of the last scan, with the name under which the bot has their cog.
         self._found: dict[str, tuple[Route[Any], str | None]] = {}
+        #: The routes of cogs, by the ids of what is in the class and of the cog. A bound route knows who has called it
+        #: lately, so it stays the same while its cog is loaded.
+        self._bound: dict[tuple[int, int], tuple[Route[Any], Route[Any]]] = {}
+        #: Finds the nearest name to one that does not exist.
+        self._nearest = Nearest()
+        #: Classes of cogs whose checks for commands were reported.
+        self._reported: WeakSet[type] = WeakSet()
 
     def add(self, route: Route[Any]) -> None:
         """Adds a route of the server's own.
@@ -257,11 +441,24 @@ class RouteTable:
         DuplicateRoute
             The name is taken.
         """
+        self.add_all((route,))
+
+    def add_all(self, routes: Iterable[Route[Any]]) -> None:
+        """Adds several routes, or none of them.
+
+        Raises
+        ------
+        DuplicateRoute
+            A name is taken.
+        """
         self._current()
-        taken = self._all.get(route.name)
-        if taken is not None and not (taken is self._own.get(route.name) and taken.is_replaced_by(route)):
-            raise DuplicateRoute(route.name, taken.origin, route.origin)
-        self._own[route.name] = route
+        added: dict[str, Route[Any]] = {}
+        for route in routes:
+            taken = added.get(route.name) or self._all.get(route.name)
+            if taken is not None and not (taken is self._own.get(route.name) and taken.is_replaced_by(route)):
+                raise DuplicateRoute(route.name, taken.origin, route.origin)
+            added[route.name] = route
+        self._own.update(added)
         self._forget()
 
     def remove(self, name: str) -> Route[Any] | None:
@@ -282,6 +479,10 @@ class RouteTable:
             if len(cogs) == len(known) and (place is None or cogs.get(place) is route.cog):
                 return route
         return self._current().get(name)
+
+    def nearest(self, name: str) -> str | None:
+        """Returns the name that is nearest to one that does not exist, or ``None`` where none is near."""
+        return self._nearest.find(name, self._current())
 
     def check(self) -> None:
         """Raises :exc:`DuplicateRoute` where two routes have the same name."""
@@ -312,22 +513,55 @@ class RouteTable:
             self._forget()
             self._all, duplicates = self._scan(cogs)
             self._known = cogs
+            holders = {id(holder) for holder in (self._client, *cogs)}
+            self._bound = {ids: one for ids, one in self._bound.items() if ids[1] in holders}
             places = {} if self._bot is None else {id(cog): name for name, cog in self._bot.cogs.items()}
             for name, route in self._all.items():
                 self._found[name] = (route, places.get(id(route.cog)))
             for error in duplicates:
-                log.error("%s; the first one is used", error)
+                log.error("%s; the cog of the second one has no routes", error)
+            for cog in cogs:
+                self._report_checks(cog)
         return self._all
 
     def _scan(self, cogs: tuple[Any, ...]) -> tuple[dict[str, Route[Any]], list[DuplicateRoute]]:
         routes = dict(self._own)
         duplicates: list[DuplicateRoute] = []
         for holder in (self._client, *cogs):
-            for route in _routes_of(holder):
-                first = routes.setdefault(route.name, route)
+            # All routes of a cog or none, as discord.py does with its commands.
+            found: dict[str, Route[Any]] = {}
+            faults: list[DuplicateRoute] = []
+            for definition in _routes_of(holder):
+                route = self._bind(definition, holder)
+                first = routes.get(route.name) or found.setdefault(route.name, route)
                 if first is not route:
-                    duplicates.append(DuplicateRoute(route.name, first.origin, route.origin))
+                    faults.append(DuplicateRoute(route.name, first.origin, route.origin))
+            duplicates += faults
+            if not faults:
+                routes.update(found)
         return routes, duplicates
+
+    def _bind(self, definition: Route[Any], holder: Any) -> Route[Any]:
+        ids = id(definition), id(holder)
+        bound = self._bound.get(ids)
+        if bound is None:
+            # It refers to both, so their ids cannot be taken by other objects meanwhile.
+            bound = self._bound[ids] = definition, definition.bound_to(holder)
+        return bound[1]
+
+    def _report_checks(self, cog: Any) -> None:
+        """Warns about a cog that checks commands and not routes, once for each class."""
+        cls: type[Any] = cog.__class__
+        if cls in self._reported or hasattr(cog, CHECK_HOOK) or not any(_routes_of(cog)):
+            return
+        hooks = ("cog_check", "interaction_check")
+        found = [name for name in hooks if not hasattr(getattr(cls, name, None), "__cog_special_method__")]
+        if found := [name for name in found if hasattr(cls, name)]:
+            self._reported.add(cls)
+            log.warning(
+                "%s of %s.%s is for commands only, and is not asked for its routes: define %s(self, request)",
+                *(" and ".join(found), cls.__module__, cls.__qualname__, CHECK_HOOK),
+            )
 
 
 def _routes_of(holder: Any) -> Iterator[Route[Any]]:
@@ -340,4 +574,4 @@ def _routes_of(holder: Any) -> Iterator[Route[Any]]:
                 if isinstance(value, staticmethod):
                     value = value.__func__  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
                 if isinstance(value, Route):
-                    yield value.bound_to(holder)  # pyright: ignore[reportUnknownMemberType]
+                    yield value  # pyright: ignore[reportUnknownVariableType]

@@ -6,10 +6,9 @@ import asyncio
 import inspect
 import logging
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping
-from functools import partial
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from types import CodeType, FrameType, TracebackType
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import discord
 
@@ -32,10 +31,13 @@ from discord_tools.ipc_server.dialects.service import DIALECTS, Dialect, checked
 from discord_tools.ipc_server.dispatch import Dispatcher
 from discord_tools.ipc_server.event_table import Declared
 from discord_tools.ipc_server.events import Hub
-from discord_tools.ipc_server.forward import Custom, Forwarder, Listeners, checked_events
+from discord_tools.ipc_server.forward import Custom, Forwarder, checked_events
 from discord_tools.ipc_server.gate import SECRET_KEY, Gate, checked_origins
+from discord_tools.ipc_server.groups import RouteGroup
 from discord_tools.ipc_server.listeners.sockets import addresses_of
 from discord_tools.ipc_server.ports import Ports
+from discord_tools.ipc_server.readiness import Readiness
+from discord_tools.ipc_server.request import Request
 from discord_tools.ipc_server.routes import Decorator, Route, RouteTable, make_route
 from discord_tools.ipc_server.shared import Shared
 from discord_tools.ipc_server.topics import Ids, checked_keys
@@ -48,9 +50,6 @@ if TYPE_CHECKING:
 __all__ = ("Server",)
 
 log = logging.getLogger(__name__)
-
-#: Seconds between checks that the client has logged in, where the server was started before that.
-LOGIN_CHECK_INTERVAL: Final = 0.5
 
 ClientT = TypeVar("ClientT", bound=discord.Client)
 R = TypeVar("R")
@@ -141,7 +140,7 @@ class Server(Generic[ClientT]):
         budget = MemoryBudget(limits.total_bytes, self._holders, self._held_by_others)
         #: What all conversations share.
         self._shared = Shared(
-            dispatcher=Dispatcher(client, self._table, hub.known),
+            dispatcher=Dispatcher(client, self._table, hub.known, self),
             hub=hub,
             admission=Admission(limits, budget),
             budget=budget,
@@ -150,18 +149,14 @@ class Server(Generic[ClientT]):
             was_blocked_for=self._watchdog.was_blocked_for,
             limits=limits,
         )
-        #: All native clients.
-        self._conversations = Conversations(
-            self._converse, self._gate.incidents, limits, self._is_ready, self._idempotent
-        )
         #: Publishes events of discord.py.
         self._forwarder = Forwarder(client, self._shared.hub)
-        #: Tells clients when the bot becomes ready.
-        self._watching: asyncio.Task[None] | None = None
-        #: Passes on when the bot loses its guilds, and when it has them again.
-        self._gateway = self._gateway_listeners()
-        #: Whether the bot has begun a new session at Discord, and has not received its guilds.
-        self._identifying = False
+        #: Follows whether the bot is ready.
+        self._readiness = Readiness(client, self._forwarder.listen, self._tell_ready)
+        #: All native clients.
+        self._conversations = Conversations(
+            self._converse, self._gate.incidents, limits, self._readiness.is_ready, self._idempotent
+        )
         #: Terminates the server when the client is closed.
         self._close_hook = CloseHook(client, self.terminate_server)
         #: Held while the server starts or is terminated.
@@ -240,7 +235,9 @@ class Server(Generic[ClientT]):
 
     # -- routes
 
-    def route(self, name: str = MISSING, *, idempotent: bool = False) -> Decorator:
+    def route(
+        self, name: str = MISSING, *, idempotent: bool = False, timeout: float | None = None
+    ) -> Decorator:
         """A decorator that adds a coroutine function to the routes of this server.
 
         Methods of cogs are decorated with :func:`route` instead.
@@ -253,6 +250,10 @@ class Server(Generic[ClientT]):
             Whether running it twice does no harm; see :func:`route`. Defaults to ``False``.
 
             .. versionadded:: 1.1
+        timeout: Optional[:class:`float`]
+            How many seconds a call may take; see :func:`route`. Defaults to ``None``, no limit of the route's own.
+
+            .. versionadded:: 1.2
 
         Raises
         ------
@@ -261,7 +262,7 @@ class Server(Generic[ClientT]):
         DuplicateRoute
             The name is taken.
         """
-        make = make_route(name, idempotent, _calling_frame())
+        make = make_route(name, idempotent, _calling_frame(), timeout)
 
         def decorate(callback: Any) -> Route[Any]:
             return self._add(make(callback))
@@ -269,7 +270,12 @@ class Server(Generic[ClientT]):
         return decorate
 
     def add_route(
-        self, callback: Route[R] | Callable[..., Any], name: str = MISSING, *, idempotent: bool = False
+        self,
+        callback: Route[R] | Callable[..., Any],
+        name: str = MISSING,
+        *,
+        idempotent: bool = False,
+        timeout: float | None = None,
     ) -> Route[R]:
         """Adds a coroutine function to the routes of this server.
 
@@ -284,6 +290,10 @@ class Server(Generic[ClientT]):
             Whether running it twice does no harm; see :func:`route`. Defaults to ``False``.
 
             .. versionadded:: 1.1
+        timeout: Optional[:class:`float`]
+            How many seconds a call may take; see :func:`route`. Defaults to ``None``, no limit of the route's own.
+
+            .. versionadded:: 1.2
 
         Raises
         ------
@@ -298,18 +308,104 @@ class Server(Generic[ClientT]):
             The route.
         """
         if not isinstance(callback, Route):
-            return self._add(make_route(name, idempotent, _calling_frame())(callback))
-        if name is not MISSING or idempotent:
+            return self._add(make_route(name, idempotent, _calling_frame(), timeout)(callback))
+        if name is not MISSING or idempotent or timeout is not None:
             raise TypeError("a Route has its name and its properties already")
         return self._add(cast("Route[R]", callback))
 
+    def add_routes(self, routes: Iterable[Route[Any]]) -> None:
+        """Adds several routes to the routes of this server, or none of them.
+
+        .. versionadded:: 1.2
+
+        Parameters
+        ----------
+        routes: Iterable[:class:`Route`]
+            The routes that :func:`route` made of functions.
+
+        Raises
+        ------
+        TypeError
+            One of them is no route, or a method, which comes with its cog.
+        DuplicateRoute
+            A name is taken.
+        """
+        added = list(routes)
+        for one in added:
+            if not isinstance(one, Route):  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise TypeError(f"{one!r:.100} is no Route: decorate it with @route(), or use add_route()")
+            if one.cog is None and one.signature.bound:
+                raise TypeError(
+                    f"{one.origin} is a method; it comes with its cog, or take it from an object of that class"
+                )
+        self._table.add_all(added)
+
     def _add(self, route: Route[R]) -> Route[R]:
-        if route.cog is None and route.signature.bound:
-            raise TypeError(
-                f"{route.origin} is a method; it comes with its cog, or take it from an object of that class"
-            )
-        self._table.add(route)
+        self.add_routes((route,))
         return route
+
+    def group(self, prefix: str, *, checks: Iterable[Callable[[Request], Any]] = ()) -> RouteGroup:
+        """Makes a group of routes of this server. Functions that :meth:`RouteGroup.route` decorates are added at once.
+
+        .. versionadded:: 1.2
+
+        Parameters
+        ----------
+        prefix: :class:`str`
+            What the names of its routes begin with.
+        checks: Iterable[Callable[[:class:`Request`], Any]]
+            Functions that decide whether a call may run; see :func:`check`. Defaults to none.
+
+        Raises
+        ------
+        TypeError
+            The prefix is no string, or a check cannot be called with the request.
+        ValueError
+            The prefix is empty or begins with ``rpc.``, which belongs to the protocol.
+
+        Returns
+        -------
+        :class:`RouteGroup`
+            The group.
+        """
+        group = RouteGroup(prefix, checks=checks)
+        group.join(self)
+        return group
+
+    def add_group(self, group: RouteGroup) -> None:
+        """Adds all functions of a group, or none of them, and from then on those that are added to the group.
+
+        Methods are not added: they come with their cog.
+
+        .. versionadded:: 1.2
+
+        Parameters
+        ----------
+        group: :class:`RouteGroup`
+            The group, with the groups inside of it.
+
+        Raises
+        ------
+        DuplicateRoute
+            A name is taken.
+        """
+        self.add_routes(group.functions())
+        group.join(self)
+
+    def remove_group(self, group: RouteGroup) -> None:
+        """Removes all functions of a group. Calls in progress go on. Does nothing where they are not there.
+
+        .. versionadded:: 1.2
+
+        Parameters
+        ----------
+        group: :class:`RouteGroup`
+            The group, with the groups inside of it.
+        """
+        group.leave(self)
+        for one in group.functions():
+            if self._table.view().get(one.name) is one:
+                self._table.remove(one.name)
 
     def remove_route(self, name: str) -> Route[Any] | None:
         """Removes a route that :meth:`route` or :meth:`add_route` added.
@@ -477,9 +573,8 @@ class Server(Generic[ClientT]):
                 await listening.start(self.host, self._port, self._multicast_port if self.multicast else None)
                 self._close_hook.install()
                 self._forwarder.start()
-                self._gateway.start()
+                self._readiness.start()
                 self._watchdog.start()
-                self._watching = asyncio.create_task(self._watch(), name="ipc watches the bot")
             except BaseException:
                 self._running = None
                 await listening.close()
@@ -510,10 +605,8 @@ class Server(Generic[ClientT]):
                 if listening is None:
                     return
                 self._forwarder.stop()
-                self._gateway.stop()
+                self._readiness.stop()
                 self._watchdog.stop()
-                if self._watching is not None:
-                    self._watching.cancel()
                 listening.stop_listening()
                 self._shared.admission.draining = True
                 others = asyncio.create_task(listening.drain(self._terminators))
@@ -563,7 +656,7 @@ class Server(Generic[ClientT]):
             self._shared.limits,
             self._dialects,
             self._serve,
-            self._is_ready,
+            self._readiness.is_ready,
         )
 
     async def _check_exposure(self) -> None:
@@ -590,20 +683,8 @@ class Server(Generic[ClientT]):
     def _held_by_others(self) -> int:
         return 0 if self._running is None else self._running.held_bytes
 
-    def _is_ready(self) -> bool:
-        return self._client.is_ready() and not self._identifying
-
-    def _gateway_listeners(self) -> Listeners:
-        listeners = Listeners(self._client)
-        for event in ("connect", "ready"):
-            listeners.add(event, partial(self._gateway_event, ready=event == "ready"))
-        return listeners
-
-    def _gateway_event(self, *, ready: bool) -> None:
-        """Follows the bot's session at Discord: a new one begins with an empty cache, though the client stays ready."""
-        if ready or self._client.is_ready():
-            self._identifying = not ready
-            self._conversations.tell_ready(ready)
+    def _tell_ready(self, ready: bool) -> None:
+        self._conversations.tell_ready(ready)
 
     def _codes(self) -> dict[CodeType, str]:
         return {
@@ -614,17 +695,6 @@ class Server(Generic[ClientT]):
 
     def _idempotent(self) -> list[str]:
         return [name for name, route in self._table.view().items() if route.idempotent]
-
-    async def _watch(self) -> None:
-        """Tells clients when the bot becomes ready."""
-        client: Any = self.client
-        # A sentinel of discord.py before log-in, which discord.py signals in no other way.
-        while not isinstance(client.loop, asyncio.AbstractEventLoop):  # noqa: ASYNC110
-            await asyncio.sleep(LOGIN_CHECK_INTERVAL)
-        self._forwarder.listen()
-        self._gateway.listen()
-        await self.client.wait_until_ready()
-        self._conversations.tell_ready(True)
 
     async def serve(self, transport: Transport) -> None:
         """Serves a connection that was made in this process, until it ends.

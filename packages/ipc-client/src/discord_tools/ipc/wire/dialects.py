@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final, Literal, Protocol, TypeAlias
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
-from discord_tools.ipc.errors import RemoteError, RouteError, RouteFailed, UnknownEndpoint
+from discord_tools.ipc.errors import DiscordError, RemoteError, RouteError, RouteFailed, UnknownEndpoint
 from discord_tools.ipc.wire.codec import UNREADABLE, encode, too_many_values
 from discord_tools.ipc.wire.codes import remote_error
 
@@ -164,7 +164,7 @@ class FamilyDialect:
     def error(self, error: RemoteError) -> bytes:
         if isinstance(error, UnknownEndpoint):
             return self._write(self._unknown, 400)
-        if isinstance(error, RouteFailed):
+        if isinstance(error, RouteFailed | DiscordError):
             # The name of its class was always sent, and nothing else is.
             cause = error.__cause__ or error
             return self._write(f"IPC route raised error of type {type(cause).__name__}", 500)

@@ -1,0 +1,251 @@
+"""Groups of routes: a common prefix, checks, hooks and an error handler."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from discord_tools.ipc.missing import MISSING
+from discord_tools.ipc_server.checks import Rules, checked_predicate
+from discord_tools.ipc_server.routes import Decorator, Route, make_route
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+__all__ = ("RouteGroup",)
+
+FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
+
+
+class Owner(Protocol):
+    """Where the routes of a group are registered. Implemented by :class:`~.server.Server`."""
+
+    def add_routes(self, routes: Iterable[Route[Any]], /) -> None:
+        """Adds several routes, or none of them."""
+        ...
+
+    def remove_route(self, name: str, /) -> Any:
+        """Removes a route."""
+        ...
+
+
+class RouteGroup:
+    """Routes with a common prefix, and with checks, hooks and an error handler for all of them.
+
+    Its routes are methods of a cog, which come and go with the cog, or plain functions, which
+    :meth:`Server.add_group` adds.
+
+    .. versionadded:: 1.2
+
+    .. container:: operations
+
+        .. describe:: for ... in x
+
+            Iterates through all routes of the group, those of the groups inside of it included.
+
+    Parameters
+    ----------
+    prefix: :class:`str`
+        What the names of its routes begin with: the route ``get`` of the group ``settings`` is ``/settings/get``.
+    checks: Iterable[Callable[[:class:`Request`], Any]]
+        Functions that decide whether a call may run; see :func:`check`. Defaults to none.
+
+    Raises
+    ------
+    TypeError
+        The prefix is no string, or a check cannot be called with the request.
+    ValueError
+        The prefix is empty or begins with ``rpc.``, which belongs to the protocol.
+    """
+
+    __slots__ = ("_groups", "_owners", "_parent", "_prefix", "_routes", "_rules")
+
+    def __init__(self, prefix: str, *, checks: Iterable[Callable[[Any], Any]] = ()) -> None:
+        #: The group around this one.
+        self._parent: RouteGroup | None = None
+        self._prefix = _checked_prefix(prefix)
+        #: Checks, hooks and an error handler.
+        self._rules = Rules(f"group {self._prefix}", method=None)
+        #: Routes in the order of their definition.
+        self._routes: list[Route[Any]] = []
+        #: Groups inside of this one.
+        self._groups: list[RouteGroup] = []
+        #: The servers that its functions belong to.
+        self._owners: list[Owner] = []
+        for predicate in checks:
+            self.check(predicate)
+
+    @property
+    def prefix(self) -> str:
+        """:class:`str`: What the names of its routes begin with, with the leading ``/``."""
+        return self._prefix if self._parent is None else f"{self._parent.prefix}{self._prefix}"
+
+    def __iter__(self) -> Iterator[Route[Any]]:
+        yield from self._routes
+        for group in self._groups:
+            yield from group
+
+    def __repr__(self) -> str:
+        return f"<RouteGroup prefix={self.prefix!r}>"
+
+    def group(self, prefix: str, *, checks: Iterable[Callable[[Any], Any]] = ()) -> RouteGroup:
+        """Makes a group inside of this one. Its prefix, checks, hooks and error handler are added to those of this
+        group.
+
+        Parameters
+        ----------
+        prefix: :class:`str`
+            What comes after the prefix of this group.
+        checks: Iterable[Callable[[:class:`Request`], Any]]
+            Functions that decide whether a call may run, after those of this group.
+
+        Returns
+        -------
+        :class:`RouteGroup`
+            The group.
+        """
+        group = RouteGroup(prefix, checks=checks)
+        group._parent, group._owners = self, list(self._owners)
+        group._rules.parent = self._rules
+        self._groups.append(group)
+        return group
+
+    def route(
+        self, name: str = MISSING, *, idempotent: bool = False, timeout: float | None = None
+    ) -> Decorator:
+        """A decorator that makes a coroutine function a route of this group; see :func:`route`.
+
+        Parameters
+        ----------
+        name: :class:`str`
+            The route name after the prefix. Defaults to the function name.
+        idempotent: :class:`bool`
+            Whether running it twice does no harm. Defaults to ``False``.
+        timeout: Optional[:class:`float`]
+            How many seconds a call may take. Defaults to ``None``, no limit of the route's own.
+
+        Raises
+        ------
+        TypeError
+            The function cannot be a route; see :func:`route`.
+        DuplicateRoute
+            The group was added to a server, and the name is taken there.
+        """
+        make = make_route(name, idempotent, _calling_frame(), timeout, (self.prefix, self._rules))
+
+        def decorate(callback: Any) -> Route[Any]:
+            made = make(callback)
+            if not made.signature.bound:
+                self._add(made)
+            self._routes.append(made)
+            return made
+
+        return decorate
+
+    def _add(self, route: Route[Any]) -> None:
+        """Adds a function to all servers, or to none of them."""
+        added: list[Owner] = []
+        try:
+            for owner in self._owners:
+                owner.add_routes((route,))
+                added.append(owner)
+        except BaseException:
+            for owner in added:
+                owner.remove_route(route.name)
+            raise
+
+    def check(self, predicate: FunctionT, /) -> FunctionT:
+        """A decorator that has a function decide whether calls of all routes of the group may run; see :func:`check`.
+
+        Checks of a group are asked in the order of their definition, after the one of the cog and before those of the
+        routes.
+
+        Raises
+        ------
+        TypeError
+            The predicate cannot be called with the request.
+        """
+        self._rules.checks = (*self._rules.checks, checked_predicate(predicate))
+        return predicate
+
+    def error(self, function: FunctionT, /) -> FunctionT:
+        """A decorator that has a coroutine function handle the errors of all routes of the group; see
+        :meth:`Route.error`. It is called with the request and the exception, and with the cog before them if it takes
+        three arguments.
+
+        Raises
+        ------
+        TypeError
+            It is no coroutine function, does not take these arguments, or the group has an error handler already.
+        """
+        self._rules.set_error(function)
+        return function
+
+    def before_invoke(self, function: FunctionT, /) -> FunctionT:
+        """A decorator that has a coroutine function run before each call of all routes of the group; see
+        :meth:`Route.before_invoke`. It is called with the request, and with the cog before it if it takes two
+        arguments.
+
+        Raises
+        ------
+        TypeError
+            It is no coroutine function, does not take the request, or the group has such a function already.
+        """
+        self._rules.set_before(function)
+        return function
+
+    def after_invoke(self, function: FunctionT, /) -> FunctionT:
+        """A decorator that has a coroutine function run after each call of all routes of the group; see
+        :meth:`Route.after_invoke`. It is called with the request, and with the cog before it if it takes two
+        arguments.
+
+        Raises
+        ------
+        TypeError
+            It is no coroutine function, does not take the request, or the group has such a function already.
+        """
+        self._rules.set_after(function)
+        return function
+
+    def functions(self) -> list[Route[Any]]:
+        """The routes that are plain functions.
+
+        :meta private:
+        """
+        return [route for route in self if not route.signature.bound]
+
+    def join(self, owner: Owner) -> None:
+        """Takes note that its functions belong to a server.
+
+        :meta private:
+        """
+        if owner not in self._owners:
+            self._owners.append(owner)
+        for group in self._groups:
+            group.join(owner)
+
+    def leave(self, owner: Owner) -> None:
+        """Takes note that its functions do not belong to a server any more.
+
+        :meta private:
+        """
+        if owner in self._owners:
+            self._owners.remove(owner)
+        for group in self._groups:
+            group.leave(owner)
+
+
+def _checked_prefix(prefix: object) -> str:
+    if not isinstance(prefix, str):
+        raise TypeError(f"the prefix of a group must be a string, not {prefix!r:.100}")
+    if not prefix.strip("/"):
+        raise ValueError("the prefix of a group must not be empty")
+    if prefix.startswith("rpc."):
+        raise ValueError("names that begin with 'rpc.' belong to the protocol")
+    return f"/{prefix.strip('/')}"
+
+
+def _calling_frame() -> FrameType:
+    """The frame that called the method which calls this."""
+    return sys._getframe(2)  # pyright: ignore[reportPrivateUsage] (as typing and enum do)
