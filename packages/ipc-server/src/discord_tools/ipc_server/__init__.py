@@ -3,5 +3,6 @@
 from discord_tools.ipc_server.request import Request
 from discord_tools.ipc_server.routes import Route, route
 from discord_tools.ipc_server.server import Server
+from discord_tools.ipc_server.values.selecting import full, only
 
-__all__ = ("Request", "Route", "Server", "route")
+__all__ = ("Request", "Route", "Server", "full", "only", "route")

@@ -46,6 +46,7 @@ from discord_tools.ipc_server.caller import Caller
 from discord_tools.ipc_server.clock import CallerClock, TurnShare
 from discord_tools.ipc_server.incoming import NativeCall
 from discord_tools.ipc_server.shared import Shared
+from discord_tools.ipc_server.values.encoder import Encoder
 
 __all__ = ("Conversation",)
 
@@ -99,6 +100,8 @@ class Conversation:
         self._dispatcher = shared.dispatcher
         #: Bounds the memory that is held for all clients.
         self._budget = shared.budget
+        #: Writes answers as JSON.
+        self.encoder: Encoder = shared.encoder
         self._shared = shared
         #: Sizes and timeouts.
         self._limits = limits

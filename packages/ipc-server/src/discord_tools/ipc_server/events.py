@@ -14,7 +14,8 @@ from msgspec import UNSET, Raw
 from discord_tools.ipc.errors import BadData, FellBehind, Overloaded, RemoteError
 from discord_tools.ipc.limits import ServerLimits
 from discord_tools.ipc.wire.events import EventItem, Subscribe, Subscribed
-from discord_tools.ipc_server.encoding import encode_answer
+from discord_tools.ipc_server.encoding import STANDARD, encode_answer
+from discord_tools.ipc_server.values.encoder import Encoder
 
 __all__ = ("Hub", "Subscriber")
 
@@ -132,8 +133,9 @@ class Topic:
 class Hub:
     """All events of one server."""
 
-    def __init__(self, limits: ServerLimits) -> None:
+    def __init__(self, limits: ServerLimits, encoder: Encoder = STANDARD) -> None:
         self._limits = limits
+        self._encoder = encoder
         #: Topics by name. Those that clients made up are dropped with their last subscriber.
         self._topics: dict[str, Topic] = {}
         #: Number of events that were handed to subscribers.
@@ -160,7 +162,7 @@ class Hub:
             topic.forget()
             topic.seq += 1
             return
-        raw = encode_answer(data)
+        raw = encode_answer(data, self._encoder)
         topic.has_events = True
         topic.seq += 1
         self._order += 1

@@ -14,14 +14,14 @@ from discord_tools.ipc.wire.received import CallReceived
 from discord_tools.ipc_server.budget import RECOUNT
 from discord_tools.ipc_server.caller import Caller
 from discord_tools.ipc_server.encoding import (
-    LARGE,
-    encode_answer,
     encode_large,
     encode_reply,
+    encode_small,
     error_object,
     reply_with,
 )
 from discord_tools.ipc_server.events import Subscriber
+from discord_tools.ipc_server.values.encoder import Encoder
 
 __all__ = ("Channel", "NativeCall")
 
@@ -33,6 +33,8 @@ class Channel(Protocol):
     """
 
     caller: Caller
+    #: Writes answers as JSON.
+    encoder: Encoder
     #: Whether more waits to be sent than the backlog may hold.
     is_full: Callable[[], bool]
     #: Whether another item of a stream may be sent in this turn of the loop.
@@ -123,9 +125,13 @@ class NativeCall:
                 await asyncio.sleep(RECOUNT)
 
     def answer(self, data: Any, /) -> bool:
-        if self._channel.is_full() or (type(data) in (list, tuple) and len(data) >= LARGE):
+        channel = self._channel
+        if channel.is_full():
             return False
-        self._send(encode_reply(self.number, data))
+        reply = encode_reply(self.number, data, channel.encoder)
+        if reply is None:
+            return False
+        self._send(reply)
         return True
 
     def _send(self, reply: bytes) -> None:
@@ -135,15 +141,20 @@ class NativeCall:
     async def send_json(self, data: Any, /) -> None:
         # A thousand answers may be ready for a client that reads none: they are encoded when there is capacity.
         await self._channel.wait_for_capacity()
-        result = None
-        if type(data) in (list, tuple) and len(data) >= LARGE:
-            result = await encode_large(data, self._channel.item_bytes)
+        channel = self._channel
+        reply = encode_reply(self.number, data, channel.encoder)
+        if reply is None:
+            result = await encode_large(data, channel.item_bytes, channel.encoder)
+            reply = reply_with(self.number, result)
         if self.settled:
             raise AlreadyResponded(self.endpoint)
-        self._send(encode_reply(self.number, data) if result is None else reply_with(self.number, result))
+        self._send(reply)
 
     async def send_item(self, data: Any, /) -> None:
-        item = encode_answer(data)
+        channel = self._channel
+        item = encode_small(data, channel.encoder)
+        if item is None:
+            item = await encode_large(data, channel.item_bytes, channel.encoder)
         while self.credit <= 0 and not self.settled:
             self._more = asyncio.Event()
             await self._more.wait()
@@ -194,7 +205,7 @@ class NativeCall:
 
     def fail(self, error: RemoteError) -> None:
         if not self.settled:
-            self._channel.send_error(self.number, error_object(error))
+            self._channel.send_error(self.number, error_object(error, self._channel.encoder))
             self.settled = True
 
     def abort(self, error: RemoteError) -> None:

@@ -19,9 +19,11 @@ from discord_tools.ipc_server.dialects.listener import DialectListener
 from discord_tools.ipc_server.dialects.multicast import PortResolver
 from discord_tools.ipc_server.dialects.service import DialectService
 from discord_tools.ipc_server.dispatch import Dispatcher
+from discord_tools.ipc_server.encoding import STANDARD
 from discord_tools.ipc_server.gate import Gate
 from discord_tools.ipc_server.listeners.http import HTTPListener
 from discord_tools.ipc_server.listeners.websocket import WebSocketListener
+from discord_tools.ipc_server.values.encoder import Encoder
 
 __all__ = ("Ports",)
 
@@ -49,12 +51,13 @@ class Ports:
         dialects: frozenset[str],
         serve: Callable[[Transport, Caller], Awaitable[None]],
         ready: Callable[[], bool],
+        encoder: Encoder = STANDARD,
     ) -> None:
         # One count for both ports.
         connections = Connections(limits)
         #: What clients without our subprotocol share.
         self._dialects = service = DialectService(
-            gate, dispatcher, admission, budget, connections, limits, dialects, lambda: self.port
+            gate, dispatcher, admission, budget, connections, limits, dialects, lambda: self.port, encoder
         )
         native = WebSocketListener(gate, limits, serve, DialectListener(service).handle)
         #: Listens on the main port.

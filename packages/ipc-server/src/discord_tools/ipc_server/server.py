@@ -36,6 +36,8 @@ from discord_tools.ipc_server.listeners.sockets import addresses_of
 from discord_tools.ipc_server.ports import Ports
 from discord_tools.ipc_server.routes import Decorator, Route, RouteTable, make_route
 from discord_tools.ipc_server.shared import Shared
+from discord_tools.ipc_server.values.encoder import Encoder
+from discord_tools.ipc_server.values.own import checked_class, checked_function
 from discord_tools.ipc_server.watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -50,6 +52,8 @@ LOGIN_CHECK_INTERVAL: Final = 0.5
 
 ClientT = TypeVar("ClientT", bound=discord.Client)
 R = TypeVar("R")
+T = TypeVar("T")
+V = TypeVar("V")
 
 
 class Server(Generic[ClientT]):
@@ -134,16 +138,19 @@ class Server(Generic[ClientT]):
         self._table = RouteTable(client)
         #: Notices when the event loop is blocked.
         self._watchdog = Watchdog(self._codes)
+        #: Writes answers and events as JSON.
+        self._encoder = Encoder()
         budget = MemoryBudget(limits.total_bytes, self._holders, self._held_by_others)
         #: What all conversations share.
         self._shared = Shared(
             dispatcher=Dispatcher(client, self._table),
-            hub=Hub(limits),
+            hub=Hub(limits, self._encoder),
             admission=Admission(limits, budget),
             budget=budget,
             incidents=self._gate.incidents,
             was_blocked_for=self._watchdog.was_blocked_for,
             limits=limits,
+            encoder=self._encoder,
         )
         #: All native clients.
         self._conversations = Conversations(
@@ -325,6 +332,41 @@ class Server(Generic[ClientT]):
         """
         return self._table.remove(name)
 
+    # -- values
+
+    def encoder(self, cls: type[T]) -> Callable[[Callable[[T], V]], Callable[[T], V]]:
+        """A decorator that has objects of a class written as what a function makes of them.
+
+        It is for answers, items of streams, events and the data of errors of this server, at any depth. Objects of
+        classes that inherit from it are written so, too, unless they have an encoder of their own. ::
+
+            @server.encoder(Warning)
+            def warning(value: Warning) -> dict[str, Any]:
+                return {"user": value.user, "points": value.points}
+
+        .. versionadded:: 1.2
+
+        Parameters
+        ----------
+        cls: :class:`type`
+            The class: your own, or one of discord.py or another library that should be written in another way.
+
+        Raises
+        ------
+        TypeError
+            It is no class, it is one that JSON has a form for, such as :class:`str` or :class:`dict`, or the function
+            is a coroutine function.
+        ValueError
+            The class has an encoder already.
+        """
+        checked_class(cls)
+
+        def decorate(function: Callable[[T], V]) -> Callable[[T], V]:
+            self._encoder.add(cls, checked_function(function))
+            return function
+
+        return decorate
+
     # -- events
 
     async def publish(self, name: str, data: Any = None, /) -> None:
@@ -484,6 +526,7 @@ class Server(Generic[ClientT]):
             self._dialects,
             self._serve,
             self._is_ready,
+            self._encoder,
         )
 
     async def _check_exposure(self) -> None:

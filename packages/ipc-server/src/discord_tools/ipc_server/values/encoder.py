@@ -1,0 +1,526 @@
+"""From values to JSON: looks what a value consists of, replaces what msgspec does not know, and has msgspec write it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Any, Final, TypeAlias, cast
+
+import msgspec
+
+from discord_tools.ipc.wire.frames import Id
+from discord_tools.ipc_server.values.compiling import Form, Selection, Writer, compiled, id_of
+from discord_tools.ipc_server.values.errors import Step, Unwritable
+from discord_tools.ipc_server.values.python import ARRAYS, BUILTIN, field_names, scalar_of, turn_of
+from discord_tools.ipc_server.values.refused import REFUSED, advice
+from discord_tools.ipc_server.values.selecting import Chosen, check_selection
+from discord_tools.ipc_server.values.table import Table
+from discord_tools.ipc_server.values.tables import TABLES, table_of
+
+__all__ = ("LARGE", "SLICE", "Encoder", "Large")
+
+#: Number of elements of a list or an object from which on it is written in slices.
+LARGE: Final = 256
+
+#: Number of elements of a list that are written without a turn of the event loop.
+SLICE: Final = 32
+
+#: Number of elements of all lists and objects of an answer together from which on it is written in slices. It takes a
+#: few milliseconds at most.
+ELEMENTS: Final = 4096
+
+#: An object of Discord counts as this number of elements, since it costs as much.
+OBJECT: Final = 16
+
+#: How many elements may still come before a value is large, in a list of one number.
+Budget: TypeAlias = list[int]
+
+#: Gets a value ready for msgspec. Returns the same one where nothing has to be replaced.
+Look: TypeAlias = Callable[[Any, Budget], Any]
+
+
+#: Number of combinations of fields that are kept compiled. A route may let its callers choose them.
+CHOICES: Final = 512
+
+#: What tables are compiled to, where no class has an encoder of its own.
+_COMPILED: Final[dict[type[Any] | Table, Writer]] = {}
+
+
+class Large(Exception):
+    """A value is too large to be written in one go."""
+
+
+class _Reply(msgspec.Struct, gc=False):
+    jsonrpc: str
+    id: Any
+    result: Any
+
+
+class Encoder:
+    """Writes values as JSON, those of classes included that have an encoder of their own."""
+
+    def __init__(self) -> None:
+        #: Encoders of users, by class.
+        self._own: dict[type[Any], Callable[[Any], Any]] = {}
+        self._forget()
+        self._json = msgspec.json.Encoder(enc_hook=self._hook).encode
+
+    def _forget(self) -> None:
+        #: Types that are ready for msgspec, as keys and as values.
+        self._plain = set(BUILTIN.difference(self._own))
+        #: What msgspec calls for the types that it does not know.
+        self._writers: dict[type[Any], Writer] = {}
+        #: How values get ready, by type.
+        self._looks: dict[type[Any], Look] = {}
+        #: What replaces a value, by type, for the looks that do so.
+        self._turns: dict[type[Any], Callable[[Any], Any]] = {}
+        #: Compiled tables. Encoders without classes of users have the same ones.
+        self._compiled: dict[type[Any] | Table, Writer] = {} if self._own else _COMPILED
+        #: The same for uses of `full` and `only`, by class and fields.
+        self._choices: dict[Any, Writer] = {}
+
+    def add(self, cls: type[Any], function: Callable[[Any], Any]) -> None:
+        """Has objects of a class, and of those that inherit from it, written as what a function makes of them.
+
+        Raises :exc:`ValueError` where the class has an encoder.
+        """
+        if cls in self._own:
+            raise ValueError(f"{cls.__name__} has an encoder already")
+        self._own[cls] = function
+        self._forget()
+
+    # -- the whole
+
+    def encode(self, value: Any, number: Id | msgspec.UnsetType = msgspec.UNSET, *, small: bool = False) -> bytes:
+        """Writes a value, or a reply of JSON-RPC 2.0 with it.
+
+        Parameters
+        ----------
+        value
+            The value.
+        number
+            Id of the call that it answers. Without it the value is written alone.
+        small: :class:`bool`
+            Whether to refuse what has to be written in slices.
+
+        Raises
+        ------
+        TypeError
+            A part of it cannot be written as JSON.
+        Large
+            It has to be written in slices.
+        """
+        try:
+            # Nearly all answers are a dict of scalars, so this is not left to the looks.
+            if (
+                type(value) is not dict
+                or not self._plain.issuperset(map(type, value.values()))
+                or (small and len(value) >= LARGE)
+            ):
+                value = self._ready(value, [ELEMENTS if small else sys.maxsize])
+            return self._json(value if number is msgspec.UNSET else _Reply("2.0", number, value))
+        except Large:
+            raise
+        except Exception as error:
+            raise self._problem(value, error) from error
+
+    def pieces(self, value: Any) -> Iterator[bytes]:
+        """Writes a value in pieces, none of which takes long.
+
+        Raises
+        ------
+        TypeError
+            A part of it cannot be written as JSON.
+        """
+        try:
+            while type(value) in self._turns:
+                value = self._turns[type(value)](value)
+            try:
+                yield self.encode(value, small=True)
+            except Large:
+                yield from self._large(value)
+        except RecursionError as error:
+            raise self._problem(value, error) from error
+
+    def _large(self, value: Any) -> Iterator[bytes]:
+        if isinstance(value, Chosen) and not value.is_collection:
+            yield from self._large_choice(value)
+        elif isinstance(value, Chosen):
+            yield from self._large(value.each())
+        elif isinstance(value, dict):
+            yield b"{"
+            yield from self._members(list(cast("dict[Any, Any]", value).items()))
+            yield b"}"
+        elif isinstance(value, ARRAYS):
+            yield b"["
+            yield from self._elements(list(cast("list[Any]", value)))
+            yield b"]"
+        else:
+            # What msgspec writes by its fields, with the names that it has for them.
+            names = field_names(type(value)) or ()
+            wire = getattr(type(value), "__struct_encode_fields__", names)
+            fields = {name: getattr(value, own, msgspec.UNSET) for name, own in zip(wire, names, strict=True)}
+            yield from self.pieces({name: field for name, field in fields.items() if field is not msgspec.UNSET})
+
+    def _elements(self, items: list[Any]) -> Iterator[bytes]:
+        for start in range(0, len(items), SLICE):
+            part = items[start : start + SLICE]
+            comma = b"," if start else b""
+            try:
+                yield comma + self._slice(part, start)
+            except Large:
+                for n, item in enumerate(part, start):
+                    yield b"," if n else b""
+                    yield from self._within(n, item)
+
+    def _slice(self, part: list[Any], start: int) -> bytes:
+        try:
+            return self.encode(part, small=True)[1:-1]
+        except Unwritable as error:
+            error.steps[-1] = cast("int", error.steps[-1]) + start
+            raise
+
+    def _members(self, items: list[tuple[Any, Any]]) -> Iterator[bytes]:
+        rest, first = iter(items), True
+        while part := list(islice(rest, SLICE)):
+            comma = b"" if first else b","
+            first = False
+            try:
+                yield comma + self.encode(dict(part), small=True)[1:-1]
+            except Large:
+                for n, (key, item) in enumerate(part):
+                    yield (b"," if n else comma) + self.encode({key: None})[1:-5] + b":"
+                    yield from self._within(_step(key), item)
+
+    def _within(self, step: Step, value: Any) -> Iterator[bytes]:
+        try:
+            yield from self.pieces(value)
+        except Unwritable as error:
+            error.steps.append(step)
+            raise
+
+    def _large_choice(self, choice: Chosen) -> Iterator[bytes]:
+        collections = choice.requested()
+        start = self.encode(choice.without(collections))
+        yield start[:-1]
+        comma = b"," if len(start) > len(b"{}") else b""
+        for field in collections:
+            yield comma + self.encode(field.name) + b":"
+            comma = b","
+            yield from self._within(field.name, choice.collection(field))
+
+    # -- getting ready
+
+    def _ready(self, value: Any, budget: Budget) -> Any:
+        kind = type(value)
+        look = self._looks.get(kind) or self._look_of(kind)
+        return look(value, budget)
+
+    def _look_of(self, kind: type[Any]) -> Look:
+        look = self._looks[kind] = self._new_look(kind)
+        return look
+
+    def _new_look(self, kind: type[Any]) -> Look:
+        """Finds out about a type. What users have registered comes first, then the nearest base class."""
+        for base in kind.__mro__:
+            if base in self._own:
+                return self._turning(kind, self._checked(base))
+            if base in TABLES:
+                self._writers[kind] = self._writer(kind, None)
+                return _object
+            if base in REFUSED:
+                raise _refusal(kind)
+            if base in BUILTIN or base in ARRAYS or base is dict:
+                break
+        if kind in BUILTIN:
+            return _leaf
+        if kind is Chosen:
+            return self._choice
+        scalar = scalar_of(kind)
+        if scalar is not None:
+            self._writers[kind] = scalar
+            self._plain.add(kind)
+            return _leaf
+        if issubclass(kind, dict):
+            return self._dict
+        if field_names(kind) is not None and not issubclass(kind, ARRAYS):
+            return self._fields
+        turn = turn_of(kind)
+        if issubclass(kind, ARRAYS) and turn in (None, list):
+            return self._array
+        if turn is not None:
+            return self._turning(kind, turn)
+        raise _refusal(kind)
+
+    def _turning(self, kind: type[Any], turn: Callable[[Any], Any]) -> Look:
+        self._turns[kind] = turn
+
+        def look(value: Any, budget: Budget) -> Any:
+            return self._ready(turn(value), budget)
+
+        return look
+
+    def _checked(self, cls: type[Any]) -> Callable[[Any], Any]:
+        """The encoder of a user with its exceptions explained."""
+        function = self._own[cls]
+
+        def turn(value: Any) -> Any:
+            try:
+                return function(value)
+            except Exception as error:
+                what = f"the encoder of {cls.__name__} raised {type(error).__name__}: {error!s:.200}"
+                raise Unwritable(what) from error
+
+        return turn
+
+    def _array(self, items: Any, budget: Budget) -> Any:
+        _count(len(items), budget)
+        plain = self._plain
+        if plain.issuperset(map(type, items)):
+            return items
+        changed: list[Any] | None = None
+        n = 0
+        try:
+            for n, item in enumerate(items):
+                if type(item) not in plain:
+                    ready = self._ready(item, budget)
+                    if ready is not item:
+                        changed = changed or list(items)
+                        changed[n] = ready
+        except Unwritable as error:
+            error.steps.append(n)
+            raise
+        return items if changed is None else changed
+
+    def _dict(self, value: dict[Any, Any], budget: Budget) -> Any:
+        changed = self._changed(value, budget)
+        return {**value, **changed} if changed else value
+
+    def _changed(self, value: dict[Any, Any], budget: Budget) -> dict[Any, Any]:
+        _count(len(value), budget)
+        plain, changed, key = self._plain, {}, None
+        if plain.issuperset(map(type, value.values())):
+            return changed
+        try:
+            for key, item in value.items():
+                if type(item) not in plain:
+                    ready = self._ready(item, budget)
+                    if ready is not item:
+                        changed[key] = ready
+        except Unwritable as error:
+            error.steps.append(_step(key))
+            raise
+        return changed
+
+    def _fields(self, value: Any, budget: Budget) -> Any:
+        names = field_names(type(value)) or ()
+        fields = {name: getattr(value, name) for name in names if hasattr(value, name)}
+        changed = self._changed(fields, budget)
+        if not changed:
+            return value
+        # A Struct may have other names for its fields in JSON.
+        if isinstance(value, msgspec.Struct):
+            return msgspec.structs.replace(value, **changed)
+        return {**fields, **changed}
+
+    def _choice(self, choice: Chosen, budget: Budget) -> Any:
+        if choice.is_collection:
+            return self._ready(choice.each(), budget)
+        budget[0] -= OBJECT * choice.size
+        if budget[0] < 0:
+            raise Large
+        return self._chosen(choice)(choice.value)
+
+    # -- objects of Discord
+
+    def _hook(self, value: Any) -> Any:
+        """msgspec calls it for objects that it does not know, and for keys that are no strings or numbers."""
+        writer = self._writers.get(type(value))
+        if writer is None:
+            writer = self._writers[type(value)] = self._key_writer(type(value))
+        return writer(value)
+
+    def _key_writer(self, kind: type[Any]) -> Writer:
+        """Values are ready before they are written, so that what has no writer is a key."""
+        if kind is bool or kind is type(None):
+            return {True: "true", False: "false", None: "null"}.__getitem__  # as in the standard library
+        if issubclass(kind, Form):
+            return _id_as_key
+        if kind not in self._looks:
+            self._look_of(kind)
+        if kind in self._writers:
+            return self._writers[kind]
+        turn = self._turns.get(kind)
+
+        def write(value: Any) -> Any:
+            made = value if turn is None else turn(value)
+            if type(made) not in (str, int, float):
+                raise Unwritable(f"objects of type {kind.__name__} cannot be keys of a JSON object: use texts")
+            return made
+
+        return write
+
+    def _writer(self, cls: type[Any] | Table, selection: Selection | None) -> Writer:
+        """The function that writes objects of a class."""
+        if selection is not None:
+            return self._compile(cls, selection)
+        writer = self._compiled.get(cls)
+        if writer is None:
+            writer = self._compiled[cls] = self._compile(cls, None)
+        return writer
+
+    def _compile(self, cls: type[Any] | Table, selection: Selection | None) -> Writer:
+        table = cls if isinstance(cls, Table) else table_of(cls)
+        assert table is not None
+        if table.variants:
+            return self._alternatives(table, selection)
+        for base in () if isinstance(cls, Table) else cls.__mro__:
+            if base in self._own:
+                turn = self._checked(base)
+                return lambda value: self._ready(turn(value), [sys.maxsize])
+            if base in TABLES:
+                break
+        fields = [
+            field
+            for field in table.fields
+            if (not field.on_request if selection is None else field.name in selection)
+        ]
+        return compiled(table, fields, self._writer, selection)
+
+    def _alternatives(self, table: Table, selection: Selection | None) -> Writer:
+        usual = self._writer(table.classes[0], selection)
+        others = [(cls, self._writer(other, selection)) for cls, other in table.variants]
+
+        def write(value: Any) -> Any:
+            for cls, writer in others:
+                if isinstance(value, cls):
+                    return writer(value)
+            return usual(value)
+
+        return write
+
+    def _chosen(self, choice: Chosen) -> Writer:
+        key = (type(choice.value), choice.whole, choice.names)
+        writer = self._choices.get(key)
+        if writer is None:
+            table = table_of(type(choice.value))
+            assert table is not None  # others are collections
+            check_selection(table, choice.tree())
+            fields = choice.fields()
+            if not fields and choice.names:
+                raise Unwritable(f"objects of type {table.name} have none of the fields {choice.names!r:.200}")
+            if len(self._choices) >= CHOICES:
+                self._choices.clear()
+            writer = self._choices[key] = compiled(table, fields, self._writer, choice.tree())
+        return writer
+
+    # -- errors
+
+    def _problem(self, value: Any, error: Exception) -> Unwritable:
+        """Finds out where in a value the problem is. It was found by msgspec, or in an object of Discord."""
+        if isinstance(error, Unwritable) and error.steps:
+            return error
+        if isinstance(error, RecursionError):
+            return _cycle(value)
+        steps: list[Step] = []
+        found: tuple[Step, Any, Exception] | None = ("", value, error)
+        while found is not None and len(steps) < 100:
+            _, value, error = found
+            found = next(self._failing(value), None)
+            if found is not None:
+                steps.append(found[0])
+        problem = error if isinstance(error, Unwritable) else Unwritable(_reason(value, error))
+        problem.steps.extend(reversed(steps))
+        return problem
+
+    def _failing(self, value: Any) -> Iterator[tuple[Step, Any, Exception]]:
+        for step, item in _children(value, self._writers):
+            try:
+                self._json({item.key: None} if isinstance(item, _Key) else item)
+            except Exception as error:
+                yield step, item, error
+
+
+class _Key:
+    """A key of an object, among its values."""
+
+    def __init__(self, key: Any) -> None:
+        self.key = key
+
+
+def _reason(value: Any, error: Exception) -> str:
+    if isinstance(error, UnicodeError):
+        return f"{value.key if isinstance(value, _Key) else value!r:.100} cannot be written as JSON: {error}"
+    return f"objects of type {type(value).__name__} cannot be written as JSON: {type(error).__name__}: {error}"
+
+
+def _refusal(kind: type[Any]) -> Unwritable:
+    return Unwritable(f"objects of type {kind.__name__} cannot be written as JSON: {advice(kind)}")
+
+
+def _children(value: Any, writers: dict[type[Any], Writer]) -> Iterator[tuple[Step, Any]]:
+    """What is in a value, with the way to it."""
+    if type(value) in writers and type(value) not in BUILTIN:
+        try:
+            value = writers[type(value)](value)
+        except Exception:
+            return  # it is the problem itself
+    if isinstance(value, dict):
+        for key, item in cast("dict[Any, Any]", value).items():
+            yield _step(key), _Key(key)
+            yield _step(key), item
+    elif isinstance(value, ARRAYS):
+        yield from enumerate(cast("list[Any]", value))
+    else:
+        names = field_names(type(value)) or ()
+        wire = getattr(type(value), "__struct_encode_fields__", names)
+        for name, own in zip(wire, names, strict=True):
+            yield name, getattr(value, own, None)
+
+
+def _cycle(value: Any) -> Unwritable:
+    """Finds the way to something that contains itself."""
+    way: list[tuple[Step, Any, Iterator[tuple[Step, Any]]]] = [("", value, _children(value, {}))]
+    seen = {id(value)}
+    while way:
+        step, item = next(way[-1][2], ("", None))
+        if item is None:
+            seen.discard(id(way.pop()[1]))
+        elif id(item) in seen:
+            problem = Unwritable(f"an object of type {type(item).__name__} contains itself")
+            problem.steps.extend([step, *(each[0] for each in reversed(way[1:]))])
+            return problem
+        elif type(item) not in BUILTIN and not isinstance(item, _Key):
+            seen.add(id(item))
+            way.append((step, item, _children(item, {})))
+    return Unwritable("it is nested too deeply")
+
+
+def _step(key: Any) -> Step:
+    return key if type(key) is str else f"{key!s:.100}"
+
+
+def _id_as_key(form: Form) -> str:
+    found = id_of(form)
+    if found is None:
+        raise Unwritable("objects without an id cannot be keys of a JSON object: use texts")
+    return found
+
+
+def _count(number: int, budget: Budget) -> None:
+    """Counts the elements of a list or an object. Without a bound the budget is greater than any number of them."""
+    left = budget[0] = budget[0] - number
+    if left < 0 or (number >= LARGE and left < ELEMENTS):
+        raise Large
+
+
+def _leaf(value: Any, budget: Budget) -> Any:
+    return value
+
+
+def _object(value: Any, budget: Budget) -> Any:
+    budget[0] -= OBJECT
+    if budget[0] < 0:
+        raise Large
+    return value
