@@ -178,7 +178,7 @@ TABLES: Final = (
         many(nested(discord.RadioGroupOption, "options")),
         types=("components.RadioGroupComponent",),
     ),
-    Table(discord.RadioGroupOption, *_OPTION, types=("components.RadioGroupOption",)),
+    Table(discord.RadioGroupOption, *_OPTION, types=("components.OptionBase",)),
     Table(
         discord.CheckboxGroupComponent,
         *_BASE,
@@ -187,7 +187,7 @@ TABLES: Final = (
         many(nested(discord.CheckboxGroupOption, "options")),
         types=("components.CheckboxGroupComponent",),
     ),
-    Table(discord.CheckboxGroupOption, *_OPTION, types=("components.CheckboxGroupOption",)),
+    Table(discord.CheckboxGroupOption, *_OPTION, types=("components.OptionBase",)),
     Table(
         discord.CheckboxComponent,
         *_BASE,

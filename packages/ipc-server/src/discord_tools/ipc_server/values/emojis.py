@@ -125,6 +125,7 @@ TABLES: Final = (
         *emoji_pair("emoji"),
         boolean("available"),
         snowflake("guild_id", "guild.id"),
+        snowflake("user_id", "_user_id", omit=True),
         nested(discord.User, "user", omit=True),
         _URL,
         types=("soundboard.SoundboardSound",),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from gc import is_tracked
 from itertools import islice
 from typing import Any, Final, TypeAlias, cast
 
@@ -18,7 +19,7 @@ from discord_tools.ipc_server.values.selecting import Chosen, check_selection
 from discord_tools.ipc_server.values.table import Table
 from discord_tools.ipc_server.values.tables import TABLES, table_of
 
-__all__ = ("LARGE", "SLICE", "Encoder", "Large")
+__all__ = ("LARGE", "SLICE", "Encoder", "Large", "Reply")
 
 #: Number of elements of a list or an object from which on it is written in slices.
 LARGE: Final = 256
@@ -32,6 +33,9 @@ ELEMENTS: Final = 4096
 
 #: An object of Discord counts as this number of elements, since it costs as much.
 OBJECT: Final = 16
+
+#: The types of the elements of a list of objects.
+_DICTS: Final = {dict}
 
 #: How many elements may still come before a value is large, in a list of one number.
 Budget: TypeAlias = list[int]
@@ -51,7 +55,19 @@ class Large(Exception):
     """A value is too large to be written in one go."""
 
 
-class _Reply(msgspec.Struct, gc=False):
+class Reply(msgspec.Struct, gc=False):
+    """An answer to a call.
+
+    Attributes
+    ----------
+    jsonrpc: :class:`str`
+        Always ``"2.0"``.
+    id
+        Id of the call.
+    result
+        The answer.
+    """
+
     jsonrpc: str
     id: Any
     result: Any
@@ -64,11 +80,12 @@ class Encoder:
         #: Encoders of users, by class.
         self._own: dict[type[Any], Callable[[Any], Any]] = {}
         self._forget()
-        self._json = msgspec.json.Encoder(enc_hook=self._hook).encode
+        #: Writes a value that is ready.
+        self.json: Final = msgspec.json.Encoder(enc_hook=self._hook).encode
 
     def _forget(self) -> None:
-        #: Types that are ready for msgspec, as keys and as values.
-        self._plain = set(BUILTIN.difference(self._own))
+        #: Types that are ready for msgspec.
+        self.plain = set(BUILTIN.difference(self._own))
         #: What msgspec calls for the types that it does not know.
         self._writers: dict[type[Any], Writer] = {}
         #: How values get ready, by type.
@@ -112,14 +129,8 @@ class Encoder:
             It has to be written in slices.
         """
         try:
-            # Nearly all answers are a dict of scalars, so this is not left to the looks.
-            if (
-                type(value) is not dict
-                or not self._plain.issuperset(map(type, value.values()))
-                or (small and len(value) >= LARGE)
-            ):
-                value = self._ready(value, [ELEMENTS if small else sys.maxsize])
-            return self._json(value if number is msgspec.UNSET else _Reply("2.0", number, value))
+            value = self._ready(value, [ELEMENTS if small else sys.maxsize])
+            return self.json(value if number is msgspec.UNSET else Reply("2.0", number, value))
         except Large:
             raise
         except Exception as error:
@@ -240,7 +251,7 @@ class Encoder:
         scalar = scalar_of(kind)
         if scalar is not None:
             self._writers[kind] = scalar
-            self._plain.add(kind)
+            self.plain.add(kind)
             return _leaf
         if issubclass(kind, dict):
             return self._dict
@@ -276,47 +287,52 @@ class Encoder:
 
     def _array(self, items: Any, budget: Budget) -> Any:
         _count(len(items), budget)
-        plain = self._plain
-        if plain.issuperset(map(type, items)):
+        plain, kinds = self.plain, set(map(type, items))
+        if kinds <= plain:
             return items
-        changed: list[Any] | None = None
-        n = 0
-        try:
-            for n, item in enumerate(items):
-                if type(item) not in plain:
-                    ready = self._ready(item, budget)
-                    if ready is not item:
-                        changed = changed or list(items)
-                        changed[n] = ready
-        except Unwritable as error:
-            error.steps.append(n)
-            raise
-        return items if changed is None else changed
+        if kinds == _DICTS and not any(map(is_tracked, items)):
+            _count(sum(map(len, items)), budget)
+            return items
+        changed = self._replaced(enumerate(items), budget)
+        if not changed:
+            return items
+        items = list(items)
+        for n, ready in changed.items():
+            items[n] = ready
+        return items
 
     def _dict(self, value: dict[Any, Any], budget: Budget) -> Any:
-        changed = self._changed(value, budget)
+        _count(len(value), budget)
+        changed = self._replaced(value.items(), budget) if is_tracked(value) else None
         return {**value, **changed} if changed else value
 
-    def _changed(self, value: dict[Any, Any], budget: Budget) -> dict[Any, Any]:
-        _count(len(value), budget)
-        plain, changed, key = self._plain, {}, None
-        if plain.issuperset(map(type, value.values())):
-            return changed
+    def _replaced(self, items: Iterable[tuple[Any, Any]], budget: Budget) -> dict[Any, Any]:
+        """What has to be replaced of the elements of an array or an object, by index or key."""
+        plain, flat, looks, changed, key = self.plain, self.plain.issuperset, self._looks, {}, None
         try:
-            for key, item in value.items():
-                if type(item) not in plain:
-                    ready = self._ready(item, budget)
-                    if ready is not item:
-                        changed[key] = ready
+            for key, item in items:
+                kind = type(item)
+                if kind in plain:
+                    continue
+                # What has nothing but scalars needs no look of its own.
+                if (kind is dict and not is_tracked(item)) or (kind is list and flat(map(type, item))):
+                    left = budget[0] = budget[0] - len(item)
+                    if left < 0 or (left < ELEMENTS and len(item) >= LARGE):
+                        raise Large
+                    continue
+                ready = (looks.get(kind) or self._look_of(kind))(item, budget)
+                if ready is not item:
+                    changed[key] = ready
         except Unwritable as error:
-            error.steps.append(_step(key))
+            error.steps.append(key if type(key) is int else _step(key))
             raise
         return changed
 
     def _fields(self, value: Any, budget: Budget) -> Any:
         names = field_names(type(value)) or ()
         fields = {name: getattr(value, name) for name in names if hasattr(value, name)}
-        changed = self._changed(fields, budget)
+        _count(len(fields), budget)
+        changed = self._replaced(fields.items(), budget)
         if not changed:
             return value
         # A Struct may have other names for its fields in JSON.
@@ -437,7 +453,7 @@ class Encoder:
     def _failing(self, value: Any) -> Iterator[tuple[Step, Any, Exception]]:
         for step, item in _children(value, self._writers):
             try:
-                self._json({item.key: None} if isinstance(item, _Key) else item)
+                self.json({item.key: None} if isinstance(item, _Key) else item)
             except Exception as error:
                 yield step, item, error
 
@@ -494,7 +510,7 @@ def _cycle(value: Any) -> Unwritable:
         elif type(item) not in BUILTIN and not isinstance(item, _Key):
             seen.add(id(item))
             way.append((step, item, _children(item, {})))
-    return Unwritable("it is nested too deeply")
+    return Unwritable("the value is nested too deeply")
 
 
 def _step(key: Any) -> Step:

@@ -26,7 +26,8 @@ def place(path: Sequence[Step]) -> str:
         elif step == "..." or _WORD(step):
             parts.append(f".{step}" if parts else step)
         else:
-            parts.append(f"[{step:.60}]" if len(step) <= 60 else f"[{step:.60}...]")
+            # A key may have characters that a log cannot write.
+            parts.append(f"[{ascii(step if len(step) <= 60 else f'{step:.60}...')}]")
     return "".join(parts)
 
 

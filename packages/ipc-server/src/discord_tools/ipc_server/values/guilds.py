@@ -14,6 +14,7 @@ from discord_tools.ipc_server.values.activities import ACTIVITIES, OBJECT
 from discord_tools.ipc_server.values.emojis import emoji_pair
 from discord_tools.ipc_server.values.images import guild_icon_url, role_icon_url
 from discord_tools.ipc_server.values.kinds import (
+    BITS,
     SNOWFLAKE,
     URL,
     boolean,
@@ -210,7 +211,7 @@ TABLES: Final = (
         text("icon", "_icon"),
         text("unicode_emoji"),
         integer("position"),
-        snowflake("permissions", "_permissions"),
+        Field("permissions", "_permissions", BITS),
         boolean("managed"),
         boolean("mentionable"),
         integer("flags", "_flags"),

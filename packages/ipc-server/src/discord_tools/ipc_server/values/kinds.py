@@ -7,7 +7,7 @@ from typing import Final
 from discord_tools.ipc_server.values.table import Field, Function, Kind, Table
 
 __all__ = (
-    "BOOLEAN", "BYTES", "COLOR", "ENUM", "FLAGS", "HASH", "INTEGER", "JSON", "NUMBER", "PERMISSIONS", "SECONDS",
+    "BITS", "BOOLEAN", "BYTES", "COLOR", "ENUM", "FLAGS", "HASH", "INTEGER", "JSON", "NUMBER", "PERMISSIONS", "SECONDS",
     "SNOWFLAKE", "TEXT", "TIMESTAMP", "URL", "boolean", "colour", "enum", "extra", "flags", "hash_of", "integer",
     "json", "made", "many", "nested", "number", "of", "one_of", "permissions", "snowflake", "text", "timestamp", "url",
 )  # fmt: skip
@@ -20,6 +20,8 @@ NUMBER: Final = Kind("number", "{}", {"type": "number"})
 SNOWFLAKE: Final = Kind("snowflake", "str({})", {"type": "string", "pattern": "^[0-9]+$"})
 FLAGS: Final = Kind("flags", "{}.value", {"type": "integer"})
 PERMISSIONS: Final = Kind("permissions", "str({}.value)", {"type": "string", "pattern": "^[0-9]+$"})
+#: The same of an attribute that is a number.
+BITS: Final = PERMISSIONS._replace(code="str({})")
 ENUM: Final = Kind("enum", "{}.value", {"type": ["integer", "string"]})
 TIMESTAMP: Final = Kind("timestamp", "{}", {"type": "string", "format": "date-time"})
 #: A time that Discord gives as a number of milliseconds.

@@ -165,6 +165,7 @@ TABLES: Final = (
         *_CONTENT,
         timestamp("timestamp", "created_at"),
         timestamp("edited_timestamp", "edited_at"),
+        many(snowflake("mention_roles", "raw_role_mentions")),
         types=("message.MessageSnapshot",),
     ),
     Table(

@@ -9,6 +9,7 @@ import discord
 from discord_tools.ipc_server.values.emojis import EMOJI, emoji_of
 from discord_tools.ipc_server.values.kinds import (
     INTEGER,
+    JSON,
     TEXT,
     boolean,
     enum,
@@ -110,8 +111,8 @@ TABLES: Final = (
         snowflake("id", "thread_id"),
         snowflake("guild_id"),
         integer("member_count"),
-        made(lambda event: event.data.get("added_members"), TEXT, "added_members", omit=True),
-        made(lambda event: event.data.get("removed_member_ids"), TEXT, "removed_member_ids", omit=True),
+        made(lambda event: event.data.get("added_members"), JSON, "added_members", omit=True),
+        made(lambda event: event.data.get("removed_member_ids"), JSON, "removed_member_ids", omit=True),
         types=("gateway.ThreadMembersUpdate",),
     ),
     Table(

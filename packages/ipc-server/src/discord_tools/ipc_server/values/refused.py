@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import enum
-import inspect
 import io
 import types
 from collections.abc import AsyncIterator, Awaitable, Iterator
@@ -29,7 +27,9 @@ _ABSTRACT = "it is the base of other classes: return an object of one of those"
 #: discord.py's classes, with those that inherit from them.
 REFUSED: Final[dict[type[Any], str]] = {
     discord.Client: _CLIENT,
+    discord.AutoShardedClient: _CLIENT,
     discord.VoiceProtocol: _VOICE,
+    discord.VoiceClient: _VOICE,
     discord.AudioSource: _VOICE,
     discord.File: _FILE,
     discord.InteractionResponse: _CONTEXT,
@@ -84,9 +84,9 @@ _ROUTE = "make the route an async generator, so that it streams them, or return 
 
 #: Everything else, by what its class inherits from; the first one counts.
 _OTHERS: Final[tuple[tuple[Any, str], ...]] = (
+    (io.IOBase, "return what it has, as bytes or text"),
     (AsyncIterator, _ROUTE),
     (Iterator, _ROUTE),
-    (io.IOBase, "return what it has, as bytes or text"),
     (Awaitable, "it has to be awaited"),
     (BaseException, "return str(error), or let it out of the route"),
     ((types.FunctionType, types.MethodType, types.BuiltinFunctionType), "call it"),
@@ -106,6 +106,4 @@ def advice(kind: type[Any]) -> str:
     for classes, text in _OTHERS:
         if issubclass(kind, classes):
             return text
-    if inspect.isclass(kind) and issubclass(kind, enum.Enum):
-        return "its value has no form in JSON"
     return f"return what you need of it, or register an encoder with @server.encoder({kind.__name__})"

@@ -13,6 +13,7 @@ import discord
 from discord_tools.ipc_server.values.activities import ACTIVITIES, OBJECT, client_status
 from discord_tools.ipc_server.values.images import member_avatar_url, user_avatar_url
 from discord_tools.ipc_server.values.kinds import (
+    BITS,
     SNOWFLAKE,
     TEXT,
     URL,
@@ -75,6 +76,8 @@ _MEMBER_FIELDS: Final[tuple[Field, ...]] = (
     timestamp("communication_disabled_until", "timed_out_until"),
     integer("flags", "_flags"),
     json("avatar_decoration_data", "_avatar_decoration_data"),
+    # Discord sends it with interactions only.
+    Field("permissions", "_permissions", BITS, omit=True),
 )
 
 def _of_member(field: Field) -> Field:
