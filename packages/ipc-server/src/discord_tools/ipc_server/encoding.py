@@ -12,6 +12,7 @@ from discord_tools.ipc.errors import RemoteError, TooLarge
 from discord_tools.ipc.wire.codec import encode
 from discord_tools.ipc.wire.frames import ErrorObject, Frame, Id
 from discord_tools.ipc_server.values.encoder import LARGE, SLICE, Encoder, Large, Reply
+from discord_tools.ipc_server.values.pieces import pieces
 
 __all__ = (
     "LARGE",
@@ -101,7 +102,7 @@ async def encode_large(value: Any, limit: int, encoder: Encoder = STANDARD) -> b
     """
     parts: list[bytes] = []
     size = 0
-    for part in encoder.pieces(value):
+    for part in pieces(encoder, value):
         size += len(part)
         if size > limit:
             raise TooLarge(

@@ -39,8 +39,11 @@ def emoji_of(emoji: Any) -> Any:
 
 
 def emoji_pair(path: str) -> tuple[Any, Any]:
-    """The fields ``emoji_id`` and ``emoji_name`` of an emoji that may be ``None``."""
-    return snowflake("emoji_id", f"{path}?.id"), made(lambda emoji: emoji.name, TEXT, "emoji_name", path)
+    """The fields ``emoji_id`` and ``emoji_name`` of an emoji that may be ``None`` or a character."""
+    return (
+        snowflake("emoji_id", path)._replace(prepare=lambda emoji: getattr(emoji, "id", None)),
+        made(lambda emoji: emoji if isinstance(emoji, str) else emoji.name, TEXT, "emoji_name", path),
+    )
 
 
 def _tags(sticker: Any) -> str:

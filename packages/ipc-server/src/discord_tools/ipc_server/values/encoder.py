@@ -1,21 +1,21 @@
-"""From values to JSON: looks what a value consists of, replaces what msgspec does not know, and has msgspec write it."""
+"""From values to JSON: looks at what a value consists of, replaces what msgspec does not know, and has it written."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from gc import is_tracked
-from itertools import islice
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
 from discord_tools.ipc.wire.frames import Id
 from discord_tools.ipc_server.values.compiling import Form, Selection, Writer, compiled, id_of
-from discord_tools.ipc_server.values.errors import Step, Unwritable
-from discord_tools.ipc_server.values.python import ARRAYS, BUILTIN, field_names, scalar_of, turn_of
+from discord_tools.ipc_server.values.errors import Unwritable, step_of
+from discord_tools.ipc_server.values.problems import problem
+from discord_tools.ipc_server.values.python import ARRAYS, BUILTIN, field_names, named_tuple, scalar_of, turn_of
 from discord_tools.ipc_server.values.refused import REFUSED, advice
-from discord_tools.ipc_server.values.selecting import Chosen, check_selection
+from discord_tools.ipc_server.values.selecting import Chosen
 from discord_tools.ipc_server.values.table import Table
 from discord_tools.ipc_server.values.tables import TABLES, table_of
 
@@ -134,92 +134,13 @@ class Encoder:
         except Large:
             raise
         except Exception as error:
-            raise self._problem(value, error) from error
+            raise problem(value, error, self.json, self._writers) from error
 
-    def pieces(self, value: Any) -> Iterator[bytes]:
-        """Writes a value in pieces, none of which takes long.
-
-        Raises
-        ------
-        TypeError
-            A part of it cannot be written as JSON.
-        """
-        try:
-            while type(value) in self._turns:
-                value = self._turns[type(value)](value)
-            try:
-                yield self.encode(value, small=True)
-            except Large:
-                yield from self._large(value)
-        except RecursionError as error:
-            raise self._problem(value, error) from error
-
-    def _large(self, value: Any) -> Iterator[bytes]:
-        if isinstance(value, Chosen) and not value.is_collection:
-            yield from self._large_choice(value)
-        elif isinstance(value, Chosen):
-            yield from self._large(value.each())
-        elif isinstance(value, dict):
-            yield b"{"
-            yield from self._members(list(cast("dict[Any, Any]", value).items()))
-            yield b"}"
-        elif isinstance(value, ARRAYS):
-            yield b"["
-            yield from self._elements(list(cast("list[Any]", value)))
-            yield b"]"
-        else:
-            # What msgspec writes by its fields, with the names that it has for them.
-            names = field_names(type(value)) or ()
-            wire = getattr(type(value), "__struct_encode_fields__", names)
-            fields = {name: getattr(value, own, msgspec.UNSET) for name, own in zip(wire, names, strict=True)}
-            yield from self.pieces({name: field for name, field in fields.items() if field is not msgspec.UNSET})
-
-    def _elements(self, items: list[Any]) -> Iterator[bytes]:
-        for start in range(0, len(items), SLICE):
-            part = items[start : start + SLICE]
-            comma = b"," if start else b""
-            try:
-                yield comma + self._slice(part, start)
-            except Large:
-                for n, item in enumerate(part, start):
-                    yield b"," if n else b""
-                    yield from self._within(n, item)
-
-    def _slice(self, part: list[Any], start: int) -> bytes:
-        try:
-            return self.encode(part, small=True)[1:-1]
-        except Unwritable as error:
-            error.steps[-1] = cast("int", error.steps[-1]) + start
-            raise
-
-    def _members(self, items: list[tuple[Any, Any]]) -> Iterator[bytes]:
-        rest, first = iter(items), True
-        while part := list(islice(rest, SLICE)):
-            comma = b"" if first else b","
-            first = False
-            try:
-                yield comma + self.encode(dict(part), small=True)[1:-1]
-            except Large:
-                for n, (key, item) in enumerate(part):
-                    yield (b"," if n else comma) + self.encode({key: None})[1:-5] + b":"
-                    yield from self._within(_step(key), item)
-
-    def _within(self, step: Step, value: Any) -> Iterator[bytes]:
-        try:
-            yield from self.pieces(value)
-        except Unwritable as error:
-            error.steps.append(step)
-            raise
-
-    def _large_choice(self, choice: Chosen) -> Iterator[bytes]:
-        collections = choice.requested()
-        start = self.encode(choice.without(collections))
-        yield start[:-1]
-        comma = b"," if len(start) > len(b"{}") else b""
-        for field in collections:
-            yield comma + self.encode(field.name) + b":"
-            comma = b","
-            yield from self._within(field.name, choice.collection(field))
+    def turned(self, value: Any) -> Any:
+        """Replaces an object that is not Discord's by the list or the object that it is written as."""
+        while type(value) in self._turns:
+            value = self._turns[type(value)](value)
+        return value
 
     # -- getting ready
 
@@ -324,7 +245,7 @@ class Encoder:
                 if ready is not item:
                     changed[key] = ready
         except Unwritable as error:
-            error.steps.append(key if type(key) is int else _step(key))
+            error.steps.append(key if type(key) is int else step_of(key))
             raise
         return changed
 
@@ -354,28 +275,26 @@ class Encoder:
         """msgspec calls it for objects that it does not know, and for keys that are no strings or numbers."""
         writer = self._writers.get(type(value))
         if writer is None:
-            writer = self._writers[type(value)] = self._key_writer(type(value))
+            writer = self._writers[type(value)] = self._other_writer(type(value))
         return writer(value)
 
-    def _key_writer(self, kind: type[Any]) -> Writer:
-        """Values are ready before they are written, so that what has no writer is a key."""
+    def _other_writer(self, kind: type[Any]) -> Writer:
+        """Of what has no writer, nearly all are keys. Lists, objects and ``None`` are, as they need none as values."""
         if kind is bool or kind is type(None):
             return {True: "true", False: "false", None: "null"}.__getitem__  # as in the standard library
         if issubclass(kind, Form):
             return _id_as_key
+        if kind in ARRAYS or kind is dict:
+            return _refused_key
         if kind not in self._looks:
             self._look_of(kind)
-        if kind in self._writers:
-            return self._writers[kind]
+        if self._turns.get(kind) is named_tuple:
+            return _refused_key
+        # No look has seen this value, since the garbage collector does not track objects of its class.
         turn = self._turns.get(kind)
-
-        def write(value: Any) -> Any:
-            made = value if turn is None else turn(value)
-            if type(made) not in (str, int, float):
-                raise Unwritable(f"objects of type {kind.__name__} cannot be keys of a JSON object: use texts")
-            return made
-
-        return write
+        if turn is not None:
+            return lambda value: self._ready(turn(value), [sys.maxsize])
+        return self._writers.get(kind) or _refused_key
 
     def _writer(self, cls: type[Any] | Table, selection: Selection | None) -> Writer:
         """The function that writes objects of a class."""
@@ -422,7 +341,6 @@ class Encoder:
         if writer is None:
             table = table_of(type(choice.value))
             assert table is not None  # others are collections
-            check_selection(table, choice.tree())
             fields = choice.fields()
             if not fields and choice.names:
                 raise Unwritable(f"objects of type {table.name} have none of the fields {choice.names!r:.200}")
@@ -431,90 +349,9 @@ class Encoder:
             writer = self._choices[key] = compiled(table, fields, self._writer, choice.tree())
         return writer
 
-    # -- errors
-
-    def _problem(self, value: Any, error: Exception) -> Unwritable:
-        """Finds out where in a value the problem is. It was found by msgspec, or in an object of Discord."""
-        if isinstance(error, Unwritable) and error.steps:
-            return error
-        if isinstance(error, RecursionError):
-            return _cycle(value)
-        steps: list[Step] = []
-        found: tuple[Step, Any, Exception] | None = ("", value, error)
-        while found is not None and len(steps) < 100:
-            _, value, error = found
-            found = next(self._failing(value), None)
-            if found is not None:
-                steps.append(found[0])
-        problem = error if isinstance(error, Unwritable) else Unwritable(_reason(value, error))
-        problem.steps.extend(reversed(steps))
-        return problem
-
-    def _failing(self, value: Any) -> Iterator[tuple[Step, Any, Exception]]:
-        for step, item in _children(value, self._writers):
-            try:
-                self.json({item.key: None} if isinstance(item, _Key) else item)
-            except Exception as error:
-                yield step, item, error
-
-
-class _Key:
-    """A key of an object, among its values."""
-
-    def __init__(self, key: Any) -> None:
-        self.key = key
-
-
-def _reason(value: Any, error: Exception) -> str:
-    if isinstance(error, UnicodeError):
-        return f"{value.key if isinstance(value, _Key) else value!r:.100} cannot be written as JSON: {error}"
-    return f"objects of type {type(value).__name__} cannot be written as JSON: {type(error).__name__}: {error}"
-
 
 def _refusal(kind: type[Any]) -> Unwritable:
     return Unwritable(f"objects of type {kind.__name__} cannot be written as JSON: {advice(kind)}")
-
-
-def _children(value: Any, writers: dict[type[Any], Writer]) -> Iterator[tuple[Step, Any]]:
-    """What is in a value, with the way to it."""
-    if type(value) in writers and type(value) not in BUILTIN:
-        try:
-            value = writers[type(value)](value)
-        except Exception:
-            return  # it is the problem itself
-    if isinstance(value, dict):
-        for key, item in cast("dict[Any, Any]", value).items():
-            yield _step(key), _Key(key)
-            yield _step(key), item
-    elif isinstance(value, ARRAYS):
-        yield from enumerate(cast("list[Any]", value))
-    else:
-        names = field_names(type(value)) or ()
-        wire = getattr(type(value), "__struct_encode_fields__", names)
-        for name, own in zip(wire, names, strict=True):
-            yield name, getattr(value, own, None)
-
-
-def _cycle(value: Any) -> Unwritable:
-    """Finds the way to something that contains itself."""
-    way: list[tuple[Step, Any, Iterator[tuple[Step, Any]]]] = [("", value, _children(value, {}))]
-    seen = {id(value)}
-    while way:
-        step, item = next(way[-1][2], ("", None))
-        if item is None:
-            seen.discard(id(way.pop()[1]))
-        elif id(item) in seen:
-            problem = Unwritable(f"an object of type {type(item).__name__} contains itself")
-            problem.steps.extend([step, *(each[0] for each in reversed(way[1:]))])
-            return problem
-        elif type(item) not in BUILTIN and not isinstance(item, _Key):
-            seen.add(id(item))
-            way.append((step, item, _children(item, {})))
-    return Unwritable("the value is nested too deeply")
-
-
-def _step(key: Any) -> Step:
-    return key if type(key) is str else f"{key!s:.100}"
 
 
 def _id_as_key(form: Form) -> str:
@@ -529,6 +366,11 @@ def _count(number: int, budget: Budget) -> None:
     left = budget[0] = budget[0] - number
     if left < 0 or (number >= LARGE and left < ELEMENTS):
         raise Large
+
+
+def _refused_key(value: Any) -> Any:
+    kind = type(value).__name__
+    raise Unwritable(f"objects of type {kind} cannot be keys of a JSON object: use texts")
 
 
 def _leaf(value: Any, budget: Budget) -> Any:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
-__all__ = ("Step", "Unwritable", "place")
+__all__ = ("Step", "Unwritable", "place", "step_of")
 
 #: One step into a value: the key of an object, the name of a field, the index of an array.
 Step = str | int
@@ -27,8 +28,13 @@ def place(path: Sequence[Step]) -> str:
             parts.append(f".{step}" if parts else step)
         else:
             # A key may have characters that a log cannot write.
-            parts.append(f"[{ascii(step if len(step) <= 60 else f'{step:.60}...')}]")
+            parts.append(f"[{step if len(step) <= 60 else f'{step:.60}...'!a}]")
     return "".join(parts)
+
+
+def step_of(key: Any) -> Step:
+    """The step that a key of a dict is."""
+    return key if type(key) is str else f"{key!s:.100}"
 
 
 class Unwritable(TypeError):

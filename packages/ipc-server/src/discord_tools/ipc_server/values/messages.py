@@ -53,8 +53,8 @@ def _snapshots(message: Any) -> list[dict[str, Any]] | None:
     return [{"message": each} for each in message.message_snapshots] or None
 
 
-def _call_participants(call: Any) -> list[str]:
-    return [str(user.id) for user in call.participants]
+def _ids(things: Any) -> list[str]:
+    return [str(thing.id) for thing in things]
 
 
 def _count_details(reaction: Any) -> dict[str, int]:
@@ -116,7 +116,7 @@ _MESSAGE: Final[tuple[Field, ...]] = (
     boolean("pinned"),
     boolean("mention_everyone"),
     many(nested(MENTIONED, "mentions", "mentions?", omit=True)),
-    made(lambda roles: [str(role.id) for role in roles], SNOWFLAKE._replace(many=True), "mention_roles", "role_mentions?", omit=True),
+    made(_ids, SNOWFLAKE._replace(many=True), "mention_roles", "role_mentions?", omit=True),
     many(nested(_OF_A_MESSAGE, "reactions")),
     json("nonce", omit=True),
     snowflake("webhook_id", omit=True),
@@ -256,7 +256,7 @@ TABLES: Final = (
     ),
     Table(
         discord.CallMessage,
-        made(_call_participants, SNOWFLAKE._replace(many=True), "participants"),
+        made(_ids, SNOWFLAKE._replace(many=True), "participants", "participants"),
         timestamp("ended_timestamp"),
         types=("message.CallMessage",),
     ),

@@ -16,7 +16,7 @@ from typing import Any, Final, cast
 import msgspec
 from discord.enums import Enum as DiscordEnum
 
-__all__ = ("ARRAYS", "BUILTIN", "field_names", "is_discord_enum", "scalar_of", "turn_of")
+__all__ = ("ARRAYS", "BUILTIN", "field_names", "is_discord_enum", "named_tuple", "scalar_of", "turn_of")
 
 Function = Callable[[Any], Any]
 
@@ -90,7 +90,7 @@ def turn_of(kind: type[Any]) -> Function | None:
         return _value
     if issubclass(kind, tuple):
         names = getattr(kind, "_fields", None)
-        return list if names is None else _named_tuple
+        return list if names is None else named_tuple
     if callable(getattr(kind, "model_dump", None)):
         return _dumped  # pydantic
     if callable(getattr(kind, "_asdict", None)):
@@ -115,14 +115,30 @@ def _value(member: Any) -> Any:
 
 
 def _dumped(model: Any) -> Any:
-    return model.model_dump()
+    return _restored(model, model.model_dump())
+
+
+def _restored(value: Any, dumped: Any) -> Any:
+    """What pydantic makes of a value, with enums of discord.py in their places: it takes these for tuples."""
+    if is_discord_enum(type(value)):
+        return value
+    if isinstance(dumped, dict):
+        fields = cast("dict[Any, Any]", value if isinstance(value, dict) else getattr(value, "__dict__", {}))
+        return {
+            key: _restored(fields[key], item) if key in fields else item
+            for key, item in cast("dict[Any, Any]", dumped).items()
+        }
+    if isinstance(dumped, list | tuple) and isinstance(value, list | tuple) and len(dumped) == len(value):  # pyright: ignore[reportUnknownArgumentType]
+        return [_restored(*pair) for pair in zip(value, dumped, strict=True)]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    return dumped  # pyright: ignore[reportUnknownVariableType]
 
 
 def _as_dict(row: Any) -> Any:
     return row._asdict()
 
 
-def _named_tuple(value: Any) -> dict[str, Any]:
+def named_tuple(value: Any) -> dict[str, Any]:
+    """The fields of a named tuple."""
     return dict(zip(value._fields, tuple(value), strict=True))
 
 

@@ -166,28 +166,27 @@ def only(things: Any, /, *names: str) -> Any:
     if table is None and (not isinstance(things, Collection) or isinstance(things, str | bytes | Mapping)):
         what = "an object of Discord, or a list of them"
         raise TypeError(f"only() takes {what}, not an object of type {type(things).__name__}")
-    tables = set(TABLES.values()) if table is None else {table}
-    _check([name.partition(".")[0] for name in names], {field.name for each in tables for field in each.fields})
+    for name in names:
+        _check_way(name, set(TABLES.values()) if table is None else {table})
     return Chosen(things, names, whole=False)
 
 
-def _check(names: Iterable[Any], known: Iterable[str]) -> None:
+def _check_way(name: Any, tables: set[Table]) -> None:
+    """Checks a name with dots, which leads from an object of one of some tables to those of others."""
+    for part in name.split(".") if isinstance(name, str) else [name]:
+        _check([part], {field.name for table in tables for field in table.fields})
+        kinds = [field.kind for table in tables if (field := table.field(part)) is not None]
+        tables = {found for kind in kinds if (found := _within(kind.cls)) is not None}
+
+
+def _within(cls: type[Any] | Table | None) -> Table | None:
+    return table_of(cls) if isinstance(cls, type) else cls
+
+
+def _check(names: Iterable[Any], known: Collection[str]) -> None:
     for name in names:
         if name not in known:
             near = difflib.get_close_matches(str(name), known, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(known)):.500}"
+            there = f"there are {', '.join(sorted(known)):.500}" if known else "there are none"
+            hint = f"did you mean {near[0]!r}?" if near else there
             raise ValueError(f"there is no field {name!r:.100}; {hint}")
-
-
-def check_selection(table: Table, wanted: Selection) -> None:
-    """Checks the fields of what is in fields. Raises :exc:`ValueError` where there is none of a name."""
-    for name, inner in wanted.items():
-        field = table.field(name)
-        if inner is None or field is None:
-            continue
-        cls = field.kind.cls
-        within = table_of(cls) if isinstance(cls, type) else cls
-        if within is None:
-            raise ValueError(f"the field {name!r} has no fields to choose from")
-        _check(cast("Mapping[str, Any]", inner), {each.name for each in within.fields})
-        check_selection(within, inner)

@@ -1,7 +1,7 @@
 """Tables of users and members.
 
-Paths that begin with an underscore are discord.py's own attributes, which it makes an asset, a colour or a sorted list of
-every time they are read by their public names. A test compares both.
+Paths that begin with an underscore are discord.py's own attributes, of which it makes assets, colours and sorted lists
+every time that the public ones are read. A test compares both.
 """
 
 from __future__ import annotations
