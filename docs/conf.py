@@ -25,6 +25,7 @@ extensions = [
     "attributetable",
     "bounds",
     "modulelayers",
+    "valuetables",
 ]
 exclude_patterns = ["_build", "inventories"]
 nitpicky = True

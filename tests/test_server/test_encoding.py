@@ -28,7 +28,9 @@ def written(value: Any) -> Any:
     return json.loads(encode_answer(value))
 
 
-def assert_agrees(ours: Mapping[str, Any], theirs: Mapping[str, Any], *, missing: Collection[str] = ()) -> None:
+def assert_agrees(
+    ours: Mapping[str, Any], theirs: Mapping[str, Any], *, missing: Collection[str] = ()
+) -> None:
     """What Discord has under a name, we have under it, too. What we have beside is compared in test_tables."""
     assert set(theirs) - set(ours) == set(missing)
     for name in set(ours) & set(theirs):

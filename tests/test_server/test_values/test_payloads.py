@@ -409,7 +409,13 @@ CASES = [
 
 def audit_log_entry(world: World, data: Any) -> discord.AuditLogEntry:
     return discord.AuditLogEntry(
-        users={}, integrations={}, app_commands={}, automod_rules={}, webhooks={}, data=data, guild=world.guild
+        users={},
+        integrations={},
+        app_commands={},
+        automod_rules={},
+        webhooks={},
+        data=data,
+        guild=world.guild,
     )
 
 

@@ -78,7 +78,7 @@ async def test_a_wrong_name_is_refused_at_once_with_the_nearest_one(guild: disco
 
 
 async def test_what_cannot_be_chosen_of_is_refused_at_once(guild: discord.Guild) -> None:
-    with pytest.raises(TypeError, match="User have no collections|Member have no collections"):
+    with pytest.raises(TypeError, match="Member have no collections"):
         full(guild.members[0], "roles")
     for value in ("text", {"a": 1}, 5, None, object()):
         with pytest.raises(TypeError, match="only\\(\\) takes"):

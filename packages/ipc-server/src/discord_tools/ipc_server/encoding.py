@@ -31,7 +31,7 @@ STANDARD: Final = Encoder()
 
 
 # The garbage collector does not track a dict of nothing but scalars, which nearly all answers are. This asks for that,
-# since it costs a tenth of what a look at all values does. What the collector of another Python tracks is looked at.
+# since it costs a tenth of what a look at all values does. Where the collector of a Python tracks all, that is done.
 
 
 def encode_answer(value: Any, encoder: Encoder = STANDARD) -> bytes:
@@ -74,7 +74,7 @@ def encode_reply(number: Id, value: Any, encoder: Encoder = STANDARD) -> bytes |
     TypeError
         A part of it cannot be written as JSON.
     """
-    kind = type(value)
+    kind: type[Any] = type(value)  # pyright: ignore[reportUnknownVariableType]
     if (
         (kind is dict and not is_tracked(value) and len(value) < LARGE)
         or kind in encoder.plain

@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-import discord
 import msgspec
 
 from discord_tools.ipc._version import __version__
 from discord_tools.ipc_server.encoding import encode_answer
 from discord_tools.ipc_server.routes import Route
+from discord_tools.ipc_server.values.schema import REFERENCES, schema_of
 
 __all__ = ("describe", "discovery")
 
 #: The version of the OpenRPC specification that the document keeps to.
 OPENRPC: Final = "1.3.2"
-
-REFERENCES: Final = "#/components/schemas/{name}"
 
 #: JavaScript's numbers are too small for Discord's ids, so they are described as strings, though numbers do, too.
 SNOWFLAKE: Final[dict[str, Any]] = {"type": "string", "pattern": "^[0-9]+$"}
@@ -101,21 +99,21 @@ def _default(value: Any) -> Any:
 
 
 def _schema(annotation: Any, components: dict[str, Any]) -> dict[str, Any]:
+    of_discord: dict[str, Any] = {}
+
+    def hook(cls: type[Any]) -> dict[str, Any]:
+        schema = schema_of(cls, of_discord)
+        if schema is None:
+            raise NotImplementedError
+        return schema
+
     try:
         (schema,), found = msgspec.json.schema_components(
-            (annotation,), schema_hook=_of_discord, ref_template=REFERENCES
+            (annotation,), schema_hook=hook, ref_template=REFERENCES
         )
     except (TypeError, RuntimeError):
         # Something that has no schema, an answer that is one of several objects of Discord's say.
         return {}
     components.update(found)
+    components.update(of_discord)
     return schema
-
-
-def _of_discord(cls: type[Any]) -> dict[str, Any]:
-    """What is known about an object of Discord's in an answer."""
-    if issubclass(cls, (discord.Asset, discord.Permissions)):
-        return {"type": "string"}
-    if cls.__module__.partition(".")[0] == "discord" and hasattr(cls, "id"):
-        return {"type": "object", "title": cls.__name__, "properties": {"id": dict(SNOWFLAKE)}}
-    raise NotImplementedError

@@ -142,16 +142,7 @@ class Server(Generic[ClientT]):
         self._encoder = Encoder()
         budget = MemoryBudget(limits.total_bytes, self._holders, self._held_by_others)
         #: What all conversations share.
-        self._shared = Shared(
-            dispatcher=Dispatcher(client, self._table),
-            hub=Hub(limits, self._encoder),
-            admission=Admission(limits, budget),
-            budget=budget,
-            incidents=self._gate.incidents,
-            was_blocked_for=self._watchdog.was_blocked_for,
-            limits=limits,
-            encoder=self._encoder,
-        )
+        self._shared = self._parts(client, budget)
         #: All native clients.
         self._conversations = Conversations(
             self._converse, self._gate.incidents, limits, self._is_ready, self._idempotent
@@ -176,6 +167,18 @@ class Server(Generic[ClientT]):
         self._running: Ports | None = None
         #: Tasks that terminate the server. Those of routes are neither waited for nor cancelled.
         self._terminators: set[asyncio.Task[Any]] = set()
+
+    def _parts(self, client: discord.Client, budget: MemoryBudget) -> Shared:
+        return Shared(
+            dispatcher=Dispatcher(client, self._table),
+            hub=Hub(self._limits, self._encoder),
+            admission=Admission(self._limits, budget),
+            budget=budget,
+            incidents=self._gate.incidents,
+            was_blocked_for=self._watchdog.was_blocked_for,
+            limits=self._limits,
+            encoder=self._encoder,
+        )
 
     # -- what it is
 
@@ -338,11 +341,8 @@ class Server(Generic[ClientT]):
         """A decorator that has objects of a class written as what a function makes of them.
 
         It is for answers, items of streams, events and the data of errors of this server, at any depth. Objects of
-        classes that inherit from it are written so, too, unless they have an encoder of their own. ::
-
-            @server.encoder(Warning)
-            def warning(value: Warning) -> dict[str, Any]:
-                return {"user": value.user, "points": value.points}
+        classes that inherit from it are written so, too, unless they have an encoder of their own. The guide
+        :doc:`guides/answers` has an example.
 
         .. versionadded:: 1.2
 

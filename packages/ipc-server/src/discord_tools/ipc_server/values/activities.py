@@ -149,4 +149,3 @@ TABLES: Final = (
         types=("activity.PartialPresenceUpdate",),
     ),
 )
-

@@ -61,7 +61,11 @@ def _metadata(thread: Any) -> dict[str, Any]:
 
 def _default_reaction(emoji: Any) -> dict[str, str | None]:
     # An emoji of a guild has no name here.
-    return {"emoji_id": str(emoji.id), "emoji_name": None} if emoji.id else {"emoji_id": None, "emoji_name": emoji.name}
+    return (
+        {"emoji_id": str(emoji.id), "emoji_name": None}
+        if emoji.id
+        else {"emoji_id": None, "emoji_name": emoji.name}
+    )
 
 
 def _on_request(field: Field) -> Field:

@@ -74,7 +74,9 @@ def _identifier(name: str) -> str:
 class _Source:
     """The text of one function."""
 
-    def __init__(self, writer: Callable[[type | Table, Selection | None], Writer], selection: Selection) -> None:
+    def __init__(
+        self, writer: Callable[[type | Table, Selection | None], Writer], selection: Selection
+    ) -> None:
         self._writer = writer
         self._selection = selection
         #: What the function refers to.

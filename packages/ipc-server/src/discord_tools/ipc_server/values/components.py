@@ -69,7 +69,9 @@ TABLES: Final = (
         types=("components.SelectMenu",),
     ),
     Table(discord.SelectOption, *_OPTION, _EMOJI, types=("components.SelectOption",)),
-    Table(discord.SelectDefaultValue, snowflake("id"), enum("type"), types=("components.SelectDefaultValues",)),
+    Table(
+        discord.SelectDefaultValue, snowflake("id"), enum("type"), types=("components.SelectDefaultValues",)
+    ),
     Table(
         discord.TextInput,
         *_BASE,
@@ -168,7 +170,11 @@ TABLES: Final = (
         types=("components.LabelComponent",),
     ),
     Table(
-        discord.FileUploadComponent, *_BASE, text("custom_id"), *_CHOICES, types=("components.FileUploadComponent",)
+        discord.FileUploadComponent,
+        *_BASE,
+        text("custom_id"),
+        *_CHOICES,
+        types=("components.FileUploadComponent",),
     ),
     Table(
         discord.RadioGroupComponent,

@@ -38,10 +38,14 @@ def emoji_of(emoji: Any) -> Any:
     return {"id": None if emoji.id is None else str(emoji.id), "name": emoji.name, "animated": emoji.animated}
 
 
+def _id(emoji: Any) -> int | None:
+    return getattr(emoji, "id", None)
+
+
 def emoji_pair(path: str) -> tuple[Any, Any]:
     """The fields ``emoji_id`` and ``emoji_name`` of an emoji that may be ``None`` or a character."""
     return (
-        snowflake("emoji_id", path)._replace(prepare=lambda emoji: getattr(emoji, "id", None)),
+        snowflake("emoji_id", path)._replace(prepare=_id),
         made(lambda emoji: emoji if isinstance(emoji, str) else emoji.name, TEXT, "emoji_name", path),
     )
 
@@ -76,7 +80,12 @@ TABLES: Final = (
         discord.PartialEmoji,
         snowflake("id"),
         text("name"),
-        made(lambda emoji: emoji.animated or None, Kind("boolean", "{}", {"type": "boolean"}), "animated", omit=True),
+        made(
+            lambda emoji: emoji.animated or None,
+            Kind("boolean", "{}", {"type": "boolean"}),
+            "animated",
+            omit=True,
+        ),
         types=("emoji.PartialEmoji",),
     ),
     Table(discord.Sticker, *_STICKER, _URL, types=("sticker.BaseSticker",)),

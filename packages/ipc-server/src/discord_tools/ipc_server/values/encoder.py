@@ -13,7 +13,14 @@ from discord_tools.ipc.wire.frames import Id
 from discord_tools.ipc_server.values.compiling import Form, Selection, Writer, compiled, id_of
 from discord_tools.ipc_server.values.errors import Unwritable, step_of
 from discord_tools.ipc_server.values.problems import problem
-from discord_tools.ipc_server.values.python import ARRAYS, BUILTIN, field_names, named_tuple, scalar_of, turn_of
+from discord_tools.ipc_server.values.python import (
+    ARRAYS,
+    BUILTIN,
+    field_names,
+    named_tuple,
+    scalar_of,
+    turn_of,
+)
 from discord_tools.ipc_server.values.refused import REFUSED, advice
 from discord_tools.ipc_server.values.selecting import Chosen
 from discord_tools.ipc_server.values.table import Table
@@ -35,7 +42,7 @@ ELEMENTS: Final = 4096
 OBJECT: Final = 16
 
 #: The types of the elements of a list of objects.
-_DICTS: Final = {dict}
+_DICTS: Final[set[type[Any]]] = {dict}
 
 #: How many elements may still come before a value is large, in a list of one number.
 Budget: TypeAlias = list[int]
@@ -109,7 +116,9 @@ class Encoder:
 
     # -- the whole
 
-    def encode(self, value: Any, number: Id | msgspec.UnsetType = msgspec.UNSET, *, small: bool = False) -> bytes:
+    def encode(
+        self, value: Any, number: Id | msgspec.UnsetType = msgspec.UNSET, *, small: bool = False
+    ) -> bytes:
         """Writes a value, or a reply of JSON-RPC 2.0 with it.
 
         Parameters
@@ -138,14 +147,14 @@ class Encoder:
 
     def turned(self, value: Any) -> Any:
         """Replaces an object that is not Discord's by the list or the object that it is written as."""
-        while type(value) in self._turns:
-            value = self._turns[type(value)](value)
+        while (turn := self._turns.get(type(value))) is not None:  # pyright: ignore[reportUnknownArgumentType]
+            value = turn(value)
         return value
 
     # -- getting ready
 
     def _ready(self, value: Any, budget: Budget) -> Any:
-        kind = type(value)
+        kind: type[Any] = type(value)  # pyright: ignore[reportUnknownVariableType]
         look = self._looks.get(kind) or self._look_of(kind)
         return look(value, budget)
 
@@ -208,11 +217,12 @@ class Encoder:
 
     def _array(self, items: Any, budget: Budget) -> Any:
         _count(len(items), budget)
-        plain, kinds = self.plain, set(map(type, items))
+        plain: set[type[Any]] = self.plain
+        kinds: set[type[Any]] = set(map(type, items))
         if kinds <= plain:
             return items
         if kinds == _DICTS and not any(map(is_tracked, items)):
-            _count(sum(map(len, items)), budget)
+            _count(sum(map(len, items)), budget)  # pyright: ignore[reportUnknownArgumentType]
             return items
         changed = self._replaced(enumerate(items), budget)
         if not changed:
@@ -229,10 +239,12 @@ class Encoder:
 
     def _replaced(self, items: Iterable[tuple[Any, Any]], budget: Budget) -> dict[Any, Any]:
         """What has to be replaced of the elements of an array or an object, by index or key."""
-        plain, flat, looks, changed, key = self.plain, self.plain.issuperset, self._looks, {}, None
+        plain, flat, looks = self.plain, self.plain.issuperset, self._looks
+        changed: dict[Any, Any] = {}
+        key: Any = None
         try:
             for key, item in items:
-                kind = type(item)
+                kind: type[Any] = type(item)  # pyright: ignore[reportUnknownVariableType]
                 if kind in plain:
                     continue
                 # What has nothing but scalars needs no look of its own.
@@ -250,7 +262,8 @@ class Encoder:
         return changed
 
     def _fields(self, value: Any, budget: Budget) -> Any:
-        names = field_names(type(value)) or ()
+        kind: type[Any] = type(value)  # pyright: ignore[reportUnknownVariableType]
+        names = field_names(kind) or ()
         fields = {name: getattr(value, name) for name in names if hasattr(value, name)}
         _count(len(fields), budget)
         changed = self._replaced(fields.items(), budget)
@@ -273,9 +286,10 @@ class Encoder:
 
     def _hook(self, value: Any) -> Any:
         """msgspec calls it for objects that it does not know, and for keys that are no strings or numbers."""
-        writer = self._writers.get(type(value))
+        kind: type[Any] = type(value)  # pyright: ignore[reportUnknownVariableType]
+        writer = self._writers.get(kind)
         if writer is None:
-            writer = self._writers[type(value)] = self._other_writer(type(value))
+            writer = self._writers[kind] = self._other_writer(kind)
         return writer(value)
 
     def _other_writer(self, kind: type[Any]) -> Writer:
@@ -336,14 +350,16 @@ class Encoder:
         return write
 
     def _chosen(self, choice: Chosen) -> Writer:
-        key = (type(choice.value), choice.whole, choice.names)
+        key: Any = (type(choice.value), choice.whole, choice.names)
         writer = self._choices.get(key)
         if writer is None:
-            table = table_of(type(choice.value))
+            table = choice.table
             assert table is not None  # others are collections
             fields = choice.fields()
             if not fields and choice.names:
-                raise Unwritable(f"objects of type {table.name} have none of the fields {choice.names!r:.200}")
+                raise Unwritable(
+                    f"objects of type {table.name} have none of the fields {choice.names!r:.200}"
+                )
             if len(self._choices) >= CHOICES:
                 self._choices.clear()
             writer = self._choices[key] = compiled(table, fields, self._writer, choice.tree())

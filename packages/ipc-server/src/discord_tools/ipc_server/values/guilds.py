@@ -67,7 +67,7 @@ def _tags(tags: Any) -> dict[str, Any]:
 def _user_id(state: Any) -> str | None:
     """Whose voice state it is. discord.py only keeps that in a table of the guild."""
     guild = None if state.channel is None else state.channel.guild
-    states = {} if guild is None else guild._voice_states
+    states: dict[int, Any] = {} if guild is None else guild._voice_states
     return next((str(user) for user, known in states.items() if known is state), None)
 
 

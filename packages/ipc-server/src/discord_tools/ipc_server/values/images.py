@@ -27,9 +27,7 @@ def member_avatar_url(member: Any) -> str:
     key: str | None = member._avatar
     if key is None:
         return user_avatar_url(member._user)
-    return (
-        f"{CDN}/guilds/{member.guild.id}/users/{member._user.id}/avatars/{key}.{_suffix(key)}?size=1024"
-    )
+    return f"{CDN}/guilds/{member.guild.id}/users/{member._user.id}/avatars/{key}.{_suffix(key)}?size=1024"
 
 
 def guild_icon_url(guild: Any) -> str | None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final, TypedDict
 
 from discord_tools.ipc_server.values.table import Field, Function, Kind, Table
+
+if TYPE_CHECKING:
+    from typing import Unpack
 
 __all__ = (
     "BITS", "BOOLEAN", "BYTES", "COLOR", "ENUM", "FLAGS", "HASH", "INTEGER", "JSON", "NUMBER", "PERMISSIONS", "SECONDS",
@@ -34,68 +37,76 @@ BYTES: Final = Kind("base64", "{}", {"type": "string"})
 JSON: Final = Kind("JSON", "{}", {})
 
 
+class Options(TypedDict, total=False):
+    """What fields may be, see :class:`Field`."""
+
+    omit: bool
+    extra: bool
+    on_request: bool
+
+
 # Each of these takes the name and, where it differs, the path of the attribute.
 
 
-def text(name: str, path: str = "", **options: bool) -> Field:
+def text(name: str, path: str = "", **options: Unpack[Options]) -> Field:
     return Field(name, path or name, TEXT, **options)
 
 
-def boolean(name: str, path: str = "", **options: bool) -> Field:
+def boolean(name: str, path: str = "", **options: Unpack[Options]) -> Field:
     return Field(name, path or name, BOOLEAN, **options)
 
 
-def integer(name: str, path: str = "", **options: bool) -> Field:
+def integer(name: str, path: str = "", **options: Unpack[Options]) -> Field:
     return Field(name, path or name, INTEGER, **options)
 
 
-def number(name: str, path: str = "", **options: bool) -> Field:
+def number(name: str, path: str = "", **options: Unpack[Options]) -> Field:
     return Field(name, path or name, NUMBER, **options)
 
 
-def snowflake(name: str, path: str = "", **options: bool) -> Field:
+def snowflake(name: str, path: str = "", **options: Unpack[Options]) -> Field:
     return Field(name, path or name, SNOWFLAKE, **options)
 
 
-def flags(name: str, path: str = "", **options: bool) -> Field:
+def flags(name: str, path: str = "", **options: Unpack[Options]) -> Field:
     return Field(name, path or name, FLAGS, **options)
 
 
-def permissions(name: str, path: str = "", **options: bool) -> Field:
+def permissions(name: str, path: str = "", **options: Unpack[Options]) -> Field:
     return Field(name, path or name, PERMISSIONS, **options)
 
 
-def enum(name: str, path: str = "", **options: bool) -> Field:
+def enum(name: str, path: str = "", **options: Unpack[Options]) -> Field:
     return Field(name, path or name, ENUM, **options)
 
 
-def timestamp(name: str, path: str = "", **options: bool) -> Field:
+def timestamp(name: str, path: str = "", **options: Unpack[Options]) -> Field:
     return Field(name, path or name, TIMESTAMP, **options)
 
 
-def colour(name: str, path: str = "", **options: bool) -> Field:
+def colour(name: str, path: str = "", **options: Unpack[Options]) -> Field:
     return Field(name, path or name, COLOR, **options)
 
 
-def hash_of(name: str, path: str = "", **options: bool) -> Field:
+def hash_of(name: str, path: str = "", **options: Unpack[Options]) -> Field:
     return Field(name, path or name, HASH, **options)
 
 
-def url(name: str, path: str, **options: bool) -> Field:
-    return Field(name, path, URL, extra=True, **options)
+def url(name: str, path: str, **options: Unpack[Options]) -> Field:
+    return Field(name, path, URL, **options)._replace(extra=True)
 
 
-def json(name: str, path: str = "", **options: bool) -> Field:
+def json(name: str, path: str = "", **options: Unpack[Options]) -> Field:
     return Field(name, path or name, JSON, **options)
 
 
-def nested(cls: type | Table, name: str, path: str = "", **options: bool) -> Field:
+def nested(cls: type | Table, name: str, path: str = "", **options: Unpack[Options]) -> Field:
     """An object of one class, written by its table whatever subclass it is of."""
     kind = Kind(cls.name if isinstance(cls, Table) else cls.__name__, "nested({})", {}, cls)
     return Field(name, path or name, kind, **options)
 
 
-def one_of(classes: tuple[type, ...], name: str, path: str = "", **options: bool) -> Field:
+def one_of(classes: tuple[type, ...], name: str, path: str = "", **options: Unpack[Options]) -> Field:
     """An object that is written as its own class: one of several."""
     kind = Kind(" or ".join(cls.__name__ for cls in classes), "{}", {}, classes=classes)
     return Field(name, path or name, kind, **options)
@@ -106,7 +117,7 @@ def many(field: Field) -> Field:
     return field._replace(kind=field.kind._replace(many=True))
 
 
-def made(function: Function, kind: Kind, name: str, path: str = "", **options: bool) -> Field:
+def made(function: Function, kind: Kind, name: str, path: str = "", **options: Unpack[Options]) -> Field:
     """Made by a function of the attribute, or of the object where there is no path. The kind tells what it makes."""
     kind = kind._replace(code="call({})", function=function)
     return Field(name, path, kind, **options)
@@ -120,5 +131,3 @@ def of(field: Field, prepare: Function | None) -> Field:
 def extra(field: Field) -> Field:
     """A field that Discord does not have."""
     return field._replace(extra=True)
-
-

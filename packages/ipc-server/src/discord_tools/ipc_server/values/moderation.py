@@ -5,7 +5,7 @@ Paths that begin with an underscore are discord.py's own attributes, for parts t
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import discord
 
@@ -19,34 +19,32 @@ from discord_tools.ipc_server.values.kinds import (
     snowflake,
     text,
 )
+from discord_tools.ipc_server.values.python import is_discord_enum
 from discord_tools.ipc_server.values.table import Table
 
 __all__ = ("TABLES",)
 
 #: Discord's keys of changes by discord.py's names, where they differ. Made of discord.py's own table.
-_KEYS: Final = {
-    name: key for key, (name, _) in discord.AuditLogChanges.TRANSFORMERS.items() if name is not None
+_KEYS: Final[dict[str, str]] = {
+    str(name): key for key, (name, _) in discord.AuditLogChanges.TRANSFORMERS.items() if name is not None
 } | {"emoji": "emoji_id"}
 
 
 def _settled(value: Any) -> Any:
     """Replaces enums of discord.py, which are tuples, and tuples of a target and its overwrite."""
-    if isinstance(value, tuple) and hasattr(value, "value"):
-        return value.value  # pyright: ignore[reportAttributeAccessIssue, reportUnknownVariableType]
-    if isinstance(value, list | tuple):
-        return [_settled(each) for each in value]  # pyright: ignore[reportUnknownVariableType]
-    return value
+    kind = cast("type[Any]", type(value))
+    if is_discord_enum(kind):
+        return value.value
+    return [_settled(each) for each in value] if issubclass(kind, list | tuple) else value
 
 
 def _diff(diff: Any) -> dict[str, Any]:
-    return {_KEYS.get(name, name): _settled(value) for name, value in diff}
+    return {_KEYS.get(str(name), str(name)): _settled(value) for name, value in diff}
 
 
 def _differences(changes: Any) -> list[dict[str, Any]]:
     before, after = _diff(changes.before), _diff(changes.after)
-    return [
-        {"key": key, "old_value": before.get(key), "new_value": after.get(key)} for key in before | after
-    ]
+    return [{"key": key, "old_value": before.get(key), "new_value": after.get(key)} for key in before | after]
 
 
 def _changes(entry: Any) -> list[dict[str, Any]]:
@@ -57,7 +55,7 @@ def _changes(entry: Any) -> list[dict[str, Any]]:
 
 def _options(entry: Any) -> dict[str, Any] | None:
     """Discord's form of ``entry.extra``, whose class depends on the action."""
-    extra = entry.extra
+    extra: Any = entry.extra
     if extra is None:
         return None
     if isinstance(extra, discord.Member | discord.User):
@@ -73,7 +71,8 @@ def _options(entry: Any) -> dict[str, Any] | None:
         "automod_rule_name": "auto_moderation_rule_name",
         "automod_rule_trigger_type": "auto_moderation_rule_trigger_type",
     }
-    return {names.get(name, name): _option(value) for name, value in vars(extra).items() if value is not None}
+    given: dict[str, Any] = extra.__dict__
+    return {names.get(name, name): _option(value) for name, value in given.items() if value is not None}
 
 
 def _option(value: Any) -> str:

@@ -17,7 +17,9 @@ def checked_class(cls: Any) -> type[Any]:
     if not isinstance(cls, type):
         raise TypeError(f"encoder() takes a class, as in @server.encoder(MyClass), not {cls!r:.100}")
     if cls in _JSON:
-        raise TypeError(f"{cls.__name__} has a form in JSON, which cannot be changed; give a class of your own")
+        raise TypeError(
+            f"{cls.__name__} has a form in JSON, which cannot be changed; give a class of your own"
+        )
     return cls  # pyright: ignore[reportUnknownVariableType]
 
 

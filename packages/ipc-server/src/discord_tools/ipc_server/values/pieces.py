@@ -54,11 +54,12 @@ def _large(encoder: Encoder, value: Any) -> Iterator[bytes]:
 
 def _fields(value: Any) -> dict[str, Any] | list[Any]:
     """What msgspec writes by its fields, with the names that it has for them."""
-    kind = type(value)
+    kind = cast("type[Any]", type(value))
     names = field_names(kind)
     assert names is not None  # everything else is not large, or has been turned
     found = [getattr(value, name, msgspec.UNSET) for name in names]
-    wire, tag = names, {}
+    wire: tuple[str, ...] = names
+    tag: dict[Any, Any] = {}
     if isinstance(value, msgspec.Struct):
         config, wire = value.__struct_config__, value.__struct_encode_fields__
         tag = {} if config.tag is None else {config.tag_field: config.tag}

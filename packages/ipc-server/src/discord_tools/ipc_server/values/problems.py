@@ -18,7 +18,9 @@ Function = Callable[[Any], Any]
 DEPTH = 100
 
 
-def problem(value: Any, error: Exception, write: Function, writers: Mapping[type[Any], Function]) -> Unwritable:
+def problem(
+    value: Any, error: Exception, write: Function, writers: Mapping[type[Any], Function]
+) -> Unwritable:
     """Makes the error about a value.
 
     Parameters
@@ -68,7 +70,9 @@ class _Key:
 def _reason(value: Any, error: Exception) -> str:
     if isinstance(error, UnicodeError):
         return f"{value.key if isinstance(value, _Key) else value!r:.100} cannot be written as JSON: {error}"
-    return f"objects of type {type(value).__name__} cannot be written as JSON: {type(error).__name__}: {error}"
+    return (
+        f"objects of type {type(value).__name__} cannot be written as JSON: {type(error).__name__}: {error}"
+    )
 
 
 def _children(value: Any, writers: Mapping[type[Any], Function]) -> Iterator[tuple[Step, Any]]:
@@ -85,8 +89,9 @@ def _children(value: Any, writers: Mapping[type[Any], Function]) -> Iterator[tup
     elif isinstance(value, ARRAYS):
         yield from enumerate(cast("list[Any]", value))
     else:
-        names = field_names(type(value)) or ()
-        wire = getattr(type(value), "__struct_encode_fields__", names)
+        kind = cast("type[Any]", type(value))
+        names = field_names(kind) or ()
+        wire: tuple[str, ...] = getattr(kind, "__struct_encode_fields__", names)
         for name, own in zip(wire, names, strict=True):
             if (item := getattr(value, own, UNSET)) is not UNSET:
                 yield name, item

@@ -31,7 +31,7 @@ BUILTIN: Final[frozenset[type[Any]]] = frozenset({
 })  # fmt: skip
 
 #: What msgspec writes as an array. Subclasses are written so, too.
-ARRAYS: Final = (list, tuple, set, frozenset)
+ARRAYS: Final[tuple[type[Any], ...]] = (list, tuple, set, frozenset)
 
 #: How to make the builtin of an object of a subclass, which may have overridden the usual ways.
 _SCALARS: Final[dict[type[Any], Function]] = {
@@ -56,7 +56,7 @@ _SCALARS: Final[dict[type[Any], Function]] = {
 
 def is_discord_enum(kind: type[Any]) -> bool:
     """Whether objects of a class are members of an enum of discord.py: these are tuples of a name and a value."""
-    return issubclass(kind, tuple) and kind.__module__ == DiscordEnum.__module__ and hasattr(kind, "value")
+    return kind.__module__ == DiscordEnum.__module__ and issubclass(kind, tuple) and "value" in dir(kind)  # pyright: ignore[reportUnknownArgumentType]
 
 
 def scalar_of(kind: type[Any]) -> Function | None:
@@ -89,8 +89,7 @@ def turn_of(kind: type[Any]) -> Function | None:
     if is_discord_enum(kind) or issubclass(kind, enum.Enum):
         return _value
     if issubclass(kind, tuple):
-        names = getattr(kind, "_fields", None)
-        return list if names is None else named_tuple
+        return named_tuple if "_fields" in dir(kind) else list  # pyright: ignore[reportUnknownArgumentType]
     if callable(getattr(kind, "model_dump", None)):
         return _dumped  # pydantic
     if callable(getattr(kind, "_asdict", None)):
@@ -107,7 +106,12 @@ def turn_of(kind: type[Any]) -> Function | None:
     return None
 
 
-_VIEWS: Final[tuple[type[Any], ...]] = (type({}.keys()), type({}.values()), type({}.items()))
+_NOTHING: Final[dict[Any, Any]] = {}
+_VIEWS: Final[tuple[type[Any], ...]] = (
+    type(_NOTHING.keys()),
+    type(_NOTHING.values()),
+    type(_NOTHING.items()),
+)
 
 
 def _value(member: Any) -> Any:
@@ -120,7 +124,8 @@ def _dumped(model: Any) -> Any:
 
 def _restored(value: Any, dumped: Any) -> Any:
     """What pydantic makes of a value, with enums of discord.py in their places: it takes these for tuples."""
-    if is_discord_enum(type(value)):
+    kind = cast("type[Any]", type(value))
+    if is_discord_enum(kind):
         return value
     if isinstance(dumped, dict):
         fields = cast("dict[Any, Any]", value if isinstance(value, dict) else getattr(value, "__dict__", {}))

@@ -82,7 +82,10 @@ TABLES: Final = (
     ),
     Table(discord.RawReactionClearEvent, *_MESSAGE, types=("gateway.MessageReactionRemoveAllEvent",)),
     Table(
-        discord.RawReactionClearEmojiEvent, *_MESSAGE, _EMOJI, types=("gateway.MessageReactionRemoveEmojiEvent",)
+        discord.RawReactionClearEmojiEvent,
+        *_MESSAGE,
+        _EMOJI,
+        types=("gateway.MessageReactionRemoveEmojiEvent",),
     ),
     Table(
         discord.RawPollVoteActionEvent,
@@ -104,7 +107,9 @@ TABLES: Final = (
         snowflake("application_id", omit=True),
         types=("gateway.IntegrationDeleteEvent",),
     ),
-    Table(discord.RawThreadUpdateEvent, *_THREAD, json("data", extra=True), types=("gateway.ThreadDeleteEvent",)),
+    Table(
+        discord.RawThreadUpdateEvent, *_THREAD, json("data", extra=True), types=("gateway.ThreadDeleteEvent",)
+    ),
     Table(discord.RawThreadDeleteEvent, *_THREAD, types=("gateway.ThreadDeleteEvent",)),
     Table(
         discord.RawThreadMembersUpdate,

@@ -10,6 +10,7 @@ from typing import Any, Final
 import discord
 import msgspec
 from discord import app_commands, ui
+from discord.context_managers import Typing
 from discord.ext import commands
 
 __all__ = ("REFUSED", "advice")
@@ -25,7 +26,7 @@ _SETTING = "it is a setting of commands, not data"
 _ABSTRACT = "it is the base of other classes: return an object of one of those"
 
 #: discord.py's classes, with those that inherit from them.
-REFUSED: Final[dict[type[Any], str]] = {
+REFUSED: Final[dict[Any, str]] = {
     discord.Client: _CLIENT,
     discord.AutoShardedClient: _CLIENT,
     discord.VoiceProtocol: _VOICE,
@@ -42,7 +43,7 @@ REFUSED: Final[dict[type[Any], str]] = {
     discord.abc.GuildChannel: _ABSTRACT,
     discord.abc.Messageable: _ABSTRACT,
     discord.abc.Connectable: _ABSTRACT,
-    discord.abc.Typing: _CONTEXT,
+    Typing: _CONTEXT,
     ui.View: _VIEW,
     ui.LayoutView: _VIEW,
     ui.Modal: _VIEW,
@@ -83,11 +84,10 @@ REFUSED: Final[dict[type[Any], str]] = {
 _ROUTE = "make the route an async generator, so that it streams them, or return a list"
 
 #: Everything else, by what its class inherits from; the first one counts.
-_OTHERS: Final[tuple[tuple[Any, str], ...]] = (
+_OTHERS: Final[list[tuple[Any, str]]] = [
     (io.IOBase, "return what it has, as bytes or text"),
-    (AsyncIterator, _ROUTE),
-    (Iterator, _ROUTE),
-    (Awaitable, "it has to be awaited"),
+    ((AsyncIterator, Iterator), _ROUTE),
+    ((Awaitable,), "it has to be awaited"),
     (BaseException, "return str(error), or let it out of the route"),
     ((types.FunctionType, types.MethodType, types.BuiltinFunctionType), "call it"),
     (types.ModuleType, "return something of it"),
@@ -95,7 +95,7 @@ _OTHERS: Final[tuple[tuple[Any, str], ...]] = (
     (msgspec.UnsetType, "leave it out"),
     ((complex,), "return its real and its imaginary part"),
     (type(discord.utils.MISSING), "it stands for an argument that was not given"),
-)
+]
 
 
 def advice(kind: type[Any]) -> str:

@@ -14,6 +14,10 @@ from discord_tools.ipc_server.values.tables import TABLES, table_of
 __all__ = ("Chosen", "full", "only")
 
 
+#: Collections whose elements are no objects of Discord.
+_NO_LISTS: tuple[type[Any], ...] = (str, bytes, Mapping)
+
+
 class Chosen:
     """An object, or a collection of objects, with the fields to write of it."""
 
@@ -30,9 +34,14 @@ class Chosen:
         return f"{function}({', '.join([f'{self.value!r:.100}', *map(repr, self.names)])})"
 
     @property
+    def table(self) -> Table | None:
+        """The table of the object. ``None`` if it is several objects."""
+        return _table(self.value)
+
+    @property
     def is_collection(self) -> bool:
         """Whether it is several objects."""
-        return table_of(type(self.value)) is None
+        return self.table is None
 
     @property
     def size(self) -> int:
@@ -43,7 +52,7 @@ class Chosen:
         """The same fields of each object of a collection."""
         chosen: list[Any] = []
         for n, value in enumerate(self.value):
-            if table_of(type(value)) is None:
+            if _table(value) is None:
                 problem = Unwritable(f"only() takes objects of Discord, not of type {type(value).__name__}")
                 problem.steps.append(n)
                 raise problem
@@ -58,7 +67,7 @@ class Chosen:
 
     def fields(self) -> tuple[Field, ...]:
         """The fields to write of an object."""
-        table = table_of(type(self.value))
+        table = self.table
         wanted = self.tree()
         return tuple(
             field
@@ -83,6 +92,11 @@ class Chosen:
     def tree(self) -> Selection:
         """The fields by name, each with what is wanted of it."""
         return _tree(self.names)
+
+
+def _table(value: Any) -> Table | None:
+    kind = cast("type[Any]", type(value))
+    return table_of(kind)
 
 
 def _tree(names: Iterable[str]) -> Selection:
@@ -125,7 +139,7 @@ def full(thing: Any, /, *names: str) -> Any:
     Any
         What to return from a route, to yield, or to publish. It is written when that happens.
     """
-    table = table_of(type(thing))
+    table = _table(thing)
     known = () if table is None else tuple(field.name for field in table.fields if field.on_request)
     if not known:
         raise TypeError(f"objects of type {type(thing).__name__} have no collections to ask for")
@@ -162,10 +176,9 @@ def only(things: Any, /, *names: str) -> Any:
     """
     if not names:
         raise TypeError("only() needs the names of the fields to write")
-    table = table_of(type(things))
-    if table is None and (not isinstance(things, Collection) or isinstance(things, str | bytes | Mapping)):
-        what = "an object of Discord, or a list of them"
-        raise TypeError(f"only() takes {what}, not an object of type {type(things).__name__}")
+    table = _table(things)
+    if table is None and (not isinstance(things, Collection) or isinstance(things, _NO_LISTS)):
+        raise TypeError(f"only() takes an object of Discord, or a list of them, not {things!r:.100}")
     for name in names:
         _check_way(name, set(TABLES.values()) if table is None else {table})
     return Chosen(things, names, whole=False)

@@ -12,6 +12,7 @@ from discord_tools.ipc_server.values import (
     components,
     emojis,
     guilds,
+    interactions,
     messages,
     moderation,
     raw_events,
@@ -33,6 +34,7 @@ SUBJECTS: Final[dict[str, tuple[Table, ...]]] = {
     "Emojis, stickers and sounds": emojis.TABLES,
     "Moderation": moderation.TABLES,
     "Applications": applications.TABLES,
+    "Interactions and commands": interactions.TABLES,
     "Raw events": raw_events.TABLES,
     "Colours, flags, assets, ids": scalars.TABLES,
 }

@@ -35,6 +35,7 @@ from discord_tools.ipc_server.values.table import Field, Table
 
 __all__ = ("MENTIONED", "PARTIAL_MEMBER", "PERSON", "TABLES", "USER_FIELDS", "member_of")
 
+
 def _status(member: Any) -> str:
     """What ``member.raw_status`` is."""
     return member.client_status._status
@@ -79,6 +80,7 @@ _MEMBER_FIELDS: Final[tuple[Field, ...]] = (
     # Discord sends it with interactions only.
     Field("permissions", "_permissions", BITS, omit=True),
 )
+
 
 def _of_member(field: Field) -> Field:
     """A field of the user that a member is, named and pictured as in its guild."""
