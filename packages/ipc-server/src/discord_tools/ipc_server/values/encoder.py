@@ -224,7 +224,7 @@ class Encoder:
         if kinds == _DICTS and not any(map(is_tracked, items)):
             _count(sum(map(len, items)), budget)  # pyright: ignore[reportUnknownArgumentType]
             return items
-        changed = self._replaced(enumerate(items), budget)
+        changed = self._replaced(enumerate(items), budget)  # pyright: ignore[reportUnknownArgumentType]
         if not changed:
             return items
         items = list(items)
