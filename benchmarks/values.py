@@ -1,8 +1,8 @@
 """``hatch run values``: what answers made of discord.py's objects cost, against the same plain dicts.
 
 The objects are those of a real bot on the loopback Discord. Both sides are measured in turns, and the ratio of the
-medians counts, since times differ between machines. The stall is the longest turn of the event loop while a large answer
-is written in slices.
+medians counts, since times differ between machines. The stall is the longest turn of the event loop while a large
+answer is written in slices.
 """
 
 from __future__ import annotations

@@ -117,6 +117,8 @@ async def test_voice_states_and_reactions_can_be_forwarded(loopback_bot: command
         "emoji": {"id": None, "name": "x"},
         "count": 3,
         "me": False,
+        "me_burst": False,
+        "count_details": {"burst": 0, "normal": 0},
     }
 
 
