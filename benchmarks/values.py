@@ -78,13 +78,18 @@ async def stall(objects: Sequence[Any]) -> float:
 async def measure(rounds: int, seconds: float, scale: float = 1.0) -> list[Result]:
     """Measures all loads, with ``scale`` times as many objects."""
     results: list[Result] = []
-    sizes = {name: max(1, int(size * scale)) for name, size in (("few", 100), ("many", 5000), ("guilds", 1000))}
+    sizes = {
+        name: max(1, int(size * scale)) for name, size in (("few", 100), ("many", 5000), ("guilds", 1000))
+    }
 
     async def add(title: str, objects: Sequence[Any]) -> None:
         gc.collect()
         results.append(Result(title, *compare(objects, rounds, seconds), await stall(objects)))
 
-    async with LoopbackDiscord(guilds=1, members=sizes["many"], roles=6) as discord, running_bot(discord) as bot:
+    async with (
+        LoopbackDiscord(guilds=1, members=sizes["many"], roles=6) as discord,
+        running_bot(discord) as bot,
+    ):
         members = list(bot.guilds[0].members)
         await add("100 members", members[: sizes["few"]])
         await add("5,000 members", members)
@@ -100,7 +105,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.3, help="how long each side has a turn")
     options = parser.parse_args()
     results = asyncio.run(measure(options.rounds, options.seconds))
-    print("| load | objects, us | plain dicts, us | ratio | at most | longest stall, ms |\n|---|---|---|---|---|---|")
+    print(
+        "| load | objects, us | plain dicts, us | ratio | at most | longest stall, ms |\n|---|---|---|---|---|---|"
+    )
     for each in results:
         figures = f"{each.objects:.0f} | {each.plain:.0f} | {each.ratio:.2f} | {TARGETS[each.title]}"
         print(f"| {each.title} | {figures} | {each.stall:.1f} |")

@@ -30,7 +30,14 @@ async def test_addresses_of_avatars_are_those_of_discord_py(
     assert written(user)["avatar_url"] == user.display_avatar.url
     assert written(user)["display_name"] == user.display_name
     for own in (HASH, STILL, None):
-        member_data: Any = {"user": data, "roles": [], "joined_at": TIME, "flags": 0, "avatar": own, "nick": "N"}
+        member_data: Any = {
+            "user": data,
+            "roles": [],
+            "joined_at": TIME,
+            "flags": 0,
+            "avatar": own,
+            "nick": "N",
+        }
         member = discord.Member(guild=guild, state=state, data=member_data)
         assert written(member)["avatar_url"] == member.display_avatar.url
         assert written(member)["display_name"] == "N"
@@ -38,7 +45,9 @@ async def test_addresses_of_avatars_are_those_of_discord_py(
 
 
 @pytest.mark.parametrize("key", [HASH, STILL, None])
-async def test_addresses_of_icons_are_those_of_discord_py(loopback_bot: commands.Bot, key: str | None) -> None:
+async def test_addresses_of_icons_are_those_of_discord_py(
+    loopback_bot: commands.Bot, key: str | None
+) -> None:
     guild = loopback_bot.guilds[0]
     role = guild.roles[0]
     guild._icon = role._icon = key  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue]
@@ -52,7 +61,10 @@ async def test_roles_of_a_member_are_those_of_discord_py_also_after_one_was_dele
     guild = loopback_bot.guilds[0]
     state = loopback_bot._connection  # pyright: ignore[reportPrivateUsage]
     for id_ in ("8", "9"):
-        data: Any = {"guild_id": str(guild.id), "role": {"id": id_, "name": id_, "permissions": "0", "colors": {}}}
+        data: Any = {
+            "guild_id": str(guild.id),
+            "role": {"id": id_, "name": id_, "permissions": "0", "colors": {}},
+        }
         state.parse_guild_role_create(data)
     member_data: Any = {"user": USER, "roles": ["8", "9", "10"], "joined_at": TIME, "flags": 0}
     member = discord.Member(guild=guild, state=state, data=member_data)
