@@ -58,6 +58,11 @@ def encode_small(value: Any, encoder: Encoder = STANDARD) -> bytes | None:
     TypeError
         A part of it cannot be written as JSON.
     """
+    if type(value) is dict and not is_tracked(value) and len(value) < LARGE:  # pyright: ignore[reportUnknownArgumentType]
+        try:
+            return encoder.json(value)
+        except Exception:
+            pass  # explained below
     try:
         return encoder.encode(value, small=True)
     except Large:
