@@ -55,7 +55,7 @@ CLIENT_NAMES = {
     "WrongEventLoop",
     "__version__",
 }
-SERVER_NAMES = {"Request", "Route", "Server", "route"}
+SERVER_NAMES = {"Request", "Route", "Server", "full", "only", "route"}
 
 
 @pytest.fixture(scope="session")
@@ -106,7 +106,7 @@ def test_the_client_alone_lists_its_own_names_only(client_alone: Path) -> None:
 
 def test_the_client_alone_says_which_distribution_has_the_server(client_alone: Path) -> None:
     code = """
-for name in ("Server", "Request", "Route", "route"):
+for name in ("Server", "Request", "Route", "full", "only", "route"):
     try:
         exec(f"from discord_tools.ipc import {name}")
     except ImportError as error:

@@ -18,11 +18,11 @@ from discord_tools.ipc.session import ClientSession
 from discord_tools.ipc.streams import Stream
 from discord_tools.ipc.subscriptions import Event, EventInfo, Gap, Subscription
 
-_SERVER_NAMES = ("Cached", "Request", "Route", "Server", "route")
+_SERVER_NAMES = ("Cached", "Request", "Route", "Server", "full", "only", "route")
 _HAS_SERVER = find_spec("discord_tools.ipc_server") is not None
 
 if TYPE_CHECKING:
-    from discord_tools.ipc_server import Cached, Request, Route, Server, route
+    from discord_tools.ipc_server import Cached, Request, Route, Server, full, only, route
 
     __all__ = (
         "Cached",
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
         "Stream",
         "Subscription",
         "__version__",
+        "full",
+        "only",
         "route",
     )
     __all__ += _errors.__all__

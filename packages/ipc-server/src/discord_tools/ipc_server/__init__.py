@@ -4,5 +4,6 @@ from discord_tools.ipc_server.parameters.objects import Cached
 from discord_tools.ipc_server.request import Request
 from discord_tools.ipc_server.routes import Route, route
 from discord_tools.ipc_server.server import Server
+from discord_tools.ipc_server.values.selecting import full, only
 
-__all__ = ("Cached", "Request", "Route", "Server", "route")
+__all__ = ("Cached", "Request", "Route", "Server", "full", "only", "route")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import sys
 from collections.abc import AsyncIterable, Callable, Coroutine, Iterator, Mapping
 from operator import is_
-from types import FrameType, MappingProxyType
+from types import CodeType, FrameType, MappingProxyType
 from typing import Any, Generic, Protocol, TypeVar, overload
 
 import discord
@@ -296,6 +297,14 @@ class RouteTable:
     def known(self) -> list[Route[Any]]:
         """The routes of the last scan, for other threads: nothing is scanned."""
         return list(self._all.values())
+
+    def codes(self) -> dict[CodeType, str]:
+        """The code of the functions of these routes, with the names of the routes."""
+        return {
+            code: route.name
+            for route in self.known()
+            if (code := getattr(inspect.unwrap(route.callback), "__code__", None)) is not None
+        }
 
     def _forget(self) -> None:
         self._known = None
