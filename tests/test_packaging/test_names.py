@@ -23,12 +23,15 @@ CLIENT_NAMES = {
     "ClientSession",
     "ConnectError",
     "ConnectionLost",
+    "ConverterError",
     "DeadlineExceeded",
     "DecodeError",
     "DuplicateRoute",
     "EncodeError",
     "Event",
+    "EventInfo",
     "FellBehind",
+    "FetchFailed",
     "Forbidden",
     "Gap",
     "IPCError",
@@ -50,12 +53,13 @@ CLIENT_NAMES = {
     "TooLarge",
     "Unauthorized",
     "UnknownEndpoint",
+    "UnknownObject",
     "Unsupported",
     "Violation",
     "WrongEventLoop",
     "__version__",
 }
-SERVER_NAMES = {"Request", "Route", "Server", "full", "only", "route"}
+SERVER_NAMES = {"Cached", "Request", "Route", "Server", "full", "only", "route"}
 
 
 @pytest.fixture(scope="session")
