@@ -26,6 +26,7 @@ extensions = [
     "bounds",
     "eventtable",
     "modulelayers",
+    "valuetables",
 ]
 exclude_patterns = ["_build", "inventories"]
 nitpicky = True

@@ -156,7 +156,11 @@ async def test_a_ban_is_found_by_the_moderator_in_the_audit_log_and_by_the_user_
         await loopback_discord.ban(other, moderator)
         await loopback_discord.ban(member, moderator, "spam")
         assert [event.name for event in await take(of_member, 2)] == ["member_ban", "raw_member_remove"]
-        await take(of_moderator, 2)
+        *_, entry = await take(of_moderator, 2)
+    assert entry.data["action_type"] == discord.AuditLogAction.ban.value
+    assert entry.data["reason"] == "spam"
+    assert entry.data["guild_id"] == str(guild.id)
+    assert (entry.data["user_id"], entry.data["target_id"]) == (str(moderator.id), str(member.id))
 
 
 MODERATION = ("member_ban", "raw_member_remove", "audit_log_entry_create", "raw_message_delete")
@@ -476,7 +480,15 @@ async def test_all_events_can_be_described(server: Server[commands.Bot], session
     server.forward("*")
     found = {event.name: event for event in await session.events()}
     assert len(found) == 102
-    assert found["member_join"].data == {"title": "Member"}
+    assert found["member_join"].data["$ref"] == "#/components/schemas/Member"
+    schemas = found["member_join"].data["components"]["schemas"]
+    assert schemas["Member"]["properties"]["guild_id"]["pattern"] == "^[0-9]+$"
+    banned = found["member_ban"].data["properties"]
+    assert banned["guild"] == {"$ref": "#/components/schemas/Guild"}
+    either = [{"$ref": f"#/components/schemas/{name}"} for name in ("Member", "User")]
+    assert banned["user"] == {"anyOf": either}
+    emojis = found["guild_emojis_update"].data["properties"]["after"]
+    assert emojis == {"type": "array", "items": {"$ref": "#/components/schemas/Emoji"}}
     assert found["member_join"].filter == ("guild_id", "user_id")
     assert found["raw_message_delete"].filter == ("guild_id", "channel_id", "user_id", "message_id")
     assert set(found["message_edit"].data["properties"]) == {"before", "after", "guild_id"}

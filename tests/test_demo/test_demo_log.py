@@ -75,7 +75,9 @@ async def test_a_ban_shows_with_its_entry_in_the_audit_log(log: Page, demo: Demo
     *_, spammer, _ = here.people  # the last one is the bot
     await here.do("ban", guild=here.guild, moderator=here.people[0], member=spammer, reason="spam")
     await expect(log.locator("#entries .member_ban").first).to_contain_text("was banned")
-    await expect(log.locator("#entries .audit_log_entry_create").first).to_contain_text("Audit log")
+    entry = log.locator("#entries .audit_log_entry_create").first
+    await expect(entry).to_contain_text("Audit log: ban")
+    await expect(entry.locator(".text")).to_have_text("spam")
 
 
 async def test_one_channel_can_be_chosen_and_what_was_done_before_is_there(log: Page, demo: Demo) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, NamedTuple
@@ -17,6 +18,7 @@ from discord import app_commands
 from discord.ext import commands
 
 from discord_tools.ipc import Request, Server, __version__ as version
+from discord_tools.ipc_server.encoding import encode_answer
 from discord_tools.ipc_server.openrpc import describe
 from test_dialects.openrpc import validate
 
@@ -141,11 +143,7 @@ def test_discords_objects_are_asked_for_by_their_ids_as_strings(empty: Server[Bo
         "channel": {**nullable, "default": None},
     }
     assert method["params"][3]["summary"] == "The id of a TextChannel or Thread"
-    assert method["result"]["schema"] == {
-        "type": "object",
-        "title": "Member",
-        "properties": {"id": SNOWFLAKE},
-    }
+    assert method["result"]["schema"] == {"$ref": "#/components/schemas/Member"}
 
 
 @dataclasses.dataclass
@@ -236,9 +234,9 @@ def test_a_structure_has_a_schema_for_parameters_and_one_for_answers(empty: Serv
     document = describe(empty.routes, "1")
     validate(document)
     schemas = document["components"]["schemas"]
-    assert set(schemas) == {"Team", "TeamInput"}
+    assert set(schemas) == {"Role", "Team", "TeamInput"}
     assert schemas["TeamInput"]["properties"]["roles"]["items"] == SNOWFLAKE
-    assert schemas["Team"]["properties"]["roles"]["items"]["title"] == "Role"
+    assert schemas["Team"]["properties"]["roles"]["items"] == {"$ref": "#/components/schemas/Role"}
 
 
 def test_structures_of_the_same_name_have_schemas_of_their_own(empty: Server[Bot]) -> None:
@@ -302,7 +300,7 @@ def test_a_route_that_streams_is_marked_as_such_and_no_other(empty: Server[Bot])
     assert "x-streams" not in described(empty, "one")
 
 
-def test_pictures_and_permissions_in_an_answer_are_texts_and_other_objects_have_an_id(
+def test_answers_are_described_as_the_tables_of_their_classes_have_them(
     empty: Server[Bot],
 ) -> None:
     @empty.route()
@@ -314,9 +312,29 @@ def test_pictures_and_permissions_in_an_answer_are_texts_and_other_objects_have_
     @empty.route()
     async def guild(request: Request) -> discord.Guild: ...
 
-    assert described(empty, "picture")["result"]["schema"] == {"type": "string"}
-    assert described(empty, "allowed")["result"]["schema"]["additionalProperties"] == {"type": "string"}
-    assert described(empty, "guild")["result"]["schema"]["properties"] == {"id": SNOWFLAKE}
+    assert described(empty, "picture")["result"]["schema"] == {"type": "string", "format": "uri"}
+    assert described(empty, "allowed")["result"]["schema"]["additionalProperties"] == SNOWFLAKE
+    assert described(empty, "guild")["result"]["schema"] == {"$ref": "#/components/schemas/Guild"}
+    fields = describe(empty.routes, "1")["components"]["schemas"]["Guild"]["properties"]
+    assert fields["id"] == SNOWFLAKE
+    assert fields["name"] == {"type": ["string", "null"]}
+    assert "members" not in fields
+
+
+async def test_an_object_of_discord_fits_its_description(empty: Server[Bot], loopback_bot: Bot) -> None:
+    @empty.route()
+    async def members(request: Request) -> list[discord.Member]: ...
+
+    @empty.route()
+    async def message(request: Request) -> discord.Message: ...
+
+    document = describe(empty.routes, "1")
+    validate(document)
+    schema = {**document["methods"][0]["result"]["schema"], "components": document["components"]}
+    written = json.loads(encode_answer(list(loopback_bot.guilds[0].members)))
+    jsonschema.validate(written, schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate([{**written[0], "user": 5}], schema)
 
 
 def test_parameters_whose_order_differs_from_the_document_go_by_name(empty: Server[Bot]) -> None:

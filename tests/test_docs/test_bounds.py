@@ -34,13 +34,13 @@ MODULES = (
     *("ipc.connection", "ipc.logs", "ipc.transports.websocket"),
     *("ipc.wire.codec", "ipc.wire.handshake", "ipc.wire.jsonrpc", "ipc.wire.peer"),
     *("ipc_server.admission", "ipc_server.brake", "ipc_server.budget", "ipc_server.connections"),
-    *("ipc_server.conversation", "ipc_server.conversations", "ipc_server.encoding", "ipc_server.events"),
+    *("ipc_server.conversation", "ipc_server.conversations", "ipc_server.events"),
     *("ipc_server.event_bounds", "ipc_server.event_table", "ipc_server.filters", "ipc_server.topics"),
     *("ipc_server.cooldowns", "ipc_server.failures", "ipc_server.nearest", "ipc_server.request"),
     *("ipc_server.gate", "ipc_server.listeners.http", "ipc_server.turns"),
     *("ipc_server.dialects.calls", "ipc_server.dialects.http", "ipc_server.dialects.jsonrpc"),
     *("ipc_server.dialects.listener", "ipc_server.dialects.multicast", "ipc_server.dialects.service"),
-    "ipc_server.dialects.websocket",
+    *("ipc_server.dialects.websocket", "ipc_server.values.encoder"),
     *("ipc_server.parameters.binding", "ipc_server.parameters.faults", "ipc_server.parameters.fetching"),
 )
 
@@ -50,6 +50,7 @@ OTHERS = {
     "ipc.wire.peer.ACK_BYTES": "how often this side acknowledges",
     "ipc.wire.peer.ACK_MESSAGES": "the same in messages",
     "ipc_server.connections.SWEEP_AT": "when a list is tidied",
+    "ipc_server.values.encoder.OBJECT": "what an object of Discord counts in another bound",
     "ServerLimits.grace_period": "the end of the server, which no client causes",
 }
 

@@ -191,6 +191,29 @@ async def test_a_route_sees_the_headers_of_the_session(page: Reader) -> None:
     page.sees("cogs-headers-output")
 
 
+# ---------------------------------------------------------------- answers
+
+
+@checks("answers-full", "answers-only", "answers-encoder")
+async def test_the_routes_of_the_guide_answer_with_the_fields_that_they_ask_for(
+    page: Reader, loopback: LoopbackDiscord
+) -> None:
+    session, guild = page.names["ipc"], loopback.guilds[1]
+    await page.run("answers-full")
+    settings = await session.request("settings", guild=guild.id)
+    assert {role["name"] for role in settings["roles"]} == {role.name for role in guild.roles}
+    assert "channels" in settings
+    assert "members" not in settings
+    await page.run("answers-only")
+    nicknames = await session.request("nicknames", guild=guild.id)
+    assert {each["user"]["id"] for each in nicknames} == {str(member.id) for member in guild.members}
+    assert {*nicknames[0]} == {"user", "nick"}
+    await page.run("answers-encoder")
+    (warned,) = await session.request("warned", guild=guild.id)
+    assert warned["points"] == 3
+    assert warned["user"]["user"]["username"] == loopback.bot_user.name
+
+
 # ---------------------------------------------------------------- errors
 
 

@@ -72,7 +72,9 @@ SERVER_NAMES = {
     "by_caller",
     "check",
     "cooldown",
+    "full",
     "max_concurrency",
+    "only",
     "route",
 }
 
@@ -125,7 +127,7 @@ def test_the_client_alone_lists_its_own_names_only(client_alone: Path) -> None:
 
 def test_the_client_alone_says_which_distribution_has_the_server(client_alone: Path) -> None:
     code = """
-for name in ("Server", "Request", "Route", "route"):
+for name in ("Server", "Request", "Route", "full", "only", "route"):
     try:
         exec(f"from discord_tools.ipc import {name}")
     except ImportError as error:

@@ -125,9 +125,12 @@ async def test_encoding_a_list_stops_soon_after_it_is_too_large() -> None:
     encoded: set[Any] = set()
 
     class Element:
-        def __iter__(self) -> Any:
+        def keys(self) -> Any:
             encoded.add(self)
-            return iter(["x" * 100])
+            return ["x"]
+
+        def __getitem__(self, name: str) -> str:
+            return "x" * 100
 
     with pytest.raises(TooLarge, match="stream it"):
         await encode_large([Element() for _ in range(10 * LARGE)], 50 * 100, TurnBudget(1 << 23).take)

@@ -896,7 +896,7 @@ async def test_an_answer_of_the_route_that_cannot_be_encoded_goes_to_the_handler
 
     async with memory_server(bot) as server, server.session() as session:
         server.add_route(work)
-        assert await session.request("work") == "TypeError"
+        assert await session.request("work") == "Unwritable"
 
 
 async def test_refusals_and_errors_of_the_route_itself_go_to_the_handler(bot: commands.Bot) -> None:

@@ -20,7 +20,7 @@ from discord_tools.ipc.subscriptions import Event, EventInfo, Gap, Subscription
 
 _SERVER_NAMES = (
     *("Cached", "Request", "Route", "RouteGroup", "Server"),
-    *("by_caller", "check", "cooldown", "max_concurrency", "route"),
+    *("by_caller", "check", "cooldown", "full", "max_concurrency", "only", "route"),
 )
 _HAS_SERVER = find_spec("discord_tools.ipc_server") is not None
 
@@ -34,7 +34,9 @@ if TYPE_CHECKING:
         by_caller,
         check,
         cooldown,
+        full,
         max_concurrency,
+        only,
         route,
     )
 
@@ -56,7 +58,9 @@ if TYPE_CHECKING:
         "by_caller",
         "check",
         "cooldown",
+        "full",
         "max_concurrency",
+        "only",
         "route",
     )
     __all__ += _errors.__all__

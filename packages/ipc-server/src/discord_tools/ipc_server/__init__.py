@@ -7,6 +7,7 @@ from discord_tools.ipc_server.parameters.objects import Cached
 from discord_tools.ipc_server.request import Request
 from discord_tools.ipc_server.routes import Route, route
 from discord_tools.ipc_server.server import Server
+from discord_tools.ipc_server.values.selecting import full, only
 
 __all__ = (
     "Cached",
@@ -17,6 +18,8 @@ __all__ = (
     "by_caller",
     "check",
     "cooldown",
+    "full",
     "max_concurrency",
+    "only",
     "route",
 )

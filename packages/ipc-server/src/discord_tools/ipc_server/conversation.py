@@ -49,6 +49,7 @@ from discord_tools.ipc_server.event_bounds import Share
 from discord_tools.ipc_server.incoming import NativeCall
 from discord_tools.ipc_server.shared import Shared
 from discord_tools.ipc_server.turns import TurnBudget, TurnShare
+from discord_tools.ipc_server.values.encoder import Encoder
 
 __all__ = ("Conversation",)
 
@@ -99,6 +100,7 @@ class Conversation:
         self._dispatcher = shared.dispatcher  #: Runs calls.
         #: Bounds the memory that is held for all clients.
         self.budget: MemoryBudget = shared.budget
+        self.encoder: Encoder = shared.encoder  #: Writes answers as JSON.
         self._shared = shared
         #: Bounds what is decoded and encoded in one turn of the loop.
         self.turns: TurnBudget = shared.turns

@@ -15,11 +15,12 @@ from msgspec import UNSET
 from discord_tools.ipc.errors import BadData, FellBehind, Overloaded, RemoteError
 from discord_tools.ipc.limits import ServerLimits
 from discord_tools.ipc.wire.events import EventItem, Subscribe, Subscribed
-from discord_tools.ipc_server.encoding import encode_answer
+from discord_tools.ipc_server.encoding import STANDARD, encode_answer
 from discord_tools.ipc_server.event_bounds import Share, SubscriptionBounds, checked_size
 from discord_tools.ipc_server.event_table import Keys, nearest
 from discord_tools.ipc_server.filters import Filter, Value
 from discord_tools.ipc_server.topics import NO_KEYS, Published, Receiver, Topic
+from discord_tools.ipc_server.values.encoder import Encoder
 
 __all__ = ("Hub", "Subscriber")
 
@@ -92,9 +93,10 @@ class Source(Protocol):
 class Hub:
     """All events of one server."""
 
-    def __init__(self, limits: ServerLimits) -> None:
+    def __init__(self, limits: ServerLimits, encoder: Encoder = STANDARD) -> None:
         #: Sizes and timeouts.
         self.limits: Final = limits
+        self._encoder = encoder
         #: Topics by name. Those that clients made up are dropped with their last subscriber.
         self._topics: dict[str, Topic] = {}
         #: Number of events that were handed to subscribers.
@@ -133,7 +135,7 @@ class Hub:
         if topic.index or topic.compared:
             self._hand_out(topic, event, self._encoded(topic, event, lambda: data))
         elif topic.everything or topic.is_kept:
-            event.raw = encode_answer(data)
+            event.raw = encode_answer(data, self._encoder)
             self._order += 1
             topic.keep(event, self._order)
             for subscriber in tuple(topic.everything):
@@ -173,9 +175,9 @@ class Hub:
         if topic.is_decided_by_keys(event):
             receivers = topic.receivers(event)
             if receivers is not None:
-                event.raw = encode_answer(make())
+                event.raw = encode_answer(make(), self._encoder)
         else:
-            event.raw = encode_answer(make())
+            event.raw = encode_answer(make(), self._encoder)
             receivers = topic.receivers(event)
         return receivers or ()
 

@@ -16,15 +16,15 @@ from discord_tools.ipc_server.admission import Account, measure
 from discord_tools.ipc_server.budget import RECOUNT, MemoryBudget
 from discord_tools.ipc_server.caller import Caller
 from discord_tools.ipc_server.encoding import (
-    LARGE,
-    encode_answer,
     encode_large,
     encode_reply,
+    encode_small,
     error_object,
     reply_with,
 )
 from discord_tools.ipc_server.events import Subscriber
 from discord_tools.ipc_server.turns import LARGE_BYTES, TurnBudget
+from discord_tools.ipc_server.values.encoder import Encoder
 
 __all__ = ("Channel", "NativeCall")
 
@@ -36,6 +36,8 @@ class Channel(Protocol):
     """
 
     caller: Caller
+    #: Writes answers as JSON.
+    encoder: Encoder
     #: Whether more waits to be sent than the backlog may hold.
     is_full: Callable[[], bool]
     #: Whether another item of a stream may be sent in this turn of the loop.
@@ -155,11 +157,11 @@ class NativeCall:
         channel = self._channel
         if channel.outbox.pending_bytes > LARGE_BYTES and channel.is_full():
             return False
-        if type(data) in (list, tuple) and len(data) >= LARGE:
-            return False
         if channel.turns.large and channel.turns.must_wait(self.endpoint, self._turn):
             return False
-        reply = encode_reply(self.number, data)
+        reply = encode_reply(self.number, data, channel.encoder)
+        if reply is None:
+            return False
         if len(reply) > LARGE_BYTES:
             channel.turns.encoded(self.endpoint, len(reply))
         self._send(reply)
@@ -171,15 +173,16 @@ class NativeCall:
 
     async def send_json(self, data: Any, /) -> None:
         # A thousand answers may be ready for a client that reads none: they are encoded when there is capacity.
-        turns = self._channel.turns
-        await self._channel.wait_for_capacity()
+        channel = self._channel
+        turns = channel.turns
+        await channel.wait_for_capacity()
         await turns.take_for(self.endpoint, self._turn)
-        result = None
-        if type(data) in (list, tuple) and len(data) >= LARGE:
-            result = await encode_large(data, self._channel.item_bytes, turns.take)
+        reply = encode_reply(self.number, data, channel.encoder)
+        if reply is None:
+            result = await encode_large(data, channel.item_bytes, turns.take, channel.encoder)
+            reply = reply_with(self.number, result)
         if self.settled:
             raise AlreadyResponded(self.endpoint)
-        reply = encode_reply(self.number, data) if result is None else reply_with(self.number, result)
         if not self.streams:  # the answer of a stream only ends it
             turns.encoded(self.endpoint, len(reply))
         self._send(reply)
@@ -195,7 +198,9 @@ class NativeCall:
         turns = self._channel.turns
         if turns.large:
             await turns.take_for(self.endpoint, -1)
-        item = encode_answer(data)
+        item = encode_small(data, self._channel.encoder)
+        if item is None:
+            item = await encode_large(data, self._channel.item_bytes, turns.take, self._channel.encoder)
         if len(item) > LARGE_BYTES or turns.large:
             turns.encoded(self.endpoint, len(item))
         self.push(item)
@@ -241,7 +246,7 @@ class NativeCall:
 
     def fail(self, error: RemoteError) -> None:
         if not self.settled:
-            self._channel.send_error(self.number, error_object(error))
+            self._channel.send_error(self.number, error_object(error, self._channel.encoder))
             self.settled = True
 
     def abort(self, error: RemoteError) -> None:

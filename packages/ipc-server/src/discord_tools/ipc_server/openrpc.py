@@ -15,13 +15,12 @@ from discord_tools.ipc_server.event_table import KEYS, Declared, EventSpec
 from discord_tools.ipc_server.parameters.nodes import Schemas
 from discord_tools.ipc_server.parameters.objects import SNOWFLAKE
 from discord_tools.ipc_server.routes import Route
+from discord_tools.ipc_server.values.schema import REFERENCES, schema_of
 
 __all__ = ("describe", "discovery")
 
 #: The version of the OpenRPC specification that the document keeps to.
 OPENRPC: Final = "1.3.2"
-
-REFERENCES: Final = "#/components/schemas/{name}"
 
 
 def discovery(routes: Mapping[str, Route[Any]], events: Mapping[str, Any]) -> bytes:
@@ -59,21 +58,35 @@ def describe(
 
 def _event(name: str, about: Any, components: dict[str, Any]) -> dict[str, Any]:
     if isinstance(about, EventSpec):
-        members = {member: _of_member(kind) for member, kind in about.members().items()}
+        members = {member: _of_member(kind, components) for member, kind in about.members().items()}
         data: dict[str, Any] = {}
         if members:
             data = {"type": "object", "properties": members}
         elif about.arguments:
-            data = _of_member(*about.arguments.values())
+            (kind,) = about.arguments.values()
+            data = _of_member(kind, components)
         return {"name": name, "data": data, "filter": [key for key in KEYS if key in about.paths]}
     data = _schema(about.type, components) if isinstance(about, Declared) else {}
     return {"name": name, "data": data, "filter": list(KEYS)}
 
 
-def _of_member(kind: str) -> dict[str, Any]:
+def _of_member(kind: str, components: dict[str, Any]) -> dict[str, Any]:
+    """Describes a member of the data by the name of its type, or by those of several types."""
     if kind == "snowflake":
         return {"type": ["string", "null"], "pattern": SNOWFLAKE["pattern"]}
-    return {"title": kind} if kind else {}
+    schemas = [_of_class(name, components) for name in kind.split(" | ")]
+    known = [schema for schema in schemas if schema is not None]
+    if len(known) < len(schemas):
+        return {"title": kind} if kind else {}
+    return known[0] if len(known) == 1 else {"anyOf": known}
+
+
+def _of_class(name: str, components: dict[str, Any]) -> dict[str, Any] | None:
+    if name.startswith("list["):
+        items = _of_class(name[len("list[") : -1], components)
+        return None if items is None else {"type": "array", "items": items}
+    cls = getattr(discord, name, None)
+    return schema_of(cls, components) if isinstance(cls, type) else None
 
 
 def _method(route: Route[Any], writer: Writer) -> dict[str, Any]:
@@ -156,21 +169,21 @@ def _default(value: Any) -> Any:
 
 
 def _schema(annotation: Any, components: dict[str, Any]) -> dict[str, Any]:
+    of_discord: dict[str, Any] = {}
+
+    def hook(cls: type[Any]) -> dict[str, Any]:
+        schema = schema_of(cls, of_discord)
+        if schema is None:
+            raise NotImplementedError
+        return schema
+
     try:
         (schema,), found = msgspec.json.schema_components(
-            (annotation,), schema_hook=_of_discord, ref_template=REFERENCES
+            (annotation,), schema_hook=hook, ref_template=REFERENCES
         )
     except (TypeError, RuntimeError):
         # Something that has no schema, an answer that is one of several objects of Discord's say.
         return {}
     components.update(found)
+    components.update(of_discord)
     return schema
-
-
-def _of_discord(cls: type[Any]) -> dict[str, Any]:
-    """What is known about an object of Discord's in an answer."""
-    if issubclass(cls, (discord.Asset, discord.Permissions)):
-        return {"type": "string"}
-    if cls.__module__.partition(".")[0] == "discord" and hasattr(cls, "id"):
-        return {"type": "object", "title": cls.__name__, "properties": {"id": dict(SNOWFLAKE)}}
-    raise NotImplementedError

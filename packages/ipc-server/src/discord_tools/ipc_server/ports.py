@@ -8,21 +8,18 @@ from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Any
 
 from discord_tools.ipc.errors import ListenError
-from discord_tools.ipc.limits import ServerLimits
 from discord_tools.ipc.transports.base import Transport
-from discord_tools.ipc_server.admission import Admission
-from discord_tools.ipc_server.budget import Holder, MemoryBudget
+from discord_tools.ipc_server.budget import Holder
 from discord_tools.ipc_server.caller import Caller
 from discord_tools.ipc_server.connections import Connections
 from discord_tools.ipc_server.dialects.http import HTTPDialect
 from discord_tools.ipc_server.dialects.listener import DialectListener
 from discord_tools.ipc_server.dialects.multicast import PortResolver
 from discord_tools.ipc_server.dialects.service import DialectService
-from discord_tools.ipc_server.dispatch import Dispatcher
 from discord_tools.ipc_server.gate import Gate
 from discord_tools.ipc_server.listeners.http import HTTPListener
 from discord_tools.ipc_server.listeners.websocket import WebSocketListener
-from discord_tools.ipc_server.turns import TurnBudget
+from discord_tools.ipc_server.shared import Shared
 
 __all__ = ("Ports",)
 
@@ -34,6 +31,8 @@ class Ports:
 
     Parameters
     ----------
+    shared: :class:`Shared`
+        What all clients of the server share.
     serve: Callable[[Transport, Caller], Awaitable[None]]
         Serves one native connection until it ends.
     ready: Callable[[], bool]
@@ -43,20 +42,26 @@ class Ports:
     def __init__(
         self,
         gate: Gate,
-        dispatcher: Dispatcher,
-        admission: Admission,
-        budget: MemoryBudget,
-        turns: TurnBudget,
-        limits: ServerLimits,
+        shared: Shared,
         dialects: frozenset[str],
         serve: Callable[[Transport, Caller], Awaitable[None]],
         ready: Callable[[], bool],
     ) -> None:
+        limits, budget = shared.limits, shared.budget
         # One count for both ports.
         connections = Connections(limits)
         #: What clients without our subprotocol share.
         self._dialects = service = DialectService(
-            gate, dispatcher, admission, budget, turns, connections, limits, dialects, lambda: self.port
+            gate,
+            shared.dispatcher,
+            shared.admission,
+            budget,
+            shared.turns,
+            connections,
+            limits,
+            dialects,
+            lambda: self.port,
+            shared.encoder,
         )
         native = WebSocketListener(gate, limits, budget, serve, DialectListener(service).handle)
         #: Listens on the main port.

@@ -7,7 +7,7 @@ import logging
 import sys
 from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Iterator, Mapping
 from operator import is_
-from types import FrameType, MappingProxyType
+from types import CodeType, FrameType, MappingProxyType
 from typing import Any, Generic, Protocol, TypeVar, overload
 from weakref import WeakSet
 
@@ -497,6 +497,11 @@ class RouteTable:
     def known(self) -> list[Route[Any]]:
         """The routes of the last scan, for other threads: nothing is scanned."""
         return list(self._all.values())
+
+    def codes(self) -> dict[CodeType, str]:
+        """The code of the functions of these routes, with the names of the routes."""
+        codes = {getattr(inspect.unwrap(one.callback), "__code__", None): one.name for one in self.known()}
+        return {code: name for code, name in codes.items() if code is not None}
 
     def _forget(self) -> None:
         self._known = None

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from types import CodeType, FrameType, TracebackType
+from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import discord
@@ -42,6 +41,8 @@ from discord_tools.ipc_server.routes import Decorator, Route, RouteTable, make_r
 from discord_tools.ipc_server.shared import Shared
 from discord_tools.ipc_server.topics import Ids, checked_keys
 from discord_tools.ipc_server.turns import TurnBudget
+from discord_tools.ipc_server.values.encoder import Encoder
+from discord_tools.ipc_server.values.own import checked_class, checked_function
 from discord_tools.ipc_server.watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ log = logging.getLogger(__name__)
 
 ClientT = TypeVar("ClientT", bound=discord.Client)
 R = TypeVar("R")
+T = TypeVar("T")
+V = TypeVar("V")
 
 
 class Server(Generic[ClientT]):
@@ -135,20 +138,12 @@ class Server(Generic[ClientT]):
         #: All routes.
         self._table = RouteTable(client)
         #: Notices when the event loop is blocked.
-        self._watchdog = Watchdog(self._codes)
-        hub = Hub(limits)
+        self._watchdog = Watchdog(self._table.codes)
+        #: Writes answers and events as JSON.
+        self._encoder = Encoder()
         budget = MemoryBudget(limits.total_bytes, self._holders, self._held_by_others)
         #: What all conversations share.
-        self._shared = Shared(
-            dispatcher=Dispatcher(client, self._table, hub.known, self),
-            hub=hub,
-            admission=Admission(limits, budget),
-            budget=budget,
-            turns=TurnBudget(limits.backlog_bytes),
-            incidents=self._gate.incidents,
-            was_blocked_for=self._watchdog.was_blocked_for,
-            limits=limits,
-        )
+        self._shared = self._parts(client, budget, limits)
         #: Publishes events of discord.py.
         self._forwarder = Forwarder(client, self._shared.hub)
         #: Follows whether the bot is ready.
@@ -167,6 +162,20 @@ class Server(Generic[ClientT]):
         self._running: Ports | None = None
         #: Tasks that terminate the server. Those of routes are neither waited for nor cancelled.
         self._terminators: set[asyncio.Task[Any]] = set()
+
+    def _parts(self, client: discord.Client, budget: MemoryBudget, limits: ServerLimits) -> Shared:
+        hub = Hub(limits, self._encoder)
+        return Shared(
+            dispatcher=Dispatcher(client, self._table, hub.known, self),
+            hub=hub,
+            admission=Admission(limits, budget),
+            budget=budget,
+            turns=TurnBudget(limits.backlog_bytes),
+            incidents=self._gate.incidents,
+            was_blocked_for=self._watchdog.was_blocked_for,
+            limits=limits,
+            encoder=self._encoder,
+        )
 
     # -- what it is
 
@@ -424,6 +433,38 @@ class Server(Generic[ClientT]):
         """
         return self._table.remove(name)
 
+    # -- values
+
+    def encoder(self, cls: type[T]) -> Callable[[Callable[[T], V]], Callable[[T], V]]:
+        """A decorator that has objects of a class written as what a function makes of them.
+
+        It is for answers, items of streams, events and the data of errors of this server, at any depth. Objects of
+        classes that inherit from it are written so, too, unless they have an encoder of their own. The guide
+        :doc:`guides/answers` has an example.
+
+        .. versionadded:: 1.2
+
+        Parameters
+        ----------
+        cls: :class:`type`
+            The class: your own, or one of discord.py or another library that should be written in another way.
+
+        Raises
+        ------
+        TypeError
+            It is no class, it is one that JSON has a form for, such as :class:`str` or :class:`dict`, or the function
+            is a coroutine function.
+        ValueError
+            The class has an encoder already.
+        """
+        checked_class(cls)
+
+        def decorate(function: Callable[[T], V]) -> Callable[[T], V]:
+            self._encoder.add(cls, checked_function(function))
+            return function
+
+        return decorate
+
     # -- events
 
     async def publish(
@@ -568,7 +609,9 @@ class Server(Generic[ClientT]):
             self._shared.admission.draining = False
             self._shared.turns.close()  # the last event loop may have ended without that
             # Clients may connect from the moment the port is open, before the rest of this is done.
-            self._running = listening = self._ports()
+            self._running = listening = Ports(
+                self._gate, self._shared, self._dialects, self._serve, self._readiness.is_ready
+            )
             try:
                 await listening.start(self.host, self._port, self._multicast_port if self.multicast else None)
                 self._close_hook.install()
@@ -646,19 +689,6 @@ class Server(Generic[ClientT]):
             self._lock, self._loop = asyncio.Lock(), loop
         return self._lock
 
-    def _ports(self) -> Ports:
-        return Ports(
-            self._gate,
-            self._shared.dispatcher,
-            self._shared.admission,
-            self._shared.budget,
-            self._shared.turns,
-            self._shared.limits,
-            self._dialects,
-            self._serve,
-            self._readiness.is_ready,
-        )
-
     async def _check_exposure(self) -> None:
         if self._secret_key is not None:
             return
@@ -685,13 +715,6 @@ class Server(Generic[ClientT]):
 
     def _tell_ready(self, ready: bool) -> None:
         self._conversations.tell_ready(ready)
-
-    def _codes(self) -> dict[CodeType, str]:
-        return {
-            code: route.name
-            for route in self._table.known()
-            if (code := getattr(inspect.unwrap(route.callback), "__code__", None)) is not None
-        }
 
     def _idempotent(self) -> list[str]:
         return [name for name, route in self._table.view().items() if route.idempotent]

@@ -10,8 +10,10 @@ from discord_tools.ipc.logs import Incidents
 from discord_tools.ipc_server.admission import Admission
 from discord_tools.ipc_server.budget import MemoryBudget
 from discord_tools.ipc_server.dispatch import Dispatcher
+from discord_tools.ipc_server.encoding import STANDARD
 from discord_tools.ipc_server.events import Hub
 from discord_tools.ipc_server.turns import TurnBudget
+from discord_tools.ipc_server.values.encoder import Encoder
 
 __all__ = ("Shared",)
 
@@ -38,6 +40,8 @@ class Shared:
         Returns whether the event loop was blocked lately for at least that long.
     limits: :class:`ServerLimits`
         Sizes and timeouts.
+    encoder: :class:`Encoder`
+        Writes answers and events as JSON.
     """
 
     dispatcher: Dispatcher
@@ -48,3 +52,4 @@ class Shared:
     incidents: Incidents
     was_blocked_for: Callable[[float], bool]
     limits: ServerLimits
+    encoder: Encoder = STANDARD

@@ -21,8 +21,9 @@ from discord_tools.ipc_server.budget import MemoryBudget
 from discord_tools.ipc_server.call import expire, normal, wait_for_handlers, without_key
 from discord_tools.ipc_server.caller import Caller
 from discord_tools.ipc_server.dispatch import Dispatcher
-from discord_tools.ipc_server.encoding import LARGE, encode_answer, encode_large
+from discord_tools.ipc_server.encoding import STANDARD, encode_large, encode_small
 from discord_tools.ipc_server.turns import TurnBudget
+from discord_tools.ipc_server.values.encoder import Encoder
 
 __all__ = ("Backlog", "ByteBudget", "DialectCall", "DialectCalls", "Writer")
 
@@ -99,6 +100,7 @@ class DialectCall:
         "caller",
         "deadline",
         "done",
+        "encoder",
         "endpoint",
         "expected",
         "headers",
@@ -135,6 +137,8 @@ class DialectCall:
         self.writer = writer
         self.budget = budget
         self.done = done
+        #: Writes the answer as JSON.
+        self.encoder: Encoder = STANDARD
         #: Size of the data and the headers, in bytes, once it counts in an account.
         self.size: int = 0
         #: What it counts in, from the start on.
@@ -166,20 +170,21 @@ class DialectCall:
         self.turn = self.turns.number
 
     async def send_json(self, data: Any, /) -> None:
-        result = None
         await self.turns.take_for(self.endpoint, self.turn)
-        if type(data) in (list, tuple) and len(data) >= LARGE:
-            result = await encode_large(data, self.budget.left, self.turns.take)
+        result = encode_small(data, self.encoder)
+        if result is None:
+            result = await encode_large(data, self.budget.left, self.turns.take, self.encoder)
         if self.settled:
             raise AlreadyResponded(self.endpoint)
-        self._answer(encode_answer(data) if result is None else result)
+        self._answer(result)
 
     def answer(self, data: Any, /) -> bool:
-        if self.turns.must_wait(self.endpoint, self.turn) or (
-            type(data) in (list, tuple) and len(data) >= LARGE
-        ):
+        if self.turns.must_wait(self.endpoint, self.turn):
             return False
-        self._answer(encode_answer(data))
+        result = encode_small(data, self.encoder)
+        if result is None:
+            return False
+        self._answer(result)
         return True
 
     def _answer(self, result: bytes) -> None:
@@ -234,11 +239,13 @@ class DialectCalls:
         budget: MemoryBudget,
         turns: TurnBudget,
         limits: ServerLimits,
+        encoder: Encoder = STANDARD,
     ) -> None:
         self._dispatcher = dispatcher
         self._budget = budget
         self._admission = admission
         self._limits = limits
+        self._encoder = encoder
         #: The event loop of the calls.
         self._loop = asyncio.get_running_loop()
         #: Calls whose handlers have not ended.
@@ -254,6 +261,7 @@ class DialectCalls:
         It counts in the account, or without one in that of all connections of its caller.
         """
         key = None if account is not None else call.caller.account
+        call.encoder = self._encoder
         if account is None:
             account = self._accounts.get(call.caller.account) or Account()
         # Headers may be as large as the message, and are rare.

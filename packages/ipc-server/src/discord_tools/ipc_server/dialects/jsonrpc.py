@@ -15,7 +15,8 @@ from discord_tools.ipc_server.admission import Account
 from discord_tools.ipc_server.caller import Caller
 from discord_tools.ipc_server.dialects.calls import Backlog, ByteBudget, DialectCall
 from discord_tools.ipc_server.dialects.service import DialectService
-from discord_tools.ipc_server.encoding import error_object
+from discord_tools.ipc_server.encoding import STANDARD, error_object
+from discord_tools.ipc_server.values.encoder import Encoder
 
 __all__ = ("ById", "Exchange")
 
@@ -26,16 +27,17 @@ STARTS_PER_TURN: Final = 32
 class ById:
     """Writes the outcome of a request under its id."""
 
-    __slots__ = ("number",)
+    __slots__ = ("encoder", "number")
 
-    def __init__(self, number: Raw) -> None:
+    def __init__(self, number: Raw, encoder: Encoder = STANDARD) -> None:
         self.number = number
+        self.encoder = encoder
 
     def result(self, result: bytes) -> bytes:
         return jsonrpc.answer(self.number, result)
 
     def error(self, error: RemoteError) -> bytes:
-        return jsonrpc.refuse(self.number, error_object(error))
+        return jsonrpc.refuse(self.number, error_object(error, self.encoder))
 
 
 class Exchange:
@@ -112,7 +114,7 @@ class Exchange:
 
     def _start(self, place: int, request: jsonrpc.JsonRpcRequest) -> None:
         notification = request.id is UNSET
-        writer = None if request.id is UNSET else ById(request.id)
+        writer = None if request.id is UNSET else ById(request.id, self._service.encoder)
         if self._aborted is not None:
             self._settle(place, None if writer is None else writer.error(self._aborted))
             return

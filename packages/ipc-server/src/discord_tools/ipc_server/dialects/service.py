@@ -15,8 +15,10 @@ from discord_tools.ipc_server.budget import Holder, MemoryBudget
 from discord_tools.ipc_server.connections import Connections
 from discord_tools.ipc_server.dialects.calls import DialectCalls
 from discord_tools.ipc_server.dispatch import Dispatcher
+from discord_tools.ipc_server.encoding import STANDARD
 from discord_tools.ipc_server.gate import Gate
 from discord_tools.ipc_server.turns import TurnBudget
+from discord_tools.ipc_server.values.encoder import Encoder
 
 __all__ = ("DIALECTS", "HTTP", "Dialect", "DialectService", "checked_dialects")
 
@@ -64,6 +66,8 @@ class DialectService:
         The dialects that are spoken.
     port: Callable[[], :class:`int`]
         Returns the main port.
+    encoder: :class:`Encoder`
+        Writes answers as JSON.
     """
 
     def __init__(
@@ -77,6 +81,7 @@ class DialectService:
         limits: ServerLimits,
         dialects: frozenset[str],
         port: Callable[[], int],
+        encoder: Encoder = STANDARD,
     ) -> None:
         self.gate: Gate = gate
         self.admission: Admission = admission
@@ -86,10 +91,11 @@ class DialectService:
         self.limits: ServerLimits = limits
         self.dialects: frozenset[str] = dialects
         self.port: Callable[[], int] = port
+        self.encoder: Encoder = encoder
         #: Describes all routes, for ``rpc.discover``.
         self.discover: Callable[[], bytes] = dispatcher.discover
         #: All calls in progress.
-        self.calls: DialectCalls = DialectCalls(dispatcher, admission, budget, turns, limits)
+        self.calls: DialectCalls = DialectCalls(dispatcher, admission, budget, turns, limits, encoder)
         #: All open WebSockets.
         self.sockets: set[ClosableSocket] = set()
         #: Older libraries whose clients were mentioned in the log.
