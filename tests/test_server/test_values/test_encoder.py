@@ -21,7 +21,7 @@ import pytest
 from discord.ext import commands
 
 from discord_tools.ipc import Server, TooLarge, full, only
-from discord_tools.ipc_server.encoding import LARGE, encode_answer, encode_large, encode_small
+from discord_tools.ipc_server.encoding import LARGE, SLICE, encode_answer, encode_large, encode_small
 from discord_tools.ipc_server.values.encoder import Encoder
 from loopback import LoopbackDiscord
 from loopback.bots import running_bot
@@ -336,7 +336,7 @@ async def test_no_more_is_written_without_a_turn() -> None:
         turns.put_nowait(None)
         for _ in range(5):  # until it waits for the next one
             await asyncio.sleep(0)
-        assert len(seen) - before <= LARGE
+        assert len(seen) - before <= SLICE
         before = len(seen)
     assert json.loads(await writing) == {"all": list(range(3 * LARGE))}
 
