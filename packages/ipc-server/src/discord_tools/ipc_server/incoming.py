@@ -164,12 +164,9 @@ class NativeCall:
             return False
         if len(reply) > LARGE_BYTES:
             channel.turns.encoded(self.endpoint, len(reply))
-        self._send(reply)
-        return True
-
-    def _send(self, reply: bytes) -> None:
-        self._channel.send_answer(self.number, reply)
+        channel.send_answer(self.number, reply)
         self.settled = True
+        return True
 
     async def send_json(self, data: Any, /) -> None:
         # A thousand answers may be ready for a client that reads none: they are encoded when there is capacity.
@@ -185,7 +182,8 @@ class NativeCall:
             raise AlreadyResponded(self.endpoint)
         if not self.streams:  # the answer of a stream only ends it
             turns.encoded(self.endpoint, len(reply))
-        self._send(reply)
+        channel.send_answer(self.number, reply)
+        self.settled = True
 
     async def send_item(self, data: Any, /) -> None:
         while self.credit <= 0 and not self.settled:
