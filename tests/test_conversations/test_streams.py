@@ -254,6 +254,13 @@ async def test_an_item_that_cannot_be_sent_ends_the_stream_with_an_error(
             assert routes.closed.is_set()
 
             @server.route()
+            async def lists(request: Request) -> AsyncGenerator[list[str], None]:
+                yield ["x" * 10] * 1000
+
+            with pytest.raises(TooLarge, match="yield smaller ones"):
+                await anext(session.stream("lists"))
+
+            @server.route()
             async def objects(request: Request) -> AsyncGenerator[object, None]:
                 yield object()
 

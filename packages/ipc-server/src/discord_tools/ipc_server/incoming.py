@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from msgspec import UNSET
 
-from discord_tools.ipc.errors import AlreadyResponded, RemoteError
+from discord_tools.ipc.errors import AlreadyResponded, RemoteError, TooLarge
 from discord_tools.ipc.wire.frames import ErrorObject, Id
 from discord_tools.ipc.wire.outbox import Outbox
 from discord_tools.ipc.wire.received import CallReceived
@@ -198,7 +198,14 @@ class NativeCall:
             await turns.take_for(self.endpoint, -1)
         item = encode_small(data, self._channel.encoder)
         if item is None:
-            item = await encode_large(data, self._channel.item_bytes, turns.take, self._channel.encoder)
+            most = self._channel.item_bytes
+            try:
+                item = await encode_large(data, most, turns.take, self._channel.encoder)
+            except TooLarge:
+                text = (
+                    f"an item has more than {most} bytes, which the reader does not take: yield smaller ones"
+                )
+                raise TooLarge(text) from None
         if len(item) > LARGE_BYTES or turns.large:
             turns.encoded(self.endpoint, len(item))
         self.push(item)
