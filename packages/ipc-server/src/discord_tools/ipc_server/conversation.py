@@ -244,8 +244,6 @@ class Conversation:
             del self._calls[call]
             self.account.calls -= 1
             self.account.size -= call.size
-            if call.expected:
-                self.account.answers.end(call.expected)
         if self._by_id.get(call.number) is call:
             del self._by_id[call.number]
 

@@ -239,6 +239,10 @@ class NativeCall:
             self.subscriber.pump()
 
     def ended(self) -> None:
+        if self.expected:
+            # Also for a handler that had its turn at once and never waited, so that it has no task.
+            self._channel.account.answers.end(self.expected)
+            self.expected = 0
         if self.task is not None:
             self._channel.forget(self)
 

@@ -170,8 +170,13 @@ def class_hints(annotation: Any, names: Names) -> dict[str, Any]:
         One of them cannot be evaluated. The text says which name is not known.
     """
     cls: Any = get_origin(annotation) or annotation
+    known = {**names[1], cls.__name__: cls}
+    if sys.version_info < (3, 13):
+        # Before 3.12.4, typing does not know the type parameters of a class.
+        own = [one for base in reversed(cls.__mro__) for one in getattr(base, "__type_params__", ())]
+        known |= {one.__name__: one for one in own}
     try:
-        hints = get_type_hints(cls, localns={**names[1], cls.__name__: cls}, include_extras=True)
+        hints = get_type_hints(cls, localns=known, include_extras=True)
     except Exception as error:
         raise TypeError(f"the fields of {cls.__qualname__} cannot be evaluated: {error}; {_HINT}") from error
     variables: dict[type, dict[Any, Any]] = {}
