@@ -159,8 +159,8 @@ def test_each_load_runs(name: str) -> None:
 @pytest.mark.usefixtures("valgrind")
 @pytest.mark.timeout(240)
 def test_a_stream_item_is_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main(["item", "--operations", "64", "--json", str(tmp_path / "now.json")])
+    main(["item", "--operations", "256", "--json", str(tmp_path / "now.json")])
     kept = Counts.load(tmp_path / "now.json")
-    assert (kept.python, kept.operations) == (PYTHON, 64)
+    assert (kept.python, kept.operations) == (PYTHON, 256)
     assert 1_000 < kept.loads["item"] < 1_000_000
     assert f"| stream item | {kept.loads['item']:,.0f} |" in capsys.readouterr().out
