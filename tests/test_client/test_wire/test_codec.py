@@ -307,6 +307,12 @@ def test_commas_and_brackets_in_a_text_are_no_values(line: str) -> None:
     assert isinstance(one_of(text), Frame)
 
 
+def test_a_pack_with_too_many_values_and_half_a_surrogate_pair_is_no_frame() -> None:
+    (one,) = decode('["\ud800",' + "1," * MAX_VALUES + "1]", trusted=False)
+    assert isinstance(one, Raw)
+    assert isinstance(decode_one(one, trusted=False), Refused | Malformed)
+
+
 def test_a_count_that_would_take_long_is_an_upper_bound() -> None:
     many_texts = b"[" + b",".join([b'"a,b"'] * 60_000) + b"]"
     many_escapes = b'["' + b"\\\\" * 150_000 + b'\\",' + b"," * MAX_VALUES + b'"]'

@@ -17,6 +17,7 @@ __all__ = (
     "Malformed",
     "Refused",
     "Unreadable",
+    "as_bytes",
     "count_values",
     "decode",
     "decode_one",
@@ -104,6 +105,11 @@ def encode_given(data: Any) -> bytes:
 UNREADABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
 
 
+def as_bytes(message: bytes | str) -> bytes:
+    """Returns a message as bytes. Halves of surrogate pairs stay what they are, for the decoder to refuse."""
+    return message.encode(errors="surrogatepass") if isinstance(message, str) else message
+
+
 def decode(data: bytes | str, *, trusted: bool = True) -> Sequence[Frame | Raw | Refused]:
     """Reads one message: a frame or an array of frames.
 
@@ -118,10 +124,10 @@ def decode(data: bytes | str, *, trusted: bool = True) -> Sequence[Frame | Raw |
     """
     if len(data) > MAX_PACK_BYTES and is_array(data):
         raise Unreadable(f"an array of frames may have {MAX_PACK_BYTES} bytes, this one has {len(data)}")
+    # The size is compared here, too, to save a call for each message.
     if not trusted and len(data) > _SPARSE_BYTES and (reason := too_many_values(data)) is not None:
         if not is_array(data):
-            encoded = data.encode(errors="surrogatepass") if isinstance(data, str) else data
-            return [Refused(refused_id(encoded), reason)]
+            return [Refused(refused_id(data), reason)]
     else:
         try:
             message = _frames.decode(data)
@@ -134,14 +140,14 @@ def decode(data: bytes | str, *, trusted: bool = True) -> Sequence[Frame | Raw |
     try:
         return _elements.decode(data)
     except UNREADABLE:
-        return [Raw(data.encode() if isinstance(data, str) else data)]
+        return [Raw(as_bytes(data))]
 
 
 def too_many_values(message: bytes | str) -> str | None:
     """Returns why a message is not decoded, where it has too many values for that, otherwise ``None``."""
     if len(message) <= _SPARSE_BYTES:
         return None
-    number = count_values(message.encode(errors="surrogatepass") if isinstance(message, str) else message)
+    number = count_values(as_bytes(message))
     if number <= MAX_VALUES:
         return None
     return (
@@ -171,16 +177,19 @@ def _structure(data: bytes) -> int:
 
 def decode_one(data: Raw, *, trusted: bool = True) -> Frame | Malformed | Refused:
     """Reads one element of a message."""
-    if not trusted and (reason := too_many_values(bytes(data))) is not None:
-        return Refused(refused_id(bytes(data)), reason)
+    if not trusted:
+        encoded = bytes(data)
+        if (reason := too_many_values(encoded)) is not None:
+            return Refused(refused_id(encoded), reason)
     try:
         return _frame.decode(data)
     except UNREADABLE as error:
         return Malformed(_id_of(data), _reason(error))
 
 
-def refused_id(data: bytes) -> Id:
+def refused_id(message: bytes | str) -> Id:
     """Returns the id of a call that is not decoded, from where clients write it; ``None`` where it is not there."""
+    data = as_bytes(message)
     match = _ID_AT_START(data, 0, 256) or _ID_AT_END(data, max(0, len(data) - 256))
     return None if match is None else msgspec.json.decode(match[1], type=Id)
 

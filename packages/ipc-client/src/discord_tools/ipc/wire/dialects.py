@@ -14,7 +14,7 @@ import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from discord_tools.ipc.errors import DiscordError, RemoteError, RouteError, RouteFailed, UnknownEndpoint
-from discord_tools.ipc.wire.codec import UNREADABLE, encode, too_many_values
+from discord_tools.ipc.wire.codec import UNREADABLE, as_bytes, encode, too_many_values
 from discord_tools.ipc.wire.codes import remote_error
 
 __all__ = (
@@ -71,7 +71,7 @@ _envelope: msgspec.json.Decoder[_Envelope] = msgspec.json.Decoder(_Envelope)
 
 def recognise(message: bytes | str) -> Spoken | None:
     """Returns the dialect of a first message on a socket; ``None`` where it is in none of them."""
-    data = message.encode(errors="surrogatepass") if isinstance(message, str) else message
+    data = as_bytes(message)
     if data.lstrip(b" \t\r\n").startswith(b"["):
         return JSONRPC
     envelope, _ = _read(data)
@@ -295,7 +295,7 @@ def hear(endpoint: str, reply: bytes | str) -> Raw:
     try:
         refusal = _refusal.decode(reply)
     except UNREADABLE:
-        return Raw(reply.encode(errors="surrogatepass") if isinstance(reply, str) else reply)
+        return Raw(as_bytes(reply))
     error: RemoteError
     match refusal.code:
         case 401 | 403:

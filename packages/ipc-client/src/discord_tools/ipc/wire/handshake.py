@@ -119,9 +119,8 @@ def encode_hello(hello: Hello) -> bytes:
 def decode_hello(message: bytes | str) -> tuple[Id, Hello]:
     """Reads the first message of a connection. Raises :exc:`InvalidHello`."""
     if len(message) > MAX_HELLO_BYTES and not is_array(message):
-        number = refused_id(message.encode(errors="surrogatepass") if isinstance(message, str) else message)
         text = f"a {HELLO} may have {MAX_HELLO_BYTES} bytes, this message has {len(message)}"
-        raise InvalidHello(text, (number,))
+        raise InvalidHello(text, (refused_id(message),))
     try:
         elements = decode(message, trusted=False)
     except Unreadable as error:

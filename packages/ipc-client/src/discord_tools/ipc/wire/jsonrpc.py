@@ -12,7 +12,7 @@ import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from discord_tools.ipc.errors import BadData, InvalidRequest
-from discord_tools.ipc.wire.codec import UNREADABLE, encode, refused_id, too_many_values
+from discord_tools.ipc.wire.codec import UNREADABLE, as_bytes, encode, refused_id, too_many_values
 from discord_tools.ipc.wire.codes import PARSE_ERROR
 from discord_tools.ipc.wire.frames import ErrorObject
 
@@ -67,7 +67,7 @@ _request: msgspec.json.Decoder[_Request] = msgspec.json.Decoder(_Request)
 
 def read_body(message: bytes | str, most: int) -> Body:
     """Reads one message with at most ``most`` requests in it, and never more than :data:`MAX_BATCH`."""
-    data = message.encode(errors="surrogatepass") if isinstance(message, str) else message
+    data = as_bytes(message)
     if not data.lstrip(b" \t\r\n").startswith(b"["):
         excess = too_many_values(data)
         return Body(
