@@ -89,7 +89,8 @@ class Conversation:
             retained_bytes=limits.retained_bytes,
             trusted=False,
         )
-        self.outbox: Outbox = self._peer.outbox  #: What is sent to the client.
+        #: What is sent to the client.
+        self.outbox: Outbox = self._peer.outbox
         self.outbox.wake = self._wake
         #: Whether it has ended: the client said so, or was away for too long.
         self.over: bool = False
@@ -97,18 +98,20 @@ class Conversation:
         self._headers: Mapping[str, Any] = without_key(hello.headers)
         #: Decides whether calls may start.
         self._admission = shared.admission
-        self._dispatcher = shared.dispatcher  #: Runs calls.
+        #: Runs calls.
+        self._dispatcher = shared.dispatcher
         #: Bounds the memory that is held for all clients.
         self.budget: MemoryBudget = shared.budget
-        self.encoder: Encoder = shared.encoder  #: Writes answers as JSON.
+        #: Writes answers as JSON.
+        self.encoder: Encoder = shared.encoder
         self._shared = shared
         #: Bounds what is decoded and encoded in one turn of the loop.
         self.turns: TurnBudget = shared.turns
         #: Sizes and timeouts.
         self._limits = limits
         #: How long a call may take, in seconds.
-        self._timeout = min(
-            limits.call_timeout, limits.call_timeout if hello.timeout is None else hello.timeout
+        self._timeout = (
+            limits.call_timeout if hello.timeout is None else min(limits.call_timeout, hello.timeout)
         )
         #: The event loop of the conversation.
         self._loop = asyncio.get_running_loop()
@@ -417,9 +420,7 @@ class Conversation:
         # No task: items are pushed by the publisher of an event, and by the credit that the reader grants.
         self._count(call)
         try:
-            others = [one.subscriber for one in self._calls if one.subscriber is not None]
-            values, places = sum(one.values for one in others), sum(one.places for one in others)
-            share = Share(values, places, sum(one.names for one in others))
+            share = Share.of(one.subscriber for one in self._calls if one.subscriber is not None)
             call.subscriber = self._shared.hub.subscribe(call, share)
             call.subscriber.begin()
         except RemoteError as error:

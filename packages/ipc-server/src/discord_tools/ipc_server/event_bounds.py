@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from typing import Any, Final, cast
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, Protocol, cast
 
 from discord_tools.ipc.errors import BadData, Overloaded
 from discord_tools.ipc_server.filters import Filter
@@ -56,6 +56,25 @@ def checked_size(params: bytes) -> int:
 MAX_NAMES: Final = 8192
 
 
+class CountedSubscription(Protocol):
+    """What a subscription takes of its client's share. Implemented by :class:`~.events.Subscriber`."""
+
+    @property
+    def values(self) -> int:
+        """Number of values of its filter."""
+        ...
+
+    @property
+    def places(self) -> int:
+        """Number of places in the index."""
+        ...
+
+    @property
+    def names(self) -> int:
+        """Number of names of events."""
+        ...
+
+
 class Share:
     """What one client may still have.
 
@@ -76,6 +95,14 @@ class Share:
         self._values = MAX_CLIENT_VALUES - values
         #: Number of names.
         self._names = names
+
+    @classmethod
+    def of(cls, subscribers: Iterable[CountedSubscription]) -> Share:
+        """What a client with these subscriptions may still have."""
+        values = places = names = 0
+        for one in subscribers:
+            values, places, names = values + one.values, places + one.places, names + one.names
+        return cls(values, places, names)
 
     def check(self, names: int, wanted: Mapping[str, Any]) -> None:
         """Checks the numbers of names and of values of one more subscription, before anything is made of it.
