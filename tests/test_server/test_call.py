@@ -9,12 +9,11 @@ import pytest
 from discord_tools.ipc import ServerLimits
 from discord_tools.ipc_server.call import normal, wait_for_handlers
 from discord_tools.ipc_server.dialects.calls import ByteBudget, DialectCall
-from discord_tools.ipc_server.turns import TurnBudget
 from test_server.tools import CALLER
 
 
 def call(endpoint: str, task: asyncio.Task[None] | None) -> DialectCall:
-    one = DialectCall(CALLER, endpoint, b"{}", {}, None, ByteBudget(0), TurnBudget(1 << 23), print)
+    one = DialectCall(CALLER, endpoint, b"{}", {}, None, ByteBudget(0), print)
     one.task = task
     return one
 

@@ -63,9 +63,7 @@ class Calls:
     def make(
         self, endpoint: str, params: bytes = b"{}", *, writer: Bare | None = BARE, budget: int = 10_000
     ) -> DialectCall:
-        return DialectCall(
-            CALLER, endpoint, params, {}, writer, ByteBudget(budget), TurnBudget(1 << 23), self.answers.append
-        )
+        return DialectCall(CALLER, endpoint, params, {}, writer, ByteBudget(budget), self.answers.append)
 
     def start(self, endpoint: str, params: bytes = b"{}", **options: Any) -> DialectCall:
         call = self.make(endpoint, params, **options)

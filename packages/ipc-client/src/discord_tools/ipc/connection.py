@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 EVENTS_PER_TURN: Final = 32
 BYTES_PER_TURN: Final = 256 * 1024
 
-#: Messages up to this size are decoded at once, in bytes.
+#: Messages up to this size are decoded without waiting for a turn, in bytes.
 LARGE_BYTES: Final = 64 * 1024
 
 NOT_READING: Final = Closed("it does not read what it is sent")
@@ -84,6 +84,7 @@ class Connection:
         self._handle = handle
         self._backlog_bytes = backlog_bytes
         self._backlog_timeout = backlog_timeout
+        #: What large messages wait for before they are decoded.
         self._turns = turns
         #: The event loop of all that this does.
         self._loop = asyncio.get_running_loop()

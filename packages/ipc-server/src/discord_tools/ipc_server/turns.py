@@ -15,7 +15,8 @@ ITEMS_PER_TURN: Final = 64
 #: bytes. What is larger has a turn for itself.
 TURN_BYTES: Final = 256 * 1024
 
-#: Messages and answers up to this size do not wait for a turn, in bytes: they take less than a millisecond.
+#: Answers, and messages of clients without our subprotocol, up to this size do not wait for a turn, in bytes: they take
+#: less than a millisecond.
 LARGE_BYTES: Final = 32 * 1024
 
 #: Maximum number of routes whose last answer was large that are kept in mind.

@@ -121,13 +121,12 @@ class DialectCall:
         headers: Mapping[str, Any],
         writer: Writer | None,
         budget: ByteBudget,
-        turns: TurnBudget,
         done: Callable[[bytes | None], None],
         backlog: Backlog | None = None,
     ) -> None:
         self.backlog: Backlog | None = backlog
-        #: Bounds what is decoded and encoded in one turn of the loop.
-        self.turns: TurnBudget = turns
+        #: Bounds what is decoded and encoded in one turn of the loop. Set at the start.
+        self.turns: TurnBudget
         self.caller: Caller = caller
         #: The name of the route, with its leading slash.
         self.endpoint: str = normal(endpoint)
@@ -137,12 +136,12 @@ class DialectCall:
         self.writer = writer
         self.budget = budget
         self.done = done
-        #: Writes the answer as JSON.
-        self.encoder: Encoder = STANDARD
+        #: Writes the answer as JSON. Set at the start.
+        self.encoder: Encoder
         #: Size of the data and the headers, in bytes, once it counts in an account.
         self.size: int = 0
-        #: What it counts in, from the start on.
-        self.account: Account = Account()
+        #: What it counts in. Set at the start.
+        self.account: Account
         #: Size that its answer may have, in bytes, where its route is a large one.
         self.expected: int = 0
         #: Number of the turn of the loop in which its handler began, where it had to wait for one.
@@ -245,6 +244,7 @@ class DialectCalls:
         self._budget = budget
         self._admission = admission
         self._limits = limits
+        self._turns = turns
         self._encoder = encoder
         #: The event loop of the calls.
         self._loop = asyncio.get_running_loop()
@@ -261,9 +261,9 @@ class DialectCalls:
         It counts in the account, or without one in that of all connections of its caller.
         """
         key = None if account is not None else call.caller.account
-        call.encoder = self._encoder
         if account is None:
             account = self._accounts.get(call.caller.account) or Account()
+        call.account, call.turns, call.encoder = account, self._turns, self._encoder
         # Headers may be as large as the message, and are rare.
         call.size = measure(call.params) + (len(encode(call.headers)) if call.headers else 0)
         refusal = self._admission.refusal(account, call.size)
@@ -271,7 +271,6 @@ class DialectCalls:
             call.fail(refusal)
             return
         self._calls.add(call)
-        call.account = account
         account.calls += 1
         account.size += call.size
         if call.size > SMALL_BYTES:

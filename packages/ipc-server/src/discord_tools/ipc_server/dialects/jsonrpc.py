@@ -133,7 +133,6 @@ class Exchange:
             request.headers,
             writer,
             self._budget,
-            self._service.turns,
             done,
             self._backlog,
         )

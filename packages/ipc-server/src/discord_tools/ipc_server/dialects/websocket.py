@@ -332,7 +332,6 @@ class LegacySocket:
             asked.headers,
             dialect,
             budget,
-            service.turns,
             done,
             socket.answers,
         )
