@@ -168,6 +168,15 @@ def test_the_names_of_all_subscriptions_together_are_bounded() -> None:
     Reader("one more").begin(hub)
 
 
+def test_similar_names_are_searched_for_as_often_as_the_work_allows() -> None:
+    hub = Hub(ServerLimits())
+    for number in range(500):
+        hub.learn(f"guild_{number}_changed")
+    answers = [hub.unknown([f"guild_{number}_chnged"]) for number in range(1000)]
+    found = sum(answer[f"guild_{number}_chnged"] is not None for number, answer in enumerate(answers))
+    assert 0 < found < 100
+
+
 async def subscribe(native: NativeClient, start: int, count: int = MAX_EVENTS) -> None:
     """Subscribes to this number of names, and waits until that was confirmed."""
     before = len(native.events)

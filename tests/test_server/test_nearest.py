@@ -72,6 +72,14 @@ def test_other_names_are_taken_note_of() -> None:
     assert found.find("/pnig", ["/ping"]) == "/ping"
 
 
+def test_names_that_were_added_to_the_same_object_are_taken_note_of() -> None:
+    found = Nearest()
+    names = {"/other": 1}
+    assert found.find("/pnig", names) is None
+    names["/ping"] = 2
+    assert found.find("/pnig", names) == "/ping"
+
+
 def test_a_long_name_is_neither_searched_for_nor_found() -> None:
     long = "/" + "a" * NAME_CHARS
     assert Nearest().find(long[:-2], [long]) is None

@@ -17,8 +17,9 @@ from discord_tools.ipc.limits import ServerLimits
 from discord_tools.ipc.wire.events import EventItem, Subscribe, Subscribed
 from discord_tools.ipc_server.encoding import STANDARD, encode_answer
 from discord_tools.ipc_server.event_bounds import Share, SubscriptionBounds, checked_size
-from discord_tools.ipc_server.event_table import Keys, nearest
+from discord_tools.ipc_server.event_table import Keys
 from discord_tools.ipc_server.filters import Filter, Value
+from discord_tools.ipc_server.nearest import Nearest
 from discord_tools.ipc_server.topics import NO_KEYS, Published, Receiver, Topic
 from discord_tools.ipc_server.values.encoder import Encoder
 
@@ -112,6 +113,8 @@ class Hub:
         self._left_values = 0
         #: Names that the bot forwards, has declared or has published, with what is known about their data.
         self.known: dict[str, Any] = {}
+        #: Finds the one of them that is most like one that does not exist.
+        self._nearest = Nearest()
         #: Identifies this run of the bot: sequence numbers of another run mean nothing here.
         self.epoch: Final[str] = secrets.token_hex(8)
 
@@ -197,12 +200,13 @@ class Hub:
 
     def unknown(self, names: Iterable[str]) -> dict[str, str | None]:
         """Names that the bot does not use so far, with the most similar one that it does use. Not all if they are many:
-        comparing names takes time, and a subscriber may make up any number.
+        comparing names takes time, and a subscriber may make up any number. For the same reason the most similar one is
+        missing where too many were compared lately.
         """
         if len(self.known) >= MAX_KNOWN:
             return {}  # it may use any
         found = (name for name in names if name not in self.known)
-        return {name: nearest(name, self.known) for name in islice(found, MAX_UNKNOWN)}
+        return {name: self._nearest.find(name, self.known) for name in islice(found, MAX_UNKNOWN)}
 
     # -- subscriptions
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from difflib import SequenceMatcher
 from heapq import nlargest
+from itertools import islice
 from time import monotonic
 from typing import Final
 
@@ -35,6 +36,8 @@ class Nearest:
     def __init__(self) -> None:
         #: The names that were prepared, as their owner has them.
         self._names: object = None
+        #: Number of these names.
+        self._number = 0
         #: Letters and pairs of letters, as bits, and the spelling without case, by name.
         self._prepared: dict[str, tuple[int, str]] = {}
         #: Work that may still be done.
@@ -42,21 +45,26 @@ class Nearest:
         #: When that was counted.
         self._counted = monotonic()
 
-    def find(self, name: str, names: Iterable[str]) -> str | None:
+    def find(self, name: str, names: Collection[str]) -> str | None:
         """Returns the nearest name, or ``None`` where none is near.
 
         Parameters
         ----------
         name: :class:`str`
             The name that does not exist.
-        names: Iterable[:class:`str`]
-            All names. They are prepared again only where this is another object than the last time.
+        names: Collection[:class:`str`]
+            All names. They are prepared again only where this is another object than the last time. Names that were
+            added at the end of the same object are prepared, too.
         """
         if not 1 < len(name) <= NAME_CHARS:
             return None
         if names is not self._names:
-            self._prepared = {one: _prepare(one) for one in names if len(one) <= NAME_CHARS}
-            self._names = names
+            self._names, self._number, self._prepared = names, 0, {}
+        if len(names) > self._number:
+            for one in islice(names, self._number, None):
+                if len(one) <= NAME_CHARS:
+                    self._prepared[one] = _prepare(one)
+            self._number = len(names)
         if not self._afford(len(self._prepared) + _DETAILED_WORK):
             return None
         bits, spelling = _prepare(name)
