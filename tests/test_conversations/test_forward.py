@@ -373,6 +373,7 @@ async def test_events_that_the_bot_dispatches_itself_are_forwarded_if_they_are_n
     [
         (("mesage",), (), "'mesage'.*did you mean 'message'"),
         (("moderatoin",), (), "did you mean 'moderation'"),
+        (("zzzzzzzz",), (), r"nor is this a group of events\. For an event"),
         (("",), (), "''"),
         (("x" * 10_000,), (), "x{100}'"),
         ((), ("message",), "'message' is an event of discord.py"),
@@ -435,7 +436,12 @@ async def test_events_that_the_intents_keep_from_happening_are_logged_once(
 
 @pytest.mark.parametrize(
     ("event", "text"),
-    [("shard_ready", "AutoSharded"), ("command", "commands.Bot"), ("socket_raw_send", "enable_debug_events")],
+    [
+        ("shard_ready", "AutoSharded"),
+        ("on_shard_ready", "AutoSharded"),
+        ("command", "commands.Bot"),
+        ("socket_raw_send", "enable_debug_events"),
+    ],
 )
 async def test_events_of_other_kinds_of_clients_are_logged(
     caplog: pytest.LogCaptureFixture, event: str, text: str

@@ -215,12 +215,12 @@ class _EventFeed(Feed[tuple[str, Raw]]):
         for name, similar in unknown.items():
             if name not in self._unknown and len(self._unknown) < MAX_UNKNOWN:
                 self._unknown.add(name)
-                hint = "" if similar is None else f", did you mean {similar[:100]!r}?"
+                hint = "." if similar is None else f", did you mean {similar[:100]!r}?"
                 log.warning(
                     "The bot neither forwards nor has published an event %.100r so far%s Events of this name come "
                     "once it does; ClientSession.events() lists those that there are",
                     name,
-                    hint or ".",
+                    hint,
                 )
 
     def repeated(self, harmless: bool) -> Raw | None:

@@ -276,7 +276,7 @@ def _expanded(name: Any) -> tuple[str, ...]:
     found = events_of(name)
     if found is None:
         similar = nearest(name.removeprefix("on_"), (*EVENTS, *GROUPS))
-        hint = "" if similar is None else f"; did you mean {similar!r}?"
+        hint = "." if similar is None else f"; did you mean {similar!r}?"
         raise ValueError(
             f"discord.py has no event {name[:100]!r}, nor is this a group of events{hint} "
             "For an event that the bot dispatches itself, use custom=[...]"

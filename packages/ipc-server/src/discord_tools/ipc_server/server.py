@@ -580,7 +580,8 @@ class Server(Generic[ClientT]):
         ValueError
             There is no such event or group. The text has the most similar name. No event was added.
         """
-        self._forwarder.add(checked_events(events, custom), events)
+        specs = checked_events(events, custom)
+        self._forwarder.add(specs, {name.removeprefix("on_") for name in events})
 
     # -- life
 
