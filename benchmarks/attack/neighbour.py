@@ -9,11 +9,12 @@ import time
 from collections import Counter
 from typing import Any, Final
 
+from benchmarks.figures import percentile
 from discord_tools.ipc import ClientSession, IPCError
 from discord_tools.ipc.missing import MISSING
 from equipment.processes.lines import say
 
-__all__ = ("main", "percentile")
+__all__ = ("main",)
 
 #: Seconds between two calls.
 PAUSE: Final = 0.003
@@ -37,18 +38,12 @@ class Phase:
         """The phase in figures."""
         return {
             "calls": len(self.times),
-            "p99": percentile(self.times, 0.99),
+            "p99": percentile(sorted(self.times), 0.99) if self.times else 0.0,
             "slowest": max(self.times, default=0.0),
             "newcomers": len(self.newcomers),
             "newcomer_slowest": max(self.newcomers, default=0.0),
             "errors": dict(self.errors),
         }
-
-
-def percentile(times: list[float], share: float) -> float:
-    """The time that this share of the calls did not exceed."""
-    ordered = sorted(times)
-    return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else 0.0
 
 
 class Neighbour:

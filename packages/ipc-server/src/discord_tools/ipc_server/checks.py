@@ -31,7 +31,6 @@ __all__ = (
 )
 
 T = TypeVar("T")
-FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
 #: A function that decides whether a call may run. It may be a coroutine function.
 Predicate: TypeAlias = Callable[[Request], Any]

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from discord_tools.ipc.missing import MISSING
 from discord_tools.ipc_server.checks import Rules, checked_predicate
+from discord_tools.ipc_server.parameters.annotations import calling_frame
 from discord_tools.ipc_server.routes import Decorator, Route, make_route
-
-if TYPE_CHECKING:
-    from types import FrameType
 
 __all__ = ("RouteGroup",)
 
@@ -132,7 +129,7 @@ class RouteGroup:
         DuplicateRoute
             The group was added to a server, and the name is taken there.
         """
-        make = make_route(name, idempotent, _calling_frame(), timeout, (self.prefix, self._rules))
+        make = make_route(name, idempotent, calling_frame(), timeout, (self.prefix, self._rules))
 
         def decorate(callback: Any) -> Route[Any]:
             made = make(callback)
@@ -244,8 +241,3 @@ def _checked_prefix(prefix: object) -> str:
     if prefix.startswith("rpc."):
         raise ValueError("names that begin with 'rpc.' belong to the protocol")
     return f"/{prefix.strip('/')}"
-
-
-def _calling_frame() -> FrameType:
-    """The frame that called the method which calls this."""
-    return sys._getframe(2)  # pyright: ignore[reportPrivateUsage] (as typing and enum do)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import logging
-import sys
 from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Iterator, Mapping
 from operator import is_
 from types import CodeType, FrameType, MappingProxyType
@@ -21,7 +20,7 @@ from discord_tools.ipc_server.checks import CHECK_HOOK, Rules, checked_timeout, 
 from discord_tools.ipc_server.cooldowns import Usage
 from discord_tools.ipc_server.marks import is_mark, refuse_mark, refuse_marks, wrapped_in
 from discord_tools.ipc_server.nearest import Nearest
-from discord_tools.ipc_server.parameters.annotations import function_of
+from discord_tools.ipc_server.parameters.annotations import calling_frame, function_of
 from discord_tools.ipc_server.parameters.callables import unwrapped
 from discord_tools.ipc_server.signature import Signature
 
@@ -348,7 +347,7 @@ def route(name: str = MISSING, *, idempotent: bool = False, timeout: float | Non
     ValueError
         The name is empty or begins with ``rpc.``, which belongs to the protocol. The timeout is not positive.
     """
-    return make_route(name, idempotent, sys._getframe(1), timeout)  # pyright: ignore[reportPrivateUsage] (as typing and enum do)
+    return make_route(name, idempotent, calling_frame(), timeout)
 
 
 def make_route(

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import discord
@@ -34,6 +33,7 @@ from discord_tools.ipc_server.forward import Custom, Forwarder, checked_events
 from discord_tools.ipc_server.gate import SECRET_KEY, Gate, checked_origins
 from discord_tools.ipc_server.groups import RouteGroup
 from discord_tools.ipc_server.listeners.sockets import addresses_of
+from discord_tools.ipc_server.parameters.annotations import calling_frame
 from discord_tools.ipc_server.ports import Ports
 from discord_tools.ipc_server.readiness import Readiness
 from discord_tools.ipc_server.request import Request
@@ -271,7 +271,7 @@ class Server(Generic[ClientT]):
         DuplicateRoute
             The name is taken.
         """
-        make = make_route(name, idempotent, _calling_frame(), timeout)
+        make = make_route(name, idempotent, calling_frame(), timeout)
 
         def decorate(callback: Any) -> Route[Any]:
             return self._add(make(callback))
@@ -317,7 +317,7 @@ class Server(Generic[ClientT]):
             The route.
         """
         if not isinstance(callback, Route):
-            return self._add(make_route(name, idempotent, _calling_frame(), timeout)(callback))
+            return self._add(make_route(name, idempotent, calling_frame(), timeout)(callback))
         if name is not MISSING or idempotent or timeout is not None:
             raise TypeError("a Route has its name and its properties already")
         return self._add(cast("Route[R]", callback))
@@ -733,8 +733,3 @@ class Server(Generic[ClientT]):
             await transport.close(GOING_AWAY, "the bot is shutting down")
         else:
             await self._conversations.serve(transport, caller)
-
-
-def _calling_frame() -> FrameType:
-    """The frame that called the method which calls this."""
-    return sys._getframe(2)  # pyright: ignore[reportPrivateUsage] (as typing and enum do)

@@ -7,7 +7,7 @@ import sys
 import types
 from collections.abc import Callable, Mapping
 from functools import partial
-from types import SimpleNamespace
+from types import FrameType, SimpleNamespace
 from typing import (
     Any,
     Final,
@@ -25,6 +25,7 @@ from typing import (
 
 __all__ = (
     "Names",
+    "calling_frame",
     "class_hints",
     "evaluated",
     "function_of",
@@ -62,6 +63,11 @@ def signature_of(callback: Callable[..., Any]) -> inspect.Signature:
 
         return inspect.signature(callback, annotation_format=Format.FORWARDREF)
     return inspect.signature(callback)
+
+
+def calling_frame() -> FrameType:
+    """The frame that called the function which calls this. Annotations may use its names."""
+    return sys._getframe(2)  # pyright: ignore[reportPrivateUsage] (as typing and enum do)
 
 
 def names_of(callback: Callable[..., Any], namespace: Mapping[str, Any]) -> Names:
