@@ -7,7 +7,7 @@ import dataclasses
 import io
 import json
 import sqlite3
-from collections import Counter, deque
+from collections import Counter, deque, namedtuple
 from collections.abc import AsyncIterator, Iterator
 from decimal import Decimal
 from types import SimpleNamespace
@@ -22,7 +22,7 @@ from discord.ext import commands
 
 from discord_tools.ipc import Server, TooLarge, full, only
 from discord_tools.ipc_server.encoding import LARGE, SLICE, encode_answer, encode_large, encode_small
-from discord_tools.ipc_server.values.encoder import Encoder
+from discord_tools.ipc_server.values.encoder import CLASSES, Encoder
 from loopback import LoopbackDiscord
 from loopback.bots import running_bot
 from test_server.test_fairness import Turns
@@ -374,3 +374,11 @@ async def test_full_writes_the_members_of_a_large_guild_in_pieces() -> None:
         few = only(list(guild.members), "nick", "user.id")
         assert json.loads(await encode_large(few, 2**30, unlimited)) == written(few)
         await asyncio.sleep(0)
+
+
+def test_classes_that_a_program_makes_while_it_runs_take_bounded_memory() -> None:
+    encoder = Encoder()
+    rows = [namedtuple("Row", ["a"])(n) for n in range(CLASSES + 10)]
+    assert json.loads(encoder.encode(rows)) == [{"a": n} for n in range(CLASSES + 10)]
+    assert len(encoder._looks) <= CLASSES  # pyright: ignore[reportPrivateUsage]
+    assert json.loads(encoder.encode(rows[:1])) == [{"a": 0}]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import combinations, islice
 from typing import Any
 
 import discord
@@ -12,6 +13,7 @@ from discord.ext import commands
 from discord_tools.ipc import full, only
 from discord_tools.ipc_server.encoding import encode_answer
 from discord_tools.ipc_server.values.encoder import CHOICES, Encoder
+from discord_tools.ipc_server.values.tables import TABLES
 from loopback import LoopbackDiscord
 
 
@@ -96,9 +98,21 @@ async def test_what_is_not_of_discord_in_a_list_is_refused_with_its_place(guild:
 
 async def test_combinations_of_fields_that_callers_choose_take_bounded_memory(guild: discord.Guild) -> None:
     encoder = Encoder()
-    for n in range(CHOICES + 10):
-        encoder.encode(only(guild, *(["id"] * (n + 1))))
+    names = [field.name for field in TABLES[discord.Guild].fields if not field.on_request]
+    pairs = list(islice(combinations(names, 2), CHOICES + 10))
+    assert len(pairs) > CHOICES
+    for pair in pairs:
+        assert set(json.loads(encoder.encode(only(guild, *pair)))) <= set(pair)
     assert len(encoder._choices) <= CHOICES  # pyright: ignore[reportPrivateUsage]
+
+
+async def test_the_order_and_the_number_of_equal_names_make_no_other_choice(guild: discord.Guild) -> None:
+    encoder = Encoder()
+    for names in (("id", "name"), ("name", "id"), ("id", "name", *["id"] * 1000)):
+        choice = only(guild, *names)
+        assert len(choice.names) == 2
+        assert json.loads(encoder.encode(choice)) == {"id": str(guild.id), "name": guild.name}
+    assert len(encoder._choices) == 1  # pyright: ignore[reportPrivateUsage]
 
 
 async def test_voice_states_have_their_users(

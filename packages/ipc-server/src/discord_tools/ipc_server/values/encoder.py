@@ -51,6 +51,9 @@ Budget: TypeAlias = list[int]
 Look: TypeAlias = Callable[[Any, Budget], Any]
 
 
+#: Number of classes about which something is kept. A program may make classes while it runs.
+CLASSES: Final = 4096
+
 #: Number of combinations of fields that are kept compiled. A route may let its callers choose them.
 CHOICES: Final = 512
 
@@ -162,6 +165,8 @@ class Encoder:
         return look(value, budget)
 
     def _look_of(self, kind: type[Any]) -> Look:
+        if len(self._looks) >= CLASSES:
+            self._forget()
         look = self._looks[kind] = self._new_look(kind)
         return look
 
@@ -353,7 +358,7 @@ class Encoder:
         return write
 
     def _chosen(self, choice: Chosen) -> Writer:
-        key: Any = (type(choice.value), choice.whole, choice.names)
+        key: Any = (type(choice.value), choice.whole, frozenset(choice.names))
         writer = self._choices.get(key)
         if writer is None:
             table = choice.table

@@ -144,7 +144,7 @@ def full(thing: Any, /, *names: str) -> Any:
     if not known:
         raise TypeError(f"objects of type {type(thing).__name__} have no collections to ask for")
     _check(names, known)
-    return Chosen(thing, names or known, whole=True)
+    return Chosen(thing, tuple(dict.fromkeys(names or known)), whole=True)
 
 
 def only(things: Any, /, *names: str) -> Any:
@@ -181,7 +181,7 @@ def only(things: Any, /, *names: str) -> Any:
         raise TypeError(f"only() takes an object of Discord, or a list of them, not {things!r:.100}")
     for name in names:
         _check_way(name, set(TABLES.values()) if table is None else {table})
-    return Chosen(things, names, whole=False)
+    return Chosen(things, tuple(dict.fromkeys(names)), whole=False)
 
 
 def _check_way(name: Any, tables: set[Table]) -> None:
@@ -199,7 +199,8 @@ def _within(cls: type[Any] | Table | None) -> Table | None:
 def _check(names: Iterable[Any], known: Collection[str]) -> None:
     for name in names:
         if name not in known:
-            near = difflib.get_close_matches(str(name), known, 1)
+            # Callers may choose the name, and comparing takes time.
+            near = difflib.get_close_matches(f"{name!s:.100}", known, 1)
             there = f"there are {', '.join(sorted(known)):.500}" if known else "there are none"
             hint = f"did you mean {near[0]!r}?" if near else there
             raise ValueError(f"there is no field {name!r:.100}; {hint}")
