@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from typing import Unpack
 
 __all__ = (
-    "BITS", "BOOLEAN", "BYTES", "COLOR", "ENUM", "FLAGS", "HASH", "INTEGER", "JSON", "NUMBER", "PERMISSIONS", "SECONDS",
-    "SNOWFLAKE", "TEXT", "TIMESTAMP", "URL", "boolean", "colour", "enum", "extra", "flags", "hash_of", "integer",
-    "json", "made", "many", "nested", "number", "of", "one_of", "permissions", "snowflake", "text", "timestamp", "url",
+    "BITS", "BOOLEAN", "BYTES", "COLOR", "ENUM", "FLAGS", "INTEGER", "JSON", "NUMBER", "PERMISSIONS",
+    "SNOWFLAKE", "TEXT", "TIMESTAMP", "URL", "boolean", "colour", "enum", "extra", "flags", "integer",
+    "json", "made", "many", "nested", "number", "of", "one_of", "permissions", "snowflake", "text", "timestamp",
 )  # fmt: skip
 
 TEXT: Final = Kind("text", "{}", {"type": "string"})
@@ -27,10 +27,7 @@ PERMISSIONS: Final = Kind("permissions", "str({}.value)", {"type": "string", "pa
 BITS: Final = PERMISSIONS._replace(code="str({})")
 ENUM: Final = Kind("enum", "{}.value", {"type": ["integer", "string"]})
 TIMESTAMP: Final = Kind("timestamp", "{}", {"type": "string", "format": "date-time"})
-#: A time that Discord gives as a number of milliseconds.
-SECONDS: Final = Kind("seconds", "{}.total_seconds()", {"type": "number"})
 COLOR: Final = Kind("color", "{}.value", {"type": "integer"})
-HASH: Final = Kind("hash", "{}.key", {"type": "string"})
 URL: Final = Kind("URL", "{}.url", {"type": "string", "format": "uri"})
 BYTES: Final = Kind("base64", "{}", {"type": "string"})
 #: A part of a payload that discord.py keeps as it was.
@@ -86,14 +83,6 @@ def timestamp(name: str, path: str = "", **options: Unpack[Options]) -> Field:
 
 def colour(name: str, path: str = "", **options: Unpack[Options]) -> Field:
     return Field(name, path or name, COLOR, **options)
-
-
-def hash_of(name: str, path: str = "", **options: Unpack[Options]) -> Field:
-    return Field(name, path or name, HASH, **options)
-
-
-def url(name: str, path: str, **options: Unpack[Options]) -> Field:
-    return Field(name, path, URL, **options)._replace(extra=True)
 
 
 def json(name: str, path: str = "", **options: Unpack[Options]) -> Field:
