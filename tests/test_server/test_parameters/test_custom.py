@@ -13,7 +13,7 @@ import discord
 import pytest
 from discord.ext import commands
 
-from discord_tools.ipc import BadData, ConverterError, Request, RouteError
+from discord_tools.ipc import BadData, ConverterError, Request, RouteError, UnknownObject
 from discord_tools.ipc.wire.codes import remote_error
 from discord_tools.ipc_server.signature import Signature
 from loopback import LoopbackDiscord
@@ -128,6 +128,16 @@ async def test_a_converter_does_not_run_for_data_that_is_wrong_anyway() -> None:
     ran: list[Any] = []
     signature = signature_for(Annotated[int, lambda request, value: ran.append(value)], number=int)
     assert set(errors(signature, it=5, number="x")) == {"number"}
+    assert not ran
+
+
+async def test_a_converter_does_not_run_where_a_later_parameter_has_no_object(
+    loopback_bot: commands.Bot,
+) -> None:
+    ran: list[Any] = []
+    signature = signature_for(Annotated[int, lambda request, value: ran.append(value)], role=discord.Role)
+    with pytest.raises(UnknownObject):
+        await bind_later(signature, loopback_bot, it=5, role=1)
     assert not ran
 
 

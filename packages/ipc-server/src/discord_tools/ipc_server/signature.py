@@ -15,6 +15,7 @@ from discord_tools.ipc_server.parameters.annotations import evaluated, function_
 from discord_tools.ipc_server.parameters.binding import UNKNOWN, Binding, Source
 from discord_tools.ipc_server.parameters.callables import item_of
 from discord_tools.ipc_server.parameters.compiler import Compiler
+from discord_tools.ipc_server.parameters.custom import ConverterNode
 from discord_tools.ipc_server.parameters.faults import QUOTED, UNREADABLE, bad_data, from_decoder
 from discord_tools.ipc_server.parameters.nodes import Node
 from discord_tools.ipc_server.parameters.objects import Lookup
@@ -103,10 +104,15 @@ class Signature:
         #: The parameter that is the channel of messages that are given by an id alone.
         self._channel = next((name for name, node in self.nodes.items() if node.is_channel), "")
         self._check_guild()
-        #: What is converted. The guild comes first: members, roles and channels are then looked for in it.
+        #: What is converted. The guild comes first: members, roles and channels are then looked for in it. Converters
+        #: come last, so that they do not run where something else is wrong.
         self._conversions = sorted(
             ((name, node) for name, node in self.nodes.items() if node.converts),
-            key=lambda entry: (entry[0] != self._guild, entry[0] != self._channel),
+            key=lambda entry: (
+                isinstance(entry[1], ConverterNode),
+                entry[0] != self._guild,
+                entry[0] != self._channel,
+            ),
         )
         struct = msgspec.defstruct("Data", fields, kw_only=True, forbid_unknown_fields=True)
         #: Decodes all parameters at once.
