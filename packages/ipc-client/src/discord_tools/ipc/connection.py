@@ -166,7 +166,7 @@ class Connection:
             self._handling = True
             while not self._stopped and (event := peer.next_event()) is not None:
                 handle(event)
-                if isinstance(event, ProtocolViolation) and event.fatal:
+                if type(event) is ProtocolViolation and event.fatal:
                     await self.close(PROTOCOL_ERROR, event.reason)
                     return Closed("it broke the protocol too often")
                 turn += 1

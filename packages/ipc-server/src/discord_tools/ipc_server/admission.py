@@ -10,13 +10,16 @@ from discord_tools.ipc.wire.codec import count_values
 from discord_tools.ipc_server.budget import MemoryBudget
 from discord_tools.ipc_server.turns import AnswersToCome
 
-__all__ = ("FEW_CALLS", "SMALL_BYTES", "Account", "Admission", "closing", "measure")
+__all__ = ("FEW_BYTES", "FEW_CALLS", "SMALL_BYTES", "Account", "Admission", "closing", "measure")
 
 #: Calls in messages up to this size all count as this many bytes: to measure each would cost as much as decoding it.
 SMALL_BYTES: Final = 4 * 1024
 
 #: Bytes that a value in the data of a call counts besides its text: decoded, it takes about as much.
 VALUE_BYTES: Final = 64
+
+#: Size of data that cannot count as more than a small call, whatever it holds, in bytes.
+FEW_BYTES: Final = SMALL_BYTES // (1 + VALUE_BYTES)
 
 #: Number of a client's calls in progress beyond which it gets no more small ones either, while too much is held.
 FEW_CALLS: Final = 16

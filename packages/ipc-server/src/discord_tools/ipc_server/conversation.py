@@ -40,7 +40,7 @@ from discord_tools.ipc.wire.received import (
     PeerEvent,
     ProtocolViolation,
 )
-from discord_tools.ipc_server.admission import FEW_CALLS, SMALL_BYTES, Account, closing
+from discord_tools.ipc_server.admission import FEW_BYTES, FEW_CALLS, SMALL_BYTES, Account, closing
 from discord_tools.ipc_server.budget import MemoryBudget
 from discord_tools.ipc_server.call import expire, expired, wait_for_handlers, without_key
 from discord_tools.ipc_server.caller import Caller
@@ -220,8 +220,6 @@ class Conversation:
 
     def send_answer(self, number: Id, frame: bytes) -> None:
         self._peer.answer(number, frame)
-        if len(frame) > SMALL_BYTES:
-            self.budget.add(len(frame))
         if self._connection is None:
             self._check_backlog()
 
@@ -246,7 +244,8 @@ class Conversation:
         if call in self._calls:
             del self._calls[call]
             self.account.calls -= 1
-            self.account.size -= call.size
+            if call.size:
+                self.account.size -= call.size
         if self._by_id.get(call.number) is call:
             del self._by_id[call.number]
 
@@ -352,16 +351,22 @@ class Conversation:
         if event.headers is not UNSET or event.meta is not UNSET:
             headers, timeout = self._own_headers(event)
         call = NativeCall(self, event, headers)
-        refusal = self._admission.refusal(self.account, self._peer.message_size)
+        size = self._peer.message_size
+        refusal = self._admission.refusal(self.account, size)
         if self.over:
             refusal = closing("this conversation is over")
         if refusal is not None:
             call.fail(refusal)
             return
-        if self._peer.message_size > SMALL_BYTES:
-            # Before the handler starts, which may run at once and whose request refers to the data.
+        if size > SMALL_BYTES:
+            # Before the handler starts, which may run at once and whose request refers to the data. It is a view into
+            # the whole message, which would be held for it.
+            call.params = params = bytes(call.params)
             # Headers of its own may be as large as the message.
-            call.measure(0 if headers is self._headers else self._peer.message_size)
+            others = 0 if headers is self._headers else size
+            # Small calls may come in a large pack. They count as all small calls do, and are not worth measuring.
+            if others or len(params) > FEW_BYTES or type(event.id) is str:
+                call.measure(others)
         if event.method.startswith(RESERVED):
             self._protocol_call(event.method, call)
             return
@@ -396,13 +401,14 @@ class Conversation:
 
     def _count(self, call: NativeCall) -> None:
         """Counts a call as in progress, until :meth:`forget`."""
+        account = self.account
         self._calls[call] = None
         self._by_id[call.number] = call
-        self.account.calls += 1
+        account.calls += 1
         if call.size:
-            self.account.size += call.size
+            account.size += call.size
             self.budget.add(call.size)
-        elif not self.account.calls % FEW_CALLS:
+        elif not account.calls % FEW_CALLS:
             self.budget.add(FEW_CALLS * SMALL_BYTES)
 
     def _protocol_call(self, method: str, call: NativeCall) -> None:

@@ -43,11 +43,8 @@ _WRONG_KIND = {
     False: "this route does not stream: call it with ClientSession.request()",
 }
 
-
-#: Names of listeners. Made once, since looking up an attribute by a new string costs ten times as much: the interpreter
-#: caches look-ups by the string object.
-_LISTENERS = {event: f"on_{event}" for event in ("raw_ipc_request", "ipc_request_completion")}
-
+_COMPLETION: Final = "ipc_request_completion"
+_ON_COMPLETION: Final = "on_ipc_request_completion"
 
 #: For routes without parameters.
 _NO_ARGUMENTS: Final[dict[str, Any]] = {}
@@ -93,10 +90,13 @@ class Dispatcher:
                 # Listeners run in tasks of their own. This is an overridden dispatch, or a check of wait_for.
                 log.exception("Dispatching %s failed", event)
 
-    def _is_heard(self, event: str) -> bool:
-        """Whether there may be a listener. Dispatching without one would cost as much as the rest of a small call."""
+    def _is_heard(self, event: str, name: str) -> bool:
+        """Whether there may be a listener of that name, such as ``on_ipc_request_completion``.
+
+        Dispatching without one would cost as much as the rest of a small call. The name is given since looking up an
+        attribute by a new string costs ten times as much: the interpreter caches look-ups by the string object.
+        """
         client: Any = self._client
-        name = _LISTENERS[event]
         # Only discord.py knows what wait_for() waits for. Without its table, or with a dispatch of the user's own,
         # everything is dispatched.
         try:
@@ -117,7 +117,7 @@ class Dispatcher:
         ran: bool | GuardedCall = False
         done: bool | None = True
         try:
-            if waited := self._is_heard("raw_ipc_request"):
+            if waited := self._is_heard("raw_ipc_request", "on_raw_ipc_request"):
                 self.emit("raw_ipc_request", request)
                 # Listeners begin in the next turn of the loop, and they come before the route.
                 await asyncio.sleep(0)
@@ -162,8 +162,8 @@ class Dispatcher:
             request._done = True  # pyright: ignore[reportPrivateUsage]
             if done is not None:
                 request.finish()
-            if (ran if isinstance(ran, bool) else ran.close()) and self._is_heard("ipc_request_completion"):
-                self.emit("ipc_request_completion", request)
+            if (ran if ran is True else ran and ran.close()) and self._is_heard(_COMPLETION, _ON_COMPLETION):
+                self.emit(_COMPLETION, request)
             call.ended()
 
     # -- what guarded calls need

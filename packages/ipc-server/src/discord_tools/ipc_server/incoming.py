@@ -12,7 +12,7 @@ from discord_tools.ipc.errors import AlreadyResponded, RemoteError, TooLarge
 from discord_tools.ipc.wire.frames import ErrorObject, Id
 from discord_tools.ipc.wire.outbox import Outbox
 from discord_tools.ipc.wire.received import CallReceived
-from discord_tools.ipc_server.admission import Account, measure
+from discord_tools.ipc_server.admission import SMALL_BYTES, Account, measure
 from discord_tools.ipc_server.budget import RECOUNT, MemoryBudget
 from discord_tools.ipc_server.caller import Caller
 from discord_tools.ipc_server.encoding import (
@@ -127,8 +127,6 @@ class NativeCall:
 
     def measure(self, others_bytes: int) -> None:
         """Finds out the size of the data and of what else the call holds, of which ``others_bytes`` are given."""
-        # The data is a view into the whole message, which would be held for it.
-        self.params = bytes(self.params)
         number = self.number
         self.size = measure(self.params) + (len(number) if isinstance(number, str) else 0) + others_bytes
 
@@ -157,13 +155,14 @@ class NativeCall:
         channel = self._channel
         if channel.outbox.pending_bytes > LARGE_BYTES and channel.is_full():
             return False
-        if channel.turns.large and channel.turns.must_wait(self.endpoint, self._turn):
+        large = channel.turns.large
+        if large and channel.turns.must_wait(self.endpoint, self._turn):
             return False
         reply = encode_reply(self.number, data, channel.encoder)
         if reply is None:
             return False
-        if len(reply) > LARGE_BYTES:
-            channel.turns.encoded(self.endpoint, len(reply))
+        if large or len(reply) > SMALL_BYTES:
+            self._encoded(len(reply))
         channel.send_answer(self.number, reply)
         self.settled = True
         return True
@@ -180,10 +179,16 @@ class NativeCall:
             reply = reply_with(self.number, result)
         if self.settled:
             raise AlreadyResponded(self.endpoint)
-        if not self.streams:  # the answer of a stream only ends it
-            turns.encoded(self.endpoint, len(reply))
+        self._encoded(len(reply))
         channel.send_answer(self.number, reply)
         self.settled = True
+
+    def _encoded(self, size: int) -> None:
+        """Takes note of the size of the answer."""
+        if size > SMALL_BYTES:
+            self._channel.budget.add(size)
+        if not self.streams:  # the answer of a stream only ends it
+            self._channel.turns.encoded(self.endpoint, size)
 
     async def send_item(self, data: Any, /) -> None:
         while self.credit <= 0 and not self.settled:

@@ -150,6 +150,8 @@ class Signature:
                 for name in self.defaults:
                     if values[name] is UNSET:
                         del values[name]
+                if not self._conversions:
+                    return values
         if not violations and not self._conversions and (self._extra is None or not self._extra.converts):
             return values
         binding = Binding(source, request)

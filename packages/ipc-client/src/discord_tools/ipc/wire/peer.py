@@ -277,17 +277,16 @@ class Peer(Generic[ContextT]):
         while inbox:
             frame = inbox.popleft()
             event: PeerEvent | None
-            if isinstance(frame, Raw):
-                # One at a time, so that none is decoded after a fatal violation.
-                frame = decode_one(frame, trusted=self._trusted)
+            # Asked for once, since nearly everything is a frame.
             if not isinstance(frame, Frame):
-                if isinstance(frame, Refused):
-                    event = self._refuse(frame)
-                elif isinstance(frame, Malformed):
-                    event = self._violate(f"not a frame of JSON-RPC 2.0: {frame.reason}", about=frame.id)
-                else:
-                    event = self._violate(f"the message cannot be read: {frame}", code=PARSE_ERROR)
-            elif frame.jsonrpc != "2.0":
+                # One at a time, so that none is decoded after a fatal violation.
+                element = decode_one(frame, trusted=self._trusted) if isinstance(frame, Raw) else frame
+                if not isinstance(element, Frame):
+                    if (event := self._unreadable(element)) is not None:
+                        return event
+                    continue
+                frame = element
+            if frame.jsonrpc != "2.0":
                 event = self._violate("the member 'jsonrpc' must be \"2.0\"", about=frame.id)
             elif frame.method is UNSET:
                 event = self._replied(frame)
@@ -308,6 +307,13 @@ class Peer(Generic[ContextT]):
             if event is not None:
                 return event
         return None
+
+    def _unreadable(self, element: Malformed | Refused | Unreadable) -> ProtocolViolation | None:
+        if isinstance(element, Refused):
+            return self._refuse(element)
+        if isinstance(element, Malformed):
+            return self._violate(f"not a frame of JSON-RPC 2.0: {element.reason}", about=element.id)
+        return self._violate(f"the message cannot be read: {element}", code=PARSE_ERROR)
 
     def _refuse(self, call: Refused) -> ProtocolViolation | None:
         """Answers a call that is not decoded. What names no call is a violation."""
