@@ -161,10 +161,10 @@ class NativeCall:
         reply = encode_reply(self.number, data, channel.encoder)
         if reply is None:
             return False
-        if large or len(reply) > SMALL_BYTES:
-            self._encoded(len(reply))
         channel.send_answer(self.number, reply)
         self.settled = True
+        if large or len(reply) > SMALL_BYTES:
+            self._encoded(len(reply))
         return True
 
     async def send_json(self, data: Any, /) -> None:
@@ -179,9 +179,9 @@ class NativeCall:
             reply = reply_with(self.number, result)
         if self.settled:
             raise AlreadyResponded(self.endpoint)
-        self._encoded(len(reply))
         channel.send_answer(self.number, reply)
         self.settled = True
+        self._encoded(len(reply))
 
     def _encoded(self, size: int) -> None:
         """Takes note of the size of the answer."""
