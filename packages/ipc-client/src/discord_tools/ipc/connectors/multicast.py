@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
 
 import aiohttp
@@ -95,7 +96,9 @@ async def _resolve_with_proof(http: aiohttp.ClientSession, address: Address, sec
     return port
 
 
-def _connect(http: aiohttp.ClientSession, address: Address) -> Any:
+def _connect(
+    http: aiohttp.ClientSession, address: Address
+) -> AbstractAsyncContextManager[aiohttp.ClientWebSocketResponse]:
     # The answer is what counts: a server that closes slowly must not spoil it.
     timeout = aiohttp.ClientWSTimeout(ws_close=0.1)  # pyright: ignore[reportCallIssue] (attrs)
     return http.ws_connect(address.url, timeout=timeout, max_msg_size=64 * 1024)
