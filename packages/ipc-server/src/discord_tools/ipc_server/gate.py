@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
@@ -102,6 +102,11 @@ class Gate:
     def identify(self, key: Any, address: str | None, dialect: str, connection: str) -> Caller | None:
         """Judges the key in a message. Returns ``None`` where it is wrong."""
         return self._caller(address, dialect, connection) if self._accepts(key) else None
+
+    @property
+    def key_values(self) -> Iterable[bytes]:
+        """Iterable[:class:`bytes`]: All keys that callers may have. None where the server has no key."""
+        return () if self._key is None else (self._key,)
 
     def origin_refusal(self, headers: Mapping[str, str]) -> Refusal | None:
         """Refuses a request from a web page that may not connect.
