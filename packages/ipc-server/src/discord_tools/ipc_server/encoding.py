@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from gc import is_tracked
 from typing import Any, Final
 
 import msgspec
@@ -43,7 +42,7 @@ def encode_answer(value: Any, encoder: Encoder = STANDARD) -> bytes:
     TypeError
         A part of it cannot be written as JSON.
     """
-    if type(value) is dict and not is_tracked(value):  # pyright: ignore[reportUnknownArgumentType]
+    if type(value) is dict and not encoder.is_mixed(value):  # pyright: ignore[reportUnknownArgumentType]
         try:
             return encoder.json(value)
         except Exception:
@@ -59,7 +58,7 @@ def encode_small(value: Any, encoder: Encoder = STANDARD) -> bytes | None:
     TypeError
         A part of it cannot be written as JSON.
     """
-    if type(value) is dict and not is_tracked(value) and len(value) < LARGE:  # pyright: ignore[reportUnknownArgumentType]
+    if type(value) is dict and not encoder.is_mixed(value) and len(value) < LARGE:  # pyright: ignore[reportUnknownArgumentType]
         try:
             return encoder.json(value)
         except Exception:
@@ -82,7 +81,7 @@ def encode_reply(number: Id, value: Any, encoder: Encoder = STANDARD) -> bytes |
     """
     kind: type[Any] = type(value)  # pyright: ignore[reportUnknownVariableType]
     if (
-        (kind is dict and not is_tracked(value) and len(value) < LARGE)
+        (kind is dict and not encoder.is_mixed(value) and len(value) < LARGE)
         or kind in encoder.plain
         or (kind is list and len(value) < LARGE and encoder.plain.issuperset(map(type, value)))
     ):

@@ -94,8 +94,13 @@ class Encoder:
         self.json: Final = msgspec.json.Encoder(enc_hook=self._hook).encode
 
     def _forget(self) -> None:
+        #: The encoders of users that types are written by, those that they inherit included. ``None`` for no encoder.
+        self._inherited: dict[type[Any], Callable[[Any], Any] | None] = {}
         #: Types that are ready for msgspec.
-        self.plain = set(BUILTIN.difference(self._own))
+        self.plain = {kind for kind in BUILTIN if self._own_of(kind) is None}
+        #: Whether a dict may have something to replace. The garbage collector tracks no dict that has nothing but
+        #: scalars, which is all that counts unless one of these has an encoder.
+        self.is_mixed: Callable[[Any], bool] = is_tracked if self.plain >= BUILTIN else _always
         #: What msgspec calls for the types that it does not know.
         self._writers: dict[type[Any], Writer] = {}
         #: How values get ready, by type.
@@ -116,6 +121,17 @@ class Encoder:
             raise ValueError(f"{cls.__name__} has an encoder already")
         self._own[cls] = function
         self._forget()
+
+    def _own_of(self, kind: type[Any]) -> Callable[[Any], Any] | None:
+        """The encoder of the nearest class that a type inherits from, or ``None``."""
+        try:
+            return self._inherited[kind]
+        except KeyError:
+            if len(self._inherited) >= CLASSES:
+                self._inherited.clear()
+            base = next((base for base in kind.__mro__ if base in self._own), None)
+            own = self._inherited[kind] = None if base is None else self._checked(base)
+            return own
 
     # -- the whole
 
@@ -172,11 +188,12 @@ class Encoder:
 
     def _new_look(self, kind: type[Any]) -> Look:
         """Finds out about a type. What users have registered comes first, then the nearest base class."""
+        own = self._own_of(kind)
+        if own is not None:
+            return self._turning(kind, own)
         for base in kind.__mro__:
-            if base in self._own:
-                return self._turning(kind, self._checked(base))
             if base in TABLES:
-                self._writers[kind] = self._writer(kind, None)
+                self._writers[kind] = self._usual(kind)
                 return _object
             if base in REFUSED:
                 raise _refusal(kind)
@@ -229,7 +246,7 @@ class Encoder:
         kinds: set[type[Any]] = set(map(type, items))
         if kinds <= plain:
             return items
-        if kinds == _DICTS and not any(map(is_tracked, items)):
+        if kinds == _DICTS and not any(map(self.is_mixed, items)):
             _count(sum(map(len, items)), budget)  # pyright: ignore[reportUnknownArgumentType]
             return items
         changed = self._replaced(enumerate(items), budget)  # pyright: ignore[reportUnknownArgumentType]
@@ -242,12 +259,12 @@ class Encoder:
 
     def _dict(self, value: dict[Any, Any], budget: Budget) -> Any:
         _count(len(value), budget)
-        changed = self._replaced(value.items(), budget) if is_tracked(value) else None
+        changed = self._replaced(value.items(), budget) if self.is_mixed(value) else None
         return {**value, **changed} if changed else value
 
     def _replaced(self, items: Iterable[tuple[Any, Any]], budget: Budget) -> dict[Any, Any]:
         """What has to be replaced of the elements of an array or an object, by index or key."""
-        plain, flat, looks = self.plain, self.plain.issuperset, self._looks
+        plain, flat, looks, is_mixed = self.plain, self.plain.issuperset, self._looks, self.is_mixed
         changed: dict[Any, Any] = {}
         key: Any = None
         try:
@@ -256,7 +273,7 @@ class Encoder:
                 if kind in plain:
                     continue
                 # What has nothing but scalars needs no look of its own.
-                if (kind is dict and not is_tracked(item)) or (kind is list and flat(map(type, item))):
+                if (kind is dict and not is_mixed(item)) or (kind is list and flat(map(type, item))):
                     left = budget[0] = budget[0] - len(item)
                     if left < 0 or (left < ELEMENTS and len(item) >= LARGE):
                         raise Large
@@ -319,25 +336,35 @@ class Encoder:
         return self._writers.get(kind) or _refused_key
 
     def _writer(self, cls: type[Any] | Table, selection: Selection | None) -> Writer:
-        """The function that writes objects of a class."""
+        """The function that writes what is in a field: by a table, or as users want its class written."""
         if selection is not None:
             return self._compile(cls, selection)
+        usual = self._usual(cls)
+        return self._replacing(usual) if self._own else usual
+
+    def _usual(self, cls: type[Any] | Table) -> Writer:
         writer = self._compiled.get(cls)
         if writer is None:
             writer = self._compiled[cls] = self._compile(cls, None)
         return writer
+
+    def _replacing(self, usual: Writer, part: str = "") -> Writer:
+        """Writes objects, or a part of each, as users want their classes written, and others as usual."""
+        whole = not part
+
+        def write(value: Any) -> Any:
+            item = value if whole else getattr(value, part)
+            kind: type[Any] = type(item)  # pyright: ignore[reportUnknownVariableType] (of Any)
+            own = self._own_of(kind)
+            return usual(value) if own is None else self._ready(own(item), [sys.maxsize])
+
+        return write
 
     def _compile(self, cls: type[Any] | Table, selection: Selection | None) -> Writer:
         table = cls if isinstance(cls, Table) else table_of(cls)
         assert table is not None
         if table.variants:
             return self._alternatives(table, selection)
-        for base in () if isinstance(cls, Table) else cls.__mro__:
-            if base in self._own:
-                turn = self._checked(base)
-                return lambda value: self._ready(turn(value), [sys.maxsize])
-            if base in TABLES:
-                break
         fields = [
             field
             for field in table.fields
@@ -347,7 +374,10 @@ class Encoder:
 
     def _alternatives(self, table: Table, selection: Selection | None) -> Writer:
         usual = self._writer(table.classes[0], selection)
-        others = [(cls, self._writer(other, selection)) for cls, other in table.variants]
+        others: list[tuple[type[Any], Writer]] = []
+        for cls, other, part in table.variants:
+            writer = self._compile(other, selection)
+            others.append((cls, self._replacing(writer, part) if self._own and selection is None else writer))
 
         def write(value: Any) -> Any:
             for cls, writer in others:
@@ -395,6 +425,10 @@ def _count(number: int, budget: Budget) -> None:
 def _refused_key(value: Any) -> Any:
     kind = type(value).__name__
     raise Unwritable(f"objects of type {kind} cannot be keys of a JSON object: use texts")
+
+
+def _always(value: Any) -> bool:
+    return True
 
 
 def _leaf(value: Any, budget: Budget) -> Any:
