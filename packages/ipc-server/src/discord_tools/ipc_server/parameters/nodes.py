@@ -134,7 +134,7 @@ class Constrained(Node):
 
     def __init__(self, inner: Node, metas: Sequence[msgspec.Meta]) -> None:
         super().__init__(
-            Annotated[(inner.wire, *metas)],  # pyright: ignore[reportInvalidTypeForm]
+            Annotated[(inner.wire, *metas)],  # pyright: ignore[reportInvalidTypeForm] (made at run time)
             needs_guild=inner.needs_guild,
             hashable=inner.hashable,
             is_guild=inner.is_guild,

@@ -169,14 +169,14 @@ class Encoder:
 
     def turned(self, value: Any) -> Any:
         """Replaces an object that is not Discord's by the list or the object that it is written as."""
-        while (turn := self._turns.get(type(value))) is not None:  # pyright: ignore[reportUnknownArgumentType]
+        while (turn := self._turns.get(type(value))) is not None:  # pyright: ignore[reportUnknownArgumentType] (of Any)
             value = turn(value)
         return value
 
     # -- getting ready
 
     def _ready(self, value: Any, budget: Budget) -> Any:
-        kind: type[Any] = type(value)  # pyright: ignore[reportUnknownVariableType]
+        kind: type[Any] = type(value)  # pyright: ignore[reportUnknownVariableType] (of Any)
         look = self._looks.get(kind) or self._look_of(kind)
         return look(value, budget)
 
@@ -247,9 +247,9 @@ class Encoder:
         if kinds <= plain:
             return items
         if kinds == _DICTS and not any(map(self.is_mixed, items)):
-            _count(sum(map(len, items)), budget)  # pyright: ignore[reportUnknownArgumentType]
+            _count(sum(map(len, items)), budget)  # pyright: ignore[reportUnknownArgumentType] (of Any)
             return items
-        changed = self._replaced(enumerate(items), budget)  # pyright: ignore[reportUnknownArgumentType]
+        changed = self._replaced(enumerate(items), budget)  # pyright: ignore[reportUnknownArgumentType] (of Any)
         if not changed:
             return items
         items = list(items)
@@ -269,7 +269,7 @@ class Encoder:
         key: Any = None
         try:
             for key, item in items:
-                kind: type[Any] = type(item)  # pyright: ignore[reportUnknownVariableType]
+                kind: type[Any] = type(item)  # pyright: ignore[reportUnknownVariableType] (of Any)
                 if kind in plain:
                     continue
                 # What has nothing but scalars needs no look of its own.
@@ -287,7 +287,7 @@ class Encoder:
         return changed
 
     def _fields(self, value: Any, budget: Budget) -> Any:
-        kind: type[Any] = type(value)  # pyright: ignore[reportUnknownVariableType]
+        kind: type[Any] = type(value)  # pyright: ignore[reportUnknownVariableType] (of Any)
         names = field_names(kind) or ()
         fields = {name: getattr(value, name) for name in names if hasattr(value, name)}
         _count(len(fields), budget)
@@ -311,7 +311,7 @@ class Encoder:
 
     def _hook(self, value: Any) -> Any:
         """msgspec calls it for objects that it does not know, and for keys that are no strings or numbers."""
-        kind: type[Any] = type(value)  # pyright: ignore[reportUnknownVariableType]
+        kind: type[Any] = type(value)  # pyright: ignore[reportUnknownVariableType] (of Any)
         writer = self._writers.get(kind)
         if writer is None:
             writer = self._writers[kind] = self._other_writer(kind)

@@ -25,7 +25,7 @@ def checked_class(cls: Any) -> type[Any]:
             f"{cls.__name__} is a protocol, from which classes need not inherit; give the classes themselves, "
             f"such as discord.User and discord.Member instead of discord.abc.User"
         )
-    return cls  # pyright: ignore[reportUnknownVariableType]
+    return cls  # pyright: ignore[reportUnknownVariableType] (of Any)
 
 
 def checked_function(function: Any) -> Callable[[Any], Any]:
