@@ -13,8 +13,8 @@ from discord_tools.ipc._version import __version__
 from discord_tools.ipc_server.encoding import encode_answer
 from discord_tools.ipc_server.event_table import KEYS, Declared, EventSpec
 from discord_tools.ipc_server.parameters.nodes import Schemas
-from discord_tools.ipc_server.parameters.objects import SNOWFLAKE
 from discord_tools.ipc_server.routes import Route
+from discord_tools.ipc_server.snowflakes import SNOWFLAKE_SCHEMA
 from discord_tools.ipc_server.values.schema import REFERENCES, schema_of
 
 __all__ = ("describe", "discovery")
@@ -73,7 +73,7 @@ def _event(name: str, about: Any, components: dict[str, Any]) -> dict[str, Any]:
 def _of_member(kind: str, components: dict[str, Any]) -> dict[str, Any]:
     """Describes a member of the data by the name of its type, or by those of several types."""
     if kind == "snowflake":
-        return {"type": ["string", "null"], "pattern": SNOWFLAKE["pattern"]}
+        return {"type": ["string", "null"], "pattern": SNOWFLAKE_SCHEMA["pattern"]}
     schemas = [_of_class(name, components) for name in kind.split(" | ")]
     known = [schema for schema in schemas if schema is not None]
     if len(known) < len(schemas):

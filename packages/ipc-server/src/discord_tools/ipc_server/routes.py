@@ -50,7 +50,7 @@ class Route(Generic[R]):
     """
 
     __slots__ = (
-        *("_callback", "_cog", "_guild", "_hooked", "_idempotent", "_leading", "_name", "_usage"),
+        *("_callback", "_cog", "_hooked", "_idempotent", "_leading", "_name", "_usage"),
         *("rules", "signature"),
     )
 
@@ -91,8 +91,6 @@ class Route(Generic[R]):
         )
         for rule in rules_of(callback):
             self.rules.add(rule)
-        #: Name and place of the parameter that is the guild.
-        self._guild = _guild_parameter(self.signature)
         #: Whether the cog has something to run at each call.
         self._hooked = has_hooks(self._cog)
         #: Who has called it lately, once that is counted.
@@ -130,7 +128,7 @@ class Route(Generic[R]):
         """
         route: Route[R] = object.__new__(type(self))
         route._name, route._callback, route.signature = self._name, self._callback, self.signature
-        route._idempotent, route._guild, route.rules = self._idempotent, self._guild, self.rules
+        route._idempotent, route.rules = self._idempotent, self.rules
         # A static method belongs to its cog, and does not get it.
         route._cog, route._leading = cog, (cog,) if self.signature.bound else ()
         route._hooked = has_hooks(cog)
@@ -233,22 +231,6 @@ class Route(Generic[R]):
         .. versionadded:: 1.2
         """
         return self.rules.timeout
-
-    @property
-    def guild_parameter(self) -> tuple[str, int] | None:
-        """The name and the place of the parameter that is the guild.
-
-        :meta private:
-        """
-        return self._guild
-
-    @property
-    def is_guarded(self) -> bool:
-        """Whether a call needs more than the data and the callback.
-
-        :meta private:
-        """
-        return self._hooked or self.rules.guards
 
     @property
     def usage(self) -> Usage:
@@ -383,13 +365,6 @@ def _owner(callback: Any) -> Any:
     for one in wrapped_in(callback):
         if inspect.ismethod(one) and not isinstance(one.__self__, type):
             return one.__self__
-    return None
-
-
-def _guild_parameter(signature: Signature) -> tuple[str, int] | None:
-    for place, name in enumerate(signature.names):
-        if signature.nodes[name].is_guild:
-            return name, place
     return None
 
 

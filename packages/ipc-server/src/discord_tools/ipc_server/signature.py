@@ -99,8 +99,11 @@ class Signature:
         self.names: tuple[str, ...] = tuple(name for name, _, _ in fields)
         #: Whether the data is checked: the route has parameters beyond the request.
         self.takes_data: bool = bool(fields) or self._extra is not None
-        #: The parameter that is the guild, in which members, roles and channels are looked up.
-        self._guild = next((name for name, node in self.nodes.items() if node.is_guild), "")
+        #: Name and place of the parameter that is the guild, in which members, roles and channels are looked up.
+        self.guild_parameter: tuple[str, int] | None = next(
+            ((name, place) for place, (name, node) in enumerate(self.nodes.items()) if node.is_guild), None
+        )
+        self._guild = "" if self.guild_parameter is None else self.guild_parameter[0]
         #: The parameter that is the channel of messages that are given by an id alone.
         self._channel = next((name for name, node in self.nodes.items() if node.is_channel), "")
         self._check_guild()
