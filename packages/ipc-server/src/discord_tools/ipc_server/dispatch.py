@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 import secrets
 from collections.abc import AsyncGenerator, Awaitable, Mapping
@@ -30,6 +29,7 @@ from discord_tools.ipc_server.failures import typed
 from discord_tools.ipc_server.guard import GuardedCall, error_handlers
 from discord_tools.ipc_server.openrpc import discovery
 from discord_tools.ipc_server.parameters.binding import Source
+from discord_tools.ipc_server.parameters.callables import result_of
 from discord_tools.ipc_server.request import Request, World
 from discord_tools.ipc_server.routes import Route, RouteTable
 
@@ -221,9 +221,7 @@ class Dispatcher:
         try:
             for handler in () if route is None else error_handlers(route):
                 try:
-                    value = handler(request, error)
-                    if inspect.isawaitable(value):
-                        value = await value
+                    value = await result_of(handler(request, error))
                     if value is not None:
                         await self._replace(request, call, value)
                     if value is not None or request.is_done() is not done:

@@ -24,7 +24,7 @@ from discord_tools.ipc_server.parameters.annotations import calling_frame, funct
 from discord_tools.ipc_server.parameters.callables import unwrapped
 from discord_tools.ipc_server.signature import Signature
 
-__all__ = ("Route", "RouteTable", "make_route", "route")
+__all__ = ("Route", "RouteTable", "checked_name", "make_route", "route")
 
 log = logging.getLogger(__name__)
 
@@ -69,13 +69,7 @@ class Route(Generic[R]):
         if name is MISSING:
             # A partial function has no name of its own.
             name = getattr(callback, "__name__", "") or getattr(function_of(callback), "__name__", "")
-        if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise TypeError(f"the name of a route must be a string, not {name!r:.100}")
-        if not name.strip("/"):
-            raise ValueError("the name of a route must not be empty")
-        if name.startswith("rpc."):
-            raise ValueError("names that begin with 'rpc.' belong to the protocol")
-        self._name = normal(name)
+        self._name = normal(checked_name(name, "the name of a route"))
         self._callback = callback
         #: The cog, or the client, of a method.
         self._cog: Any = _owner(callback)
@@ -360,6 +354,25 @@ def make_route(
     return decorate
 
 
+def checked_name(name: Any, what: str) -> str:
+    """Returns the name of a route or the prefix of a group.
+
+    Raises
+    ------
+    TypeError
+        It is not a string.
+    ValueError
+        It is empty, or belongs to the protocol.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"{what} must be a string, not {name!r:.100}")
+    if not name.strip("/"):
+        raise ValueError(f"{what} must not be empty")
+    if name.lstrip("/").startswith("rpc."):
+        raise ValueError(f"{what} must not begin with 'rpc.', which belongs to the protocol: {name!r:.100}")
+    return name
+
+
 def _owner(callback: Any) -> Any:
     """The object whose bound method a function is, or ``None``: its hooks hold for the route, too."""
     for one in wrapped_in(callback):
@@ -474,8 +487,16 @@ class RouteTable:
 
     def codes(self) -> dict[CodeType, str]:
         """The code of the functions of these routes, with the names of the routes."""
-        codes = {getattr(inspect.unwrap(one.callback), "__code__", None): one.name for one in self.known()}
-        return {code: name for code, name in codes.items() if code is not None}
+        names: dict[CodeType, list[str]] = {}
+        for one in self.known():
+            code = getattr(function_of(one.callback), "__code__", None)
+            if code is not None:
+                names.setdefault(code, []).append(one.name)
+        # Several routes may be partial objects of one function.
+        return {
+            code: first if not others else f"{first} or {len(others)} more of the same function"
+            for code, (first, *others) in names.items()
+        }
 
     def _forget(self) -> None:
         self._known = None
