@@ -69,8 +69,8 @@ class Reader(Protocol):
         ...
 
 
-class Source(Protocol):
-    """An event of discord.py. Implemented by :class:`~.event_table.spec.EventSpec`."""
+class Spec(Protocol):
+    """What is known about an event of discord.py. Implemented by :class:`~.event_table.spec.EventSpec`."""
 
     @property
     def name(self) -> str:
@@ -135,18 +135,17 @@ class Hub:
         if topic is None:
             return  # nobody has ever subscribed to it
         event = Published(name, keys, False)
-        if topic.index or topic.compared:
-            self._hand_out(topic, event, self._encoded(topic, event, lambda: data))
-        elif topic.everything or topic.is_kept:
+        if topic.is_filtered:
+            receivers = self._encoded(topic, event, lambda: data)
+        elif topic.is_kept:
             event.raw = encode_answer(data, self._encoder)
-            self._order += 1
-            topic.keep(event, self._order)
-            for subscriber in tuple(topic.everything):
-                subscriber.offer(event)
+            receivers = tuple(topic.everything)
         else:
             topic.skip()
+            return
+        self._hand_out(topic, event, receivers)
 
-    def forward(self, source: Source, args: tuple[Any, ...]) -> None:
+    def forward(self, spec: Spec, args: tuple[Any, ...]) -> None:
         """Hands an event of discord.py to its subscribers. Its data is made only if one of them can get it.
 
         Raises
@@ -157,17 +156,17 @@ class Hub:
         self._published += 1
         if self._left:
             self.sweep()
-        topic = self._topics.get(source.name)
+        topic = self._topics.get(spec.name)
         if topic is None:
             return
         if not topic.is_filtered and not topic.is_kept:
             topic.skip()
             return
-        event = Published(source.name, NO_KEYS, False)
+        event = Published(spec.name, NO_KEYS, False)
         try:
-            event.keys = keys = source.keys(args)
-            event.whole = source.has_all_keys
-            receivers = self._encoded(topic, event, lambda: source.data(args, keys))
+            event.keys = keys = spec.keys(args)
+            event.whole = spec.has_all_keys
+            receivers = self._encoded(topic, event, lambda: spec.data(args, keys))
         except Exception:
             self._hand_out(topic, event, topic.receivers(event) or ())
             raise
