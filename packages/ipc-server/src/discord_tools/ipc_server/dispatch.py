@@ -27,7 +27,7 @@ from discord_tools.ipc.logs import Incidents
 from discord_tools.ipc_server.call import IncomingCall, expired
 from discord_tools.ipc_server.failures import typed
 from discord_tools.ipc_server.guard import GuardedCall, error_handlers
-from discord_tools.ipc_server.openrpc import discovery
+from discord_tools.ipc_server.openrpc import Discovery
 from discord_tools.ipc_server.parameters.binding import Source
 from discord_tools.ipc_server.parameters.callables import result_of
 from discord_tools.ipc_server.request import Request, World
@@ -66,6 +66,8 @@ class Dispatcher:
         self._source = Source(client)
         #: Events by name, with what is known about them.
         self._events: Mapping[str, Any] = {} if events is None else events
+        #: Describes the routes and the events.
+        self._discovery = Discovery()
         #: What requests know about the bot and the server.
         self._world = World(client, server)
         #: Logs what clients can cause any number of times.
@@ -77,7 +79,7 @@ class Dispatcher:
 
     def discover(self) -> bytes:
         """Describes all present routes and events, for ``rpc.discover``."""
-        return discovery(self._routes.view(), self._events)
+        return self._discovery.document(self._routes.view(), self._events)
 
     def emit(self, event: str, *args: Any) -> None:
         """Dispatches an event of discord.py. Does nothing before the client has a loop and after it was closed."""

@@ -99,11 +99,8 @@ class Signature:
         self.names: tuple[str, ...] = tuple(name for name, _, _ in fields)
         #: Whether the data is checked: the route has parameters beyond the request.
         self.takes_data: bool = bool(fields) or self._extra is not None
-        #: Name and place of the parameter that is the guild, in which members, roles and channels are looked up.
-        self.guild_parameter: tuple[str, int] | None = next(
-            ((name, place) for place, (name, node) in enumerate(self.nodes.items()) if node.is_guild), None
-        )
-        self._guild = "" if self.guild_parameter is None else self.guild_parameter[0]
+        #: The parameter that is the guild, in which members, roles and channels are looked up.
+        self._guild = next((name for name, node in self.nodes.items() if node.is_guild), "")
         #: The parameter that is the channel of messages that are given by an id alone.
         self._channel = next((name for name, node in self.nodes.items() if node.is_channel), "")
         self._check_guild()
@@ -120,6 +117,11 @@ class Signature:
         struct = msgspec.defstruct("Data", fields, kw_only=True, forbid_unknown_fields=True)
         #: Decodes all parameters at once.
         self._struct = msgspec.json.Decoder(struct, strict=False)
+
+    @property
+    def guild_parameter(self) -> tuple[str, int] | None:
+        """Optional[Tuple[:class:`str`, :class:`int`]]: Name and place of the parameter that is the guild."""
+        return (self._guild, self.names.index(self._guild)) if self._guild else None
 
     def bind(
         self, params: bytes, source: Source, request: Request | None = None
