@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
-from gc import is_tracked
+from collections.abc import Callable, Collection, Iterable
+from gc import get_referents, is_tracked
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -40,6 +40,16 @@ ELEMENTS: Final = 4096
 
 #: An object of Discord counts as this number of elements, since it costs as much.
 OBJECT: Final = 16
+
+#: Number of elements of a list or an object from which on all that is in it is looked at level by level first. With
+#: fewer ones, this costs more than looking at each.
+WIDE: Final = 8
+
+#: Maximum number of such levels.
+LEVELS: Final = 16
+
+#: Lists and objects that msgspec writes as they are, where their elements are ready.
+_CONTAINERS: Final[frozenset[type[Any]]] = frozenset({dict, *ARRAYS})
 
 #: The types of the elements of a list of objects.
 _DICTS: Final[set[type[Any]]] = {dict}
@@ -98,6 +108,8 @@ class Encoder:
         self._inherited: dict[type[Any], Callable[[Any], Any] | None] = {}
         #: Types that are ready for msgspec.
         self.plain = {kind for kind in BUILTIN if self._own_of(kind) is None}
+        #: The same with lists and objects.
+        self._known = self.plain | _CONTAINERS
         #: Whether a dict may have something to replace. The garbage collector tracks no dict that has nothing but
         #: scalars, which is all that counts unless one of these has an encoder.
         self.is_mixed: Callable[[Any], bool] = is_tracked if self.plain >= BUILTIN else _always
@@ -249,6 +261,8 @@ class Encoder:
         if kinds == _DICTS and not any(map(self.is_mixed, items)):
             _count(sum(map(len, items)), budget)  # pyright: ignore[reportUnknownArgumentType] (of Any)
             return items
+        if len(items) >= WIDE and self._are_ready(items, kinds, budget):
+            return items
         changed = self._replaced(enumerate(items), budget)  # pyright: ignore[reportUnknownArgumentType] (of Any)
         if not changed:
             return items
@@ -259,8 +273,42 @@ class Encoder:
 
     def _dict(self, value: dict[Any, Any], budget: Budget) -> Any:
         _count(len(value), budget)
-        changed = self._replaced(value.items(), budget) if self.is_mixed(value) else None
+        if not self.is_mixed(value):
+            return value
+        if len(value) >= WIDE:
+            items = value.values()
+            if self._are_ready(items, set(map(type, items)), budget):
+                return value
+        changed = self._replaced(value.items(), budget)
         return {**value, **changed} if changed else value
+
+    def _are_ready(self, items: Collection[Any], kinds: set[type[Any]], budget: Budget) -> bool:
+        """Whether nothing in some values is to be replaced, as far as that can be said level by level.
+
+        No code of Python runs for single elements, so this costs a fraction of looking at each. ``kinds`` are the types
+        of the values.
+        """
+        plain, left, found = self.plain, budget[0], items
+        bounded = left <= ELEMENTS
+        for _ in range(LEVELS):
+            if not kinds <= self._known:
+                return False
+            if not plain.isdisjoint(kinds):
+                found = [each for each in found if type(each) in _CONTAINERS]
+            number = sum(map(len, found))
+            left -= number
+            if left < 0 or (number >= LARGE and bounded and max(map(len, found)) >= LARGE):
+                raise Large
+            if number > ELEMENTS:
+                return False
+            # What the garbage collector goes through: the elements of lists, the values of dicts, and the keys of those
+            # that have not only strings.
+            found = get_referents(*found)
+            kinds = set(map(type, found))
+            if kinds <= plain:
+                budget[0] = left
+                return True
+        return False
 
     def _replaced(self, items: Iterable[tuple[Any, Any]], budget: Budget) -> dict[Any, Any]:
         """What has to be replaced of the elements of an array or an object, by index or key."""
