@@ -22,7 +22,8 @@ from discord.ext import commands
 
 from discord_tools.ipc import Server, TooLarge, full, only
 from discord_tools.ipc_server.encoding import LARGE, SLICE, encode_answer, encode_large, encode_small
-from discord_tools.ipc_server.values.encoder import CLASSES, ELEMENTS, LEVELS, WIDE, Encoder
+from discord_tools.ipc_server.values.encoder import ELEMENTS, LEVELS, WIDE, Encoder
+from discord_tools.ipc_server.values.tables import CLASSES
 from loopback import LoopbackDiscord
 from loopback.bots import running_bot
 from test_server.test_fairness import Turns

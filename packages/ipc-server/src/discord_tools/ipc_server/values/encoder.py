@@ -23,8 +23,8 @@ from discord_tools.ipc_server.values.python import (
 )
 from discord_tools.ipc_server.values.refused import REFUSED, advice
 from discord_tools.ipc_server.values.selecting import Chosen
-from discord_tools.ipc_server.values.table import Table
-from discord_tools.ipc_server.values.tables import TABLES, table_of
+from discord_tools.ipc_server.values.table import Field, Table
+from discord_tools.ipc_server.values.tables import CLASSES, TABLES, table_of
 
 __all__ = ("LARGE", "SLICE", "Encoder", "Large", "Reply")
 
@@ -60,9 +60,6 @@ Budget: TypeAlias = list[int]
 #: Gets a value ready for msgspec. Returns the same one where nothing has to be replaced.
 Look: TypeAlias = Callable[[Any, Budget], Any]
 
-
-#: Number of classes about which something is kept. A program may make classes while it runs.
-CLASSES: Final = 4096
 
 #: Number of combinations of fields that are kept compiled. A route may let its callers choose them.
 CHOICES: Final = 512
@@ -121,8 +118,8 @@ class Encoder:
         self._turns: dict[type[Any], Callable[[Any], Any]] = {}
         #: Compiled tables. Encoders without classes of users have the same ones.
         self._compiled: dict[type[Any] | Table, Writer] = {} if self._own else _COMPILED
-        #: The same for uses of `full` and `only`, by class and fields.
-        self._choices: dict[Any, Writer] = {}
+        #: The same for uses of `full` and `only`, by class and fields, with the collections among these.
+        self._choices: dict[Any, tuple[Writer, list[Field]]] = {}
 
     def add(self, cls: type[Any], function: Callable[[Any], Any]) -> None:
         """Has objects of a class, and of those that inherit from it, written as what a function makes of them.
@@ -350,10 +347,11 @@ class Encoder:
     def _choice(self, choice: Chosen, budget: Budget) -> Any:
         if choice.is_collection:
             return self._ready(choice.each(), budget)
-        budget[0] -= OBJECT * choice.size
+        writer, collections = self._chosen(choice)
+        budget[0] -= OBJECT * choice.size(collections)
         if budget[0] < 0:
             raise Large
-        return self._chosen(choice)(choice.value)
+        return writer(choice.value)
 
     # -- objects of Discord
 
@@ -435,10 +433,11 @@ class Encoder:
 
         return write
 
-    def _chosen(self, choice: Chosen) -> Writer:
+    def _chosen(self, choice: Chosen) -> tuple[Writer, list[Field]]:
+        """The function that writes the fields of a choice, and the collections among them."""
         key: Any = (type(choice.value), choice.whole, frozenset(choice.names))
-        writer = self._choices.get(key)
-        if writer is None:
+        found = self._choices.get(key)
+        if found is None:
             table = choice.table
             assert table is not None  # others are collections
             fields = choice.fields()
@@ -448,8 +447,9 @@ class Encoder:
                 )
             if len(self._choices) >= CHOICES:
                 self._choices.clear()
-            writer = self._choices[key] = compiled(table, fields, self._writer, choice.tree())
-        return writer
+            writer = compiled(table, fields, self._writer, choice.tree())
+            found = self._choices[key] = writer, choice.requested()
+        return found
 
 
 def _refusal(kind: type[Any]) -> Unwritable:
