@@ -60,9 +60,9 @@ def table(events: Iterable[EventSpec]) -> nodes.table:
     body = nodes.tbody(
         "", *(row([link(one)], data(one), literals(ids(one)), literals(needs(one))) for one in events)
     )
-    columns = (nodes.colspec(colwidth=width) for width in (24, 40, 16, 20))
+    columns = (nodes.colspec(colwidth=width) for width in (27, 28, 25, 20))
     return nodes.table(
-        "", nodes.tgroup("", *columns, nodes.thead("", head), body, cols=4), classes=["events", "stacked"]
+        "", nodes.tgroup("", *columns, nodes.thead("", head), body, cols=4), classes=["events", "stacked", "colwidths-given"]
     )
 
 

@@ -74,9 +74,9 @@ class ValueTables(SphinxDirective):
             for field in table.fields
         ]
         head = nodes.thead("", nodes.row("", *(cell(text) for text in ("Name", "Kind", "Remarks"))))
-        columns = (nodes.colspec(colwidth=width) for width in (35, 35, 30))
+        columns = (nodes.colspec(colwidth=width) for width in (34, 30, 36))
         group = nodes.tgroup("", *columns, head, nodes.tbody("", *rows), cols=3)
-        return [*found, nodes.table("", group, classes=["stacked"])]
+        return [*found, nodes.table("", group, classes=["values", "stacked", "colwidths-given"])]
 
 
 class RefusedValues(SphinxDirective):
