@@ -61,9 +61,8 @@ def table(events: Iterable[EventSpec]) -> nodes.table:
         "", *(row([link(one)], data(one), literals(ids(one)), literals(needs(one))) for one in events)
     )
     columns = (nodes.colspec(colwidth=width) for width in (27, 28, 25, 20))
-    return nodes.table(
-        "", nodes.tgroup("", *columns, nodes.thead("", head), body, cols=4), classes=["events", "stacked", "colwidths-given"]
-    )
+    group = nodes.tgroup("", *columns, nodes.thead("", head), body, cols=4)
+    return nodes.table("", group, classes=["events", "stacked", "colwidths-given"])
 
 
 def link(event: EventSpec) -> nodes.Node:
