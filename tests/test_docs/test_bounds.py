@@ -50,9 +50,9 @@ OTHERS = {
     "ipc.wire.peer.ACK_BYTES": "how often this side acknowledges",
     "ipc.wire.peer.ACK_MESSAGES": "the same in messages",
     "ipc_server.connections.SWEEP_AT": "when a list is tidied",
-    "ipc_server.values.encoder.LEVELS": "how deep a faster look at answers goes",
-    "ipc_server.values.encoder.OBJECT": "what an object of Discord counts in another bound",
-    "ipc_server.values.encoder.WIDE": "which answers get that faster look",
+    "ipc_server.values.sizes.LEVELS": "how deep a faster look at answers goes",
+    "ipc_server.values.sizes.OBJECT": "what an object of Discord counts in another bound",
+    "ipc_server.values.sizes.WIDE": "which answers get that faster look",
     "ServerLimits.grace_period": "the end of the server, which no client causes",
 }
 

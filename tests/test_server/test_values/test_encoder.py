@@ -22,7 +22,8 @@ from discord.ext import commands
 
 from discord_tools.ipc import Server, TooLarge, full, only
 from discord_tools.ipc_server.encoding import LARGE, SLICE, encode_answer, encode_large, encode_small
-from discord_tools.ipc_server.values.encoder import ELEMENTS, LEVELS, WIDE, Encoder
+from discord_tools.ipc_server.values.encoder import Encoder
+from discord_tools.ipc_server.values.sizes import ELEMENTS, LEVELS, WIDE
 from discord_tools.ipc_server.values.tables import CLASSES
 from loopback import LoopbackDiscord
 from loopback.bots import running_bot
@@ -281,7 +282,7 @@ def test_a_function_that_can_be_no_encoder_is_refused_at_decoration(function: An
         server.encoder(Warned)(function)
 
 
-# -- wide values, which are looked at level by level
+# -- wide values, which are checked level by level
 
 
 def wide(inner: Any, number: int = WIDE) -> dict[str, Any]:

@@ -11,8 +11,9 @@ import msgspec
 from discord_tools.ipc.errors import RemoteError, TooLarge
 from discord_tools.ipc.wire.codec import encode
 from discord_tools.ipc.wire.frames import ErrorObject, Frame, Id
-from discord_tools.ipc_server.values.encoder import LARGE, SLICE, Encoder, Large, Reply
+from discord_tools.ipc_server.values.encoder import Encoder, Reply
 from discord_tools.ipc_server.values.pieces import pieces
+from discord_tools.ipc_server.values.sizes import LARGE, SLICE, Large
 
 __all__ = (
     "LARGE",

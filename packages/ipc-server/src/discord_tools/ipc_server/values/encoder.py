@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection, Iterable
-from gc import get_referents, is_tracked
+from collections.abc import Callable, Iterable
+from gc import is_tracked
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -23,39 +23,23 @@ from discord_tools.ipc_server.values.python import (
 )
 from discord_tools.ipc_server.values.refused import REFUSED, advice
 from discord_tools.ipc_server.values.selecting import Chosen
+from discord_tools.ipc_server.values.sizes import (
+    ELEMENTS,
+    LARGE,
+    OBJECT,
+    WIDE,
+    Budget,
+    Large,
+    are_ready,
+    count,
+)
 from discord_tools.ipc_server.values.table import Field, Table
 from discord_tools.ipc_server.values.tables import CLASSES, TABLES, table_of
 
-__all__ = ("LARGE", "SLICE", "Encoder", "Large", "Reply")
-
-#: Number of elements of a list or an object from which on it is written in slices.
-LARGE: Final = 256
-
-#: Number of elements of a list that are written without a turn of the event loop.
-SLICE: Final = 32
-
-#: Number of elements of all lists and objects of an answer together from which on it is written in slices. It takes a
-#: few milliseconds at most.
-ELEMENTS: Final = 4096
-
-#: An object of Discord counts as this number of elements, since it costs as much.
-OBJECT: Final = 16
-
-#: Number of elements of a list or an object from which on all that is in it is looked at level by level first. With
-#: fewer ones, this costs more than looking at each.
-WIDE: Final = 8
-
-#: Maximum number of such levels.
-LEVELS: Final = 16
-
-#: Lists and objects that msgspec writes as they are, where their elements are ready.
-_CONTAINERS: Final[frozenset[type[Any]]] = frozenset({dict, *ARRAYS})
+__all__ = ("Encoder", "Reply")
 
 #: The types of the elements of a list of objects.
 _DICTS: Final[set[type[Any]]] = {dict}
-
-#: How many elements may still come before a value is large, in a list of one number.
-Budget: TypeAlias = list[int]
 
 #: Gets a value ready for msgspec. Returns the same one where nothing has to be replaced.
 Look: TypeAlias = Callable[[Any, Budget], Any]
@@ -66,10 +50,6 @@ CHOICES: Final = 512
 
 #: What tables are compiled to, where no class has an encoder of its own.
 _COMPILED: Final[dict[type[Any] | Table, Writer]] = {}
-
-
-class Large(Exception):
-    """A value is too large to be written in one go."""
 
 
 class Reply(msgspec.Struct, gc=False):
@@ -105,8 +85,6 @@ class Encoder:
         self._inherited: dict[type[Any], Callable[[Any], Any] | None] = {}
         #: Types that are ready for msgspec.
         self.plain = {kind for kind in BUILTIN if self._own_of(kind) is None}
-        #: The same with lists and objects.
-        self._known = self.plain | _CONTAINERS
         #: Whether a dict may have something to replace. The garbage collector tracks no dict that has nothing but
         #: scalars, which is all that counts unless one of these has an encoder.
         self.is_mixed: Callable[[Any], bool] = is_tracked if self.plain >= BUILTIN else _always
@@ -250,15 +228,15 @@ class Encoder:
         return turn
 
     def _array(self, items: Any, budget: Budget) -> Any:
-        _count(len(items), budget)
+        count(len(items), budget)
         plain: set[type[Any]] = self.plain
         kinds: set[type[Any]] = set(map(type, items))
         if kinds <= plain:
             return items
         if kinds == _DICTS and not any(map(self.is_mixed, items)):
-            _count(sum(map(len, items)), budget)  # pyright: ignore[reportUnknownArgumentType] (of Any)
+            count(sum(map(len, items)), budget)  # pyright: ignore[reportUnknownArgumentType] (of Any)
             return items
-        if len(items) >= WIDE and self._are_ready(items, kinds, budget):
+        if len(items) >= WIDE and are_ready(items, plain, budget):
             return items
         changed = self._replaced(enumerate(items), budget)  # pyright: ignore[reportUnknownArgumentType] (of Any)
         if not changed:
@@ -269,43 +247,13 @@ class Encoder:
         return items
 
     def _dict(self, value: dict[Any, Any], budget: Budget) -> Any:
-        _count(len(value), budget)
+        count(len(value), budget)
         if not self.is_mixed(value):
             return value
-        if len(value) >= WIDE:
-            items = value.values()
-            if self._are_ready(items, set(map(type, items)), budget):
-                return value
+        if len(value) >= WIDE and are_ready(value.values(), self.plain, budget):
+            return value
         changed = self._replaced(value.items(), budget)
         return {**value, **changed} if changed else value
-
-    def _are_ready(self, items: Collection[Any], kinds: set[type[Any]], budget: Budget) -> bool:
-        """Whether nothing in some values is to be replaced, as far as that can be said level by level.
-
-        No code of Python runs for single elements, so this costs a fraction of looking at each. ``kinds`` are the types
-        of the values.
-        """
-        plain, left, found = self.plain, budget[0], items
-        bounded = left <= ELEMENTS
-        for _ in range(LEVELS):
-            if not kinds <= self._known:
-                return False
-            if not plain.isdisjoint(kinds):
-                found = [each for each in found if type(each) in _CONTAINERS]
-            number = sum(map(len, found))
-            left -= number
-            if left < 0 or (number >= LARGE and bounded and max(map(len, found)) >= LARGE):
-                raise Large
-            if number > ELEMENTS:
-                return False
-            # What the garbage collector goes through: the elements of lists, the values of dicts, and the keys of those
-            # that have not only strings.
-            found = get_referents(*found)
-            kinds = set(map(type, found))
-            if kinds <= plain:
-                budget[0] = left
-                return True
-        return False
 
     def _replaced(self, items: Iterable[tuple[Any, Any]], budget: Budget) -> dict[Any, Any]:
         """What has to be replaced of the elements of an array or an object, by index or key."""
@@ -335,7 +283,7 @@ class Encoder:
         kind: type[Any] = type(value)  # pyright: ignore[reportUnknownVariableType] (of Any)
         names = field_names(kind) or ()
         fields = {name: getattr(value, name) for name in names if hasattr(value, name)}
-        _count(len(fields), budget)
+        count(len(fields), budget)
         changed = self._replaced(fields.items(), budget)
         if not changed:
             return value
@@ -461,13 +409,6 @@ def _id_as_key(form: Form) -> str:
     if found is None:
         raise Unwritable("objects without an id cannot be keys of a JSON object: use texts")
     return found
-
-
-def _count(number: int, budget: Budget) -> None:
-    """Counts the elements of a list or an object. Without a bound the budget is greater than any number of them."""
-    left = budget[0] = budget[0] - number
-    if left < 0 or (number >= LARGE and left < ELEMENTS):
-        raise Large
 
 
 def _refused_key(value: Any) -> Any:
