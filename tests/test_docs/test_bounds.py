@@ -49,6 +49,7 @@ OTHERS = {
     "ipc.transports.websocket.CLOSE_TIMEOUT": "a default that sessions replace",
     "ipc.wire.peer.ACK_BYTES": "how often this side acknowledges",
     "ipc.wire.peer.ACK_MESSAGES": "the same in messages",
+    "ipc_server.admission.FEW_BYTES": "which calls are counted in groups, for speed",
     "ipc_server.connections.SWEEP_AT": "when a list is tidied",
     "ipc_server.values.sizes.LEVELS": "how deep a faster look at answers goes",
     "ipc_server.values.sizes.OBJECT": "what an object of Discord counts in another bound",
