@@ -40,7 +40,7 @@ MODULES = (
     *("ipc_server.gate", "ipc_server.listeners.http", "ipc_server.turns"),
     *("ipc_server.dialects.calls", "ipc_server.dialects.http", "ipc_server.dialects.jsonrpc"),
     *("ipc_server.dialects.listener", "ipc_server.dialects.multicast", "ipc_server.dialects.service"),
-    *("ipc_server.dialects.websocket", "ipc_server.values.encoder"),
+    *("ipc_server.dialects.websocket", "ipc_server.values.encoder", "ipc_server.values.sizes"),
     *("ipc_server.parameters.binding", "ipc_server.parameters.faults", "ipc_server.parameters.fetching"),
 )
 
@@ -49,7 +49,7 @@ OTHERS = {
     "ipc.transports.websocket.CLOSE_TIMEOUT": "a default that sessions replace",
     "ipc.wire.peer.ACK_BYTES": "how often this side acknowledges",
     "ipc.wire.peer.ACK_MESSAGES": "the same in messages",
-    "ipc_server.admission.FEW_BYTES": "which calls are counted in groups, for speed",
+    "ipc_server.admission.FEW_BYTES": "which data needs no count, for speed",
     "ipc_server.connections.SWEEP_AT": "when a list is tidied",
     "ipc_server.values.sizes.LEVELS": "how deep a faster look at answers goes",
     "ipc_server.values.sizes.OBJECT": "what an object of Discord counts in another bound",
