@@ -213,6 +213,17 @@ def _memory_cases() -> list[Case]:
         ),
         *(
             Case(
+                name=f"partial-messages-{way}",
+                attack=loads.partial(way, 64, loads.LARGEST_WITHOUT_KEY, "127.0.0.{}"),
+                # 4 MiB of both ports, what is read and not reported yet, and the connections that come again.
+                bounds=Bounds(memory=24 * MIB),
+                newcomer="multicast",
+                group="messages of 512 KiB that are never complete, without the key",
+            )
+            for way in ("main", "multicast")
+        ),
+        *(
+            Case(
                 name=f"large-messages-{way}",
                 attack=loads.large_messages(way),
                 bounds=bounds,

@@ -14,7 +14,16 @@ from aiohttp.web import WebSocketResponse
 
 from discord_tools.ipc.transports.base import NORMAL, POLICY, PROTOCOL_ERROR, Closed
 
-__all__ = ("OpenSocket", "WebSocketTransport", "drop_file", "release", "tcp_of", "track", "untrack")
+__all__ = (
+    "REPORT_BYTES",
+    "OpenSocket",
+    "WebSocketTransport",
+    "drop_file",
+    "release",
+    "tcp_of",
+    "track",
+    "untrack",
+)
 
 #: Longer than aiohttp waits for the other side's close frame. It does not limit the wait for a socket that is full.
 CLOSE_TIMEOUT: Final = 2.0
@@ -27,7 +36,7 @@ MAX_CONTROL_FRAMES: Final = 32
 #: not read.
 UNREAD_BYTES: Final = 256 * 1024
 
-#: Bytes of an unfinished message after which it is reported, each time.
+#: Bytes of an unfinished message after which it is reported, each time. Servers use less before a key was shown.
 REPORT_BYTES: Final = 256 * 1024
 
 #: Codes with which a connection is closed for what the other side did.
@@ -102,6 +111,8 @@ class WebSocketTransport:
         self.heard: bool = False
         #: Called when a message that is not complete has grown.
         self._on_receiving = receiving
+        #: Bytes of such a message after which it is reported, each time.
+        self.report_bytes: int = REPORT_BYTES
         #: Bytes that were received since the last whole message.
         self.unfinished_bytes: int = 0
         #: How many of them were reported.
@@ -214,7 +225,7 @@ class WebSocketTransport:
         """Takes note that bytes were received."""
         self.heard = True
         self.unfinished_bytes += size
-        if self.unfinished_bytes - self._reported > REPORT_BYTES and self._on_receiving is not None:
+        if self.unfinished_bytes - self._reported > self.report_bytes and self._on_receiving is not None:
             if not self._reported:
                 self.receiving_since = self._loop.time()
             grown = self.unfinished_bytes - self._reported
