@@ -125,6 +125,8 @@ class Conversation:
         self._by_id: dict[Id, NativeCall] = {}
         #: Bounds the calls.
         self.account: Account = Account()
+        #: What its subscriptions take.
+        self._subscriptions = Share()
         #: Ends calls whose time is over.
         self._deadlines: Deadlines[NativeCall] = Deadlines(self._loop, expire)
         #: Tasks of handlers that are neither waited for nor cancelled: they asked for the end of the server.
@@ -426,8 +428,7 @@ class Conversation:
         # No task: items are pushed by the publisher of an event, and by the credit that the reader grants.
         self._count(call)
         try:
-            share = Share.of(one.subscriber for one in self._calls if one.subscriber is not None)
-            call.subscriber = self._shared.hub.subscribe(call, share)
+            call.subscriber = self._shared.hub.subscribe(call, self._subscriptions)
             call.subscriber.begin()
         except RemoteError as error:
             call.fail(error)
