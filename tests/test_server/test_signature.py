@@ -17,7 +17,7 @@ from discord.ext import commands
 from discord_tools.ipc import BadData, Request
 from discord_tools.ipc_server.parameters.binding import Source
 from discord_tools.ipc_server.parameters.faults import MAX_FAULTS
-from discord_tools.ipc_server.signature import DETAILED_VALUES, PATTERN_VALUES, Signature
+from discord_tools.ipc_server.signature import DETAILED_VALUES, MAX_KEYWORDS, PATTERN_VALUES, Signature
 
 if TYPE_CHECKING:
     from somewhere import Unknown  # pyright: ignore[reportMissingImports]
@@ -442,10 +442,12 @@ def test_members_that_a_route_does_not_know_are_listed_up_to_a_number() -> None:
     assert len(errors(callback, {f"x{n}": n for n in range(1_000)})) == MAX_FAULTS
 
 
-def test_keyword_arguments_are_converted_up_to_a_number() -> None:
-    async def callback(request: Request, **things: discord.Object) -> None: ...
+@pytest.mark.parametrize(("annotation", "most"), [(discord.Object, 2_000), (int, MAX_KEYWORDS)])
+def test_the_number_of_keyword_arguments_is_bounded(annotation: Any, most: int) -> None:
+    async def callback(request: Request, a: int, **others: Any) -> None: ...
 
-    assert len(bind(callback, {f"x{n}": n for n in range(2_000)})) == 2_000
-    assert errors(callback, {f"x{n}": n for n in range(2_001)}) == {
-        "": "a call may have 2000 ids and converted values: send less at a time"
+    callback.__annotations__["others"] = annotation
+    assert len(bind(callback, {"a": 1, **{f"x{n}": n for n in range(most)}})) == most + 1
+    assert errors(callback, {"a": 1, **{f"x{n}": n for n in range(most + 1)}}) == {
+        "": f"takes at most {most} values that it does not name, got {most + 1}"
     }

@@ -13,7 +13,7 @@ from msgspec.structs import asdict
 from discord_tools.ipc.errors import Violation
 from discord_tools.ipc.wire.codec import count_values
 from discord_tools.ipc_server.parameters.annotations import evaluated, function_of, names_of, signature_of
-from discord_tools.ipc_server.parameters.binding import UNKNOWN, Binding, Source
+from discord_tools.ipc_server.parameters.binding import MAX_VALUES, UNKNOWN, Binding, Source
 from discord_tools.ipc_server.parameters.callables import item_of
 from discord_tools.ipc_server.parameters.compiler import Compiler
 from discord_tools.ipc_server.parameters.custom import ConverterNode
@@ -37,6 +37,9 @@ __all__ = ("Signature",)
 #: Maximum number of values in the data of a route with a parameter in which any number of texts are compared with a
 #: pattern.
 PATTERN_VALUES: Final = 10_000
+
+#: Maximum number of values for ``**kwargs`` of a route. Those that are converted count as such.
+MAX_KEYWORDS: Final = 10_000
 
 #: Maximum number of values in data of which an error lists all faults. The data is decoded twice for that; of larger
 #: data, the error has the first fault.
@@ -201,8 +204,7 @@ class Signature:
                         elif name == self._channel:
                             binding.channel = UNKNOWN if made is None else made
             if self._extra is not None and self._extra.converts:
-                more = values.keys() - self.nodes.keys()
-                for name in more if binding.count(len(more), "") else ():
+                for name in values.keys() - self.nodes.keys():
                     arguments[name] = self._extra.convert(values[name], binding, name)
         except RecursionError:
             binding.fault("", "is nested too deeply")
@@ -260,6 +262,13 @@ class Signature:
         nodes = (*self.nodes.values(), *(() if self._extra is None else (self._extra,)))
         return any(repeats_patterns(node.wire) for node in nodes)
 
+    def _check_extra(self, number: int, extra: Node) -> None:
+        """Raises :exc:`~discord_tools.ipc.BadData` for too many members that no parameter is named for."""
+        most = MAX_VALUES if extra.converts else MAX_KEYWORDS
+        if number > most:
+            message = f"takes at most {most} values that it does not name, got {number}"
+            raise bad_data([Violation(path="", message=message)])
+
     def _check_guild(self) -> None:
         for name, node in self.nodes.items():
             if node.needs_guild and not self._guild:
@@ -284,6 +293,8 @@ class Signature:
     def _decode_each(self, params: bytes) -> tuple[dict[str, Any], list[Violation]]:
         """Decodes one value after the other. Returns those that could be decoded, and what is wrong."""
         parts = self._by_name(params)
+        if self._extra is not None:
+            self._check_extra(len(parts.keys() - self.nodes.keys()), self._extra)
         violations = [
             Violation(path=name, message="is required")
             for name in self.names
