@@ -268,6 +268,17 @@ def test_an_event_without_subscribers_is_not_made() -> None:
     assert silent.made == 0
 
 
+def test_publishing_under_ever_new_names_keeps_a_bounded_number_of_names_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(events, "MAX_KNOWN", 100)
+    hub = Hub(ServerLimits())
+    for number in range(1000):
+        hub.publish(f"name {number}", object())
+    assert len(hub.known) == 100
+    assert hub._topics == {}  # pyright: ignore[reportPrivateUsage]
+
+
 def test_ids_beside_the_data_and_members_of_the_data_both_match() -> None:
     hub, reader = Hub(ServerLimits()), Reader("event", filter={"guild_id": 1})
     reader.begin(hub)
