@@ -6,10 +6,22 @@ import asyncio
 from collections import deque
 from typing import Final
 
-__all__ = ("ITEMS_PER_TURN", "LARGE_BYTES", "TURN_BYTES", "AnswersToCome", "TurnBudget", "TurnShare")
+__all__ = (
+    "ITEMS_PER_TURN",
+    "LARGE_BYTES",
+    "TURN_BYTES",
+    "AnswersToCome",
+    "Starts",
+    "TurnBudget",
+    "TurnShare",
+)
 
 #: Maximum number of items that all streams of one client send in one turn of the loop.
 ITEMS_PER_TURN: Final = 64
+
+#: Maximum number of calls of all clients without our subprotocol that are started in one turn of the loop. The rest of
+#: a batch, and further messages, wait.
+STARTS_PER_TURN: Final = 32
 
 #: Size of the messages and answers that are decoded and encoded in one turn of the loop, for all clients together, in
 #: bytes. What is larger has a turn for itself.
@@ -40,6 +52,54 @@ class TurnShare:
 
     def _end_turn(self) -> None:
         self._items = 0
+
+
+class Starts:
+    """Calls of clients without our subprotocol that are started in one turn of the event loop, for all together.
+
+    What waits for a turn gets it in order.
+    """
+
+    def __init__(self) -> None:
+        #: Number of calls that were started in this turn.
+        self._started = 0
+        #: What waits for a turn.
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    def try_take(self) -> bool:
+        """Takes the place of one call in this turn. Returns ``False`` where there is none, or others wait for one."""
+        if self._waiting or self._started >= STARTS_PER_TURN:
+            return False
+        if not self._started:
+            asyncio.get_running_loop().call_soon(self._end_turn)
+        self._started += 1
+        return True
+
+    async def take(self) -> None:
+        """Waits for a turn with a place, and takes it. Cancelling it is safe."""
+        if self.try_take():
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        await turn
+
+    def close(self) -> None:
+        """Forgets everything, since the event loop may be another one next time."""
+        self._started = 0
+        for turn in self._waiting:
+            if not turn.done() and not turn.get_loop().is_closed():
+                turn.set_result(None)
+        self._waiting.clear()
+
+    def _end_turn(self) -> None:
+        self._started = 0
+        while self._waiting and self._started < STARTS_PER_TURN:
+            turn = self._waiting.popleft()
+            if not turn.done():  # otherwise it was cancelled
+                turn.set_result(None)
+                self._started += 1
+        if self._started:
+            asyncio.get_running_loop().call_soon(self._end_turn)
 
 
 class AnswersToCome:
