@@ -23,6 +23,10 @@ ITEMS_PER_TURN: Final = 64
 #: a batch, and further messages, wait.
 STARTS_PER_TURN: Final = 32
 
+#: Number of native connections that go on in one turn of the loop, of those that have worked on a number of events
+#: without a pause. The others wait.
+CONNECTIONS_PER_TURN: Final = 4
+
 #: Size of the messages and answers that are decoded and encoded in one turn of the loop, for all clients together, in
 #: bytes. What is larger has a turn for itself.
 TURN_BYTES: Final = 256 * 1024
@@ -157,6 +161,10 @@ class TurnBudget:
         self._answers: deque[tuple[asyncio.Future[None], int]] = deque()
         #: What else waits for a turn, with its size.
         self._waiting: deque[tuple[asyncio.Future[None], int]] = deque()
+        #: Connections that wait for a turn to go on in.
+        self._resting: deque[asyncio.Future[None]] = deque()
+        #: Number of connections that go on in the next turn.
+        self._rested = 0
         #: Endpoints of the routes whose last answer was large, with its size in bytes.
         self.large: dict[str, int] = {}
 
@@ -176,6 +184,18 @@ class TurnBudget:
             return
         turn = asyncio.get_running_loop().create_future()
         (self._answers if answer else self._waiting).append((turn, size))
+        await turn
+
+    async def rest(self) -> None:
+        """Waits for another turn, of those in which a bounded number of connections go on. Cancelling it is safe."""
+        if not self._resting and self._rested < CONNECTIONS_PER_TURN:
+            if not self._rested:
+                asyncio.get_running_loop().call_soon(self._end_rest)
+            self._rested += 1
+            await asyncio.sleep(0)
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._resting.append(turn)
         await turn
 
     async def begin(self, endpoint: str, answers: AnswersToCome) -> int:
@@ -219,12 +239,23 @@ class TurnBudget:
     def close(self) -> None:
         """Forgets everything, since the event loop may be another one next time."""
         self._spent = 0
-        for waiting in (self._answers, self._waiting):
-            for turn, _ in waiting:
-                if not turn.done() and not turn.get_loop().is_closed():
-                    turn.set_result(None)
+        self._rested = 0
+        for turn in (*self._resting, *(turn for turn, _ in (*self._answers, *self._waiting))):
+            if not turn.done() and not turn.get_loop().is_closed():
+                turn.set_result(None)
+        for waiting in (self._answers, self._waiting, self._resting):
             waiting.clear()
         self.large.clear()
+
+    def _end_rest(self) -> None:
+        self._rested = 0
+        while self._resting and self._rested < CONNECTIONS_PER_TURN:
+            turn = self._resting.popleft()
+            if not turn.done():  # otherwise it was cancelled
+                turn.set_result(None)
+                self._rested += 1
+        if self._rested:
+            asyncio.get_running_loop().call_soon(self._end_rest)
 
     def _end_turn(self) -> None:
         self._spent = 0
