@@ -64,7 +64,7 @@ DATA: Final[Mapping[str, tuple[str, Make]]] = {
     ),
     "messages of objects": (
         "messages",
-        lambda ids, n: {"messages": [{"channel_id": "x" * 500, "id": []}] * 6_000},
+        lambda ids, n: {"messages": [{"channel_id": "x" * 500, "id": 1}] * 2_000},
     ),
     "embeds full": (
         "embeds",

@@ -294,7 +294,7 @@ class Signature:
         """Decodes one value after the other. Returns those that could be decoded, and what is wrong."""
         parts = self._by_name(params)
         if self._extra is not None:
-            self._check_extra(len(parts.keys() - self.nodes.keys()), self._extra)
+            self._check_extra(len(parts) - sum(name in parts for name in self.nodes), self._extra)
         violations = [
             Violation(path=name, message="is required")
             for name in self.names

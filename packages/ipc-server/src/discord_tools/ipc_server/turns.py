@@ -25,7 +25,7 @@ STARTS_PER_TURN: Final = 32
 
 #: Number of native connections that go on in one turn of the loop, of those that have worked on a number of events
 #: without a pause. The others wait.
-CONNECTIONS_PER_TURN: Final = 4
+CONNECTIONS_PER_TURN: Final = 2
 
 #: Size of the messages and answers that are decoded and encoded in one turn of the loop, for all clients together, in
 #: bytes. What is larger has a turn for itself.
