@@ -13,6 +13,7 @@ from discord.ext import commands
 from discord_tools.ipc import Cancelled, Request, ServerLimits, TooLarge
 from discord_tools.ipc.wire.jsonrpc import read_body
 from discord_tools.ipc.wire.received import ItemsReceived
+from discord_tools.ipc_server.conversation import CANCELS_PER_TURN
 from discord_tools.ipc_server.dialects.jsonrpc import Exchange
 from discord_tools.ipc_server.dialects.service import HTTP
 from discord_tools.ipc_server.encoding import LARGE, SLICE, encode_answer, encode_large
@@ -298,3 +299,30 @@ async def test_the_error_about_a_long_list_reaches_a_native_client(bot: commands
         with pytest.raises(Failed) as caught:
             await native.call("answer")
         assert caught.value.code == TooLarge.code
+
+
+# -- the end of a client
+
+
+async def test_calls_of_a_client_that_is_dropped_are_cancelled_some_in_each_turn(bot: commands.Bot) -> None:
+    cancelled: dict[int, int] = {}
+    number = 5 * CANCELS_PER_TURN
+
+    async def hold(request: Request) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled[turns.count] = cancelled.get(turns.count, 0) + 1
+
+    async with native_client(bot) as native:
+        native.add_route(hold)
+        for _ in range(number):
+            native.start_call("hold")
+        conversation = native.conversation
+        await until(lambda: conversation.account.calls == number)
+        with Turns() as turns:
+            conversation.evict("too much is held")
+            assert conversation.over
+            await until(lambda: not conversation.account.calls)
+        assert sum(cancelled.values()) == number
+        assert max(cancelled.values()) <= CANCELS_PER_TURN

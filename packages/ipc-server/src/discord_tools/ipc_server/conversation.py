@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, Collection, Coroutine, Mapping
-from typing import Any
+from typing import Any, Final
 
 from msgspec import UNSET
 
@@ -54,6 +55,9 @@ from discord_tools.ipc_server.values.encoder import Encoder
 __all__ = ("Conversation",)
 
 log = logging.getLogger(__name__)
+
+#: Maximum number of calls that are cancelled in one turn of the loop when a client is dropped.
+CANCELS_PER_TURN: Final = 64
 
 
 class Conversation:
@@ -125,6 +129,8 @@ class Conversation:
         self._by_id: dict[Id, NativeCall] = {}
         #: Bounds the calls.
         self.account: Account = Account()
+        #: Calls that are yet to be cancelled, once it is over.
+        self._ending: deque[NativeCall] = deque()
         #: What its subscriptions take.
         self._subscriptions = Share()
         #: Ends calls whose time is over.
@@ -290,16 +296,29 @@ class Conversation:
 
     # -- the end
 
-    def end(self, reason: str) -> None:
-        """Cancels what is in progress; nobody waits for it any more."""
+    def end(self, reason: str, *, at_once: bool = False) -> None:
+        """Cancels what is in progress; nobody waits for it any more.
+
+        Many calls are cancelled in several turns of the event loop, unless ``at_once`` is given.
+        """
         if not self.over:
             self.over = True
             self.log.debug("The conversation is over: %s", reason)
-            for call in tuple(self._calls):
-                if call.subscriber is not None:
-                    call.leave()
-                elif call.task not in self._spared or call.task is None:
-                    call.abort(Cancelled(reason))
+            self._ending.extend(self._calls)
+        self._cancel_calls(reason, len(self._ending) if at_once else CANCELS_PER_TURN)
+
+    def _cancel_calls(self, reason: str, most: int) -> None:
+        for _ in range(min(most, len(self._ending))):
+            call = self._ending.popleft()
+            if call not in self._calls:
+                continue  # it has ended meanwhile
+            if call.subscriber is not None:
+                call.leave()
+            elif call.task not in self._spared or call.task is None:
+                call.abort(Cancelled(reason))
+        if self._ending:
+            asyncio.get_running_loop().call_soon(self._cancel_calls, reason, CANCELS_PER_TURN)
+        else:
             self._deadlines.close()
 
     def drain(self, spared: Collection[asyncio.Task[Any]]) -> Coroutine[Any, Any, None]:
@@ -318,7 +337,7 @@ class Conversation:
     async def close(self, spared: Collection[asyncio.Task[Any]]) -> None:
         """Cancels what is in progress, except the tasks in ``spared``, tells the callers so, and closes."""
         self._spared = spared
-        self.end("the bot is shutting down")
+        self.end("the bot is shutting down", at_once=True)
         connection = self._connection
         if connection is not None:
             await connection.close(GOING_AWAY, "the bot is shutting down")
