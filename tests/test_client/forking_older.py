@@ -30,7 +30,7 @@ async def child(ipc: ClientSession) -> None:
 
 async def main(port: int, key: str) -> None:
     asyncio.get_running_loop().slow_callback_duration = 60.0  # a slow machine is no fault
-    ipc = ClientSession("127.0.0.1", port, secret_key=key, timeout=None)
+    ipc = ClientSession("127.0.0.1", port, secret_key=key, timeout=None, older_servers=True)
     tasks = [asyncio.create_task(ipc.request("text")) for _ in range(CALLS)]
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
     if os.fork() == 0:
