@@ -13,11 +13,10 @@ from discord.ext import commands
 from discord_tools.ipc import Cancelled, Request, ServerLimits, TooLarge
 from discord_tools.ipc.wire.jsonrpc import read_body
 from discord_tools.ipc.wire.received import ItemsReceived
-from discord_tools.ipc_server.conversation import CANCELS_PER_TURN
 from discord_tools.ipc_server.dialects.jsonrpc import Exchange
 from discord_tools.ipc_server.dialects.service import HTTP
 from discord_tools.ipc_server.encoding import LARGE, SLICE, encode_answer, encode_large
-from discord_tools.ipc_server.turns import ITEMS_PER_TURN, STARTS_PER_TURN, TurnBudget
+from discord_tools.ipc_server.turns import CANCELS_PER_TURN, ITEMS_PER_TURN, STARTS_PER_TURN, TurnBudget
 from equipment.key import KEY
 from equipment.until import until
 from test_server.callers import MakeCaller, in_each_dialect

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable, Collection, Coroutine, Mapping
-from typing import Any, Final
+from typing import Any
 
 from msgspec import UNSET
 
@@ -49,15 +48,12 @@ from discord_tools.ipc_server.clock import CallerClock
 from discord_tools.ipc_server.event_bounds import Share
 from discord_tools.ipc_server.incoming import NativeCall
 from discord_tools.ipc_server.shared import Shared
-from discord_tools.ipc_server.turns import TurnBudget, TurnShare
+from discord_tools.ipc_server.turns import TurnBudget, TurnShare, in_turns
 from discord_tools.ipc_server.values.encoder import Encoder
 
 __all__ = ("Conversation",)
 
 log = logging.getLogger(__name__)
-
-#: Maximum number of calls that are cancelled in one turn of the loop when a client is dropped.
-CANCELS_PER_TURN: Final = 64
 
 
 class Conversation:
@@ -129,8 +125,8 @@ class Conversation:
         self._by_id: dict[Id, NativeCall] = {}
         #: Bounds the calls.
         self.account: Account = Account()
-        #: Calls that are yet to be cancelled, once it is over.
-        self._ending: deque[NativeCall] = deque()
+        #: Cancels the calls that are yet to be cancelled, once it is over.
+        self._ending: Callable[[], None] = lambda: None
         #: What its subscriptions take.
         self._subscriptions = Share()
         #: Ends calls whose time is over.
@@ -304,22 +300,19 @@ class Conversation:
         if not self.over:
             self.over = True
             self.log.debug("The conversation is over: %s", reason)
-            self._ending.extend(self._calls)
-        self._cancel_calls(reason, len(self._ending) if at_once else CANCELS_PER_TURN)
+            self._ending = in_turns(
+                self._calls, lambda call: self._cancel(call, reason), self._deadlines.close
+            )
+        if at_once:
+            self._ending()
 
-    def _cancel_calls(self, reason: str, most: int) -> None:
-        for _ in range(min(most, len(self._ending))):
-            call = self._ending.popleft()
-            if call not in self._calls:
-                continue  # it has ended meanwhile
-            if call.subscriber is not None:
-                call.leave()
-            elif call.task not in self._spared or call.task is None:
-                call.abort(Cancelled(reason))
-        if self._ending:
-            asyncio.get_running_loop().call_soon(self._cancel_calls, reason, CANCELS_PER_TURN)
-        else:
-            self._deadlines.close()
+    def _cancel(self, call: NativeCall, reason: str) -> None:
+        if call not in self._calls:
+            return  # it has ended meanwhile
+        if call.subscriber is not None:
+            call.leave()
+        elif call.task not in self._spared or call.task is None:
+            call.abort(Cancelled(reason))
 
     def drain(self, spared: Collection[asyncio.Task[Any]]) -> Coroutine[Any, Any, None]:
         """Waits for the calls in progress, up to the grace period, while no more are admitted.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import Final
+from collections.abc import Callable, Iterable
+from typing import Final, TypeVar
 
 __all__ = (
     "ITEMS_PER_TURN",
@@ -14,10 +15,16 @@ __all__ = (
     "Starts",
     "TurnBudget",
     "TurnShare",
+    "in_turns",
 )
+
+T = TypeVar("T")
 
 #: Maximum number of items that all streams of one client send in one turn of the loop.
 ITEMS_PER_TURN: Final = 64
+
+#: Maximum number of calls that are cancelled in one turn of the loop when a client is dropped.
+CANCELS_PER_TURN: Final = 64
 
 #: Maximum number of calls of all clients without our subprotocol that are started in one turn of the loop. The rest of
 #: a batch, and further messages, wait.
@@ -267,3 +274,30 @@ class TurnBudget:
                 self._spent += max(size, 1)
         if self._spent:
             asyncio.get_running_loop().call_soon(self._end_turn)
+
+
+def in_turns(items: Iterable[T], handle: Callable[[T], None], done: Callable[[], None]) -> Callable[[], None]:
+    """Handles items, :data:`CANCELS_PER_TURN` in each turn of the event loop, the first of them at once.
+
+    ``done`` is called once, when all have been handled.
+
+    Returns
+    -------
+    Callable[[], None]
+        Handles the rest at once.
+    """
+    left = deque(items)
+    ended = False
+
+    def go_on(most: int) -> None:
+        nonlocal ended
+        for _ in range(min(most, len(left))):
+            handle(left.popleft())
+        if left:
+            asyncio.get_running_loop().call_soon(go_on, CANCELS_PER_TURN)
+        elif not ended:
+            ended = True
+            done()
+
+    go_on(CANCELS_PER_TURN)
+    return lambda: go_on(len(left))
