@@ -5,18 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Coroutine, Mapping
+from functools import partial
 from typing import Any
 
 from msgspec import UNSET
 
 from discord_tools.ipc.connection import Connection
 from discord_tools.ipc.deadlines import Deadlines
-from discord_tools.ipc.errors import (
-    Cancelled,
-    RemoteError,
-    TooLarge,
-    UnknownEndpoint,
-)
+from discord_tools.ipc.errors import Cancelled, RemoteError, TooLarge, UnknownEndpoint
 from discord_tools.ipc.logs import LabelledLogger, conversation_id
 from discord_tools.ipc.tasks import spawn
 from discord_tools.ipc.transports.base import GOING_AWAY, POLICY, REPLACED, Transport
@@ -292,27 +288,17 @@ class Conversation:
 
     # -- the end
 
-    def end(self, reason: str, *, at_once: bool = False) -> None:
-        """Cancels what is in progress; nobody waits for it any more.
-
-        Many calls are cancelled in several turns of the event loop, unless ``at_once`` is given.
-        """
+    def end(self, reason: str) -> None:
+        """Cancels what is in progress; nobody waits for it any more. Many calls take several turns of the loop."""
         if not self.over:
             self.over = True
             self.log.debug("The conversation is over: %s", reason)
-            self._ending = in_turns(
-                self._calls, lambda call: self._cancel(call, reason), self._deadlines.close
-            )
-        if at_once:
-            self._ending()
+            cancel = partial(self._cancel, Cancelled(reason))
+            self._ending = in_turns(self._calls, cancel, self._deadlines.close)
 
-    def _cancel(self, call: NativeCall, reason: str) -> None:
-        if call not in self._calls:
-            return  # it has ended meanwhile
-        if call.subscriber is not None:
-            call.leave()
-        elif call.task not in self._spared or call.task is None:
-            call.abort(Cancelled(reason))
+    def _cancel(self, error: RemoteError, call: NativeCall) -> None:
+        if call in self._calls and (call.task is None or call.task not in self._spared):
+            call.give_up(error)
 
     def drain(self, spared: Collection[asyncio.Task[Any]]) -> Coroutine[Any, Any, None]:
         """Waits for the calls in progress, up to the grace period, while no more are admitted.
@@ -330,7 +316,8 @@ class Conversation:
     async def close(self, spared: Collection[asyncio.Task[Any]]) -> None:
         """Cancels what is in progress, except the tasks in ``spared``, tells the callers so, and closes."""
         self._spared = spared
-        self.end("the bot is shutting down", at_once=True)
+        self.end("the bot is shutting down")
+        self._ending()
         connection = self._connection
         if connection is not None:
             await connection.close(GOING_AWAY, "the bot is shutting down")
