@@ -16,7 +16,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.attack.cases import CASES, Case
+from benchmarks.attack.case import Case
+from benchmarks.attack.cases import CASES
 from benchmarks.attack.judge import Verdict, judge, table
 from benchmarks.attack.runner import run
 from loopback import LoopbackDiscord

@@ -8,6 +8,7 @@ import logging
 from collections.abc import AsyncGenerator
 from typing import Any, Final
 
+from benchmarks.attack.guarded import Guarded
 from benchmarks.attack.meters import Meters, reference
 from discord_tools.ipc import Request, Server
 from equipment.processes.lines import orders, say
@@ -85,6 +86,8 @@ async def serve(options: argparse.Namespace) -> None:
             *(routes.endless, routes.headers),
         ):
             server.add_route(route)
+        guarded = Guarded(bot)
+        guarded.add_to(server)
         async with server:
             say({"port": server.port, "multicast_port": server.multicast_port})
             async for order in orders():
@@ -94,7 +97,7 @@ async def serve(options: argparse.Namespace) -> None:
                     meters.begin()
                     say({})
                 else:
-                    say({**await meters.end(), "headers": routes.seen})
+                    say({**await meters.end(), "headers": routes.seen, "fetches": guarded.most_fetches})
 
 
 def main() -> None:

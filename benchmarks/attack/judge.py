@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from benchmarks.attack.cases import Case
+from benchmarks.attack.case import Case
 from benchmarks.attack.meters import NORMAL_SECONDS
 
 __all__ = ("Verdict", "judge", "table")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -23,6 +24,7 @@ from benchmarks.attack.wire import (
     hello,
     notification,
     post,
+    unauthenticated,
 )
 
 __all__ = (
@@ -44,8 +46,9 @@ __all__ = (
     "violations",
 )
 
-#: The largest message.
+#: The largest message, and the largest one of a client that shows its key in the message.
 LARGEST: Final = 4 << 20
+LARGEST_WITHOUT_KEY: Final = 512 << 10
 
 
 def _filled(pattern: str, size: int = LARGEST) -> bytes:
@@ -163,19 +166,21 @@ def asked(way: str, route: str, number: int, data: dict[str, Any] | None = None,
     return call(route, data, number)
 
 
-def partial(way: str, connections: int) -> Attack:
-    """Messages of 4 MiB whose last part never comes."""
+def partial(way: str, connections: int, size: int = LARGEST, source: str | None = None) -> Attack:
+    """Messages whose last part never comes. They come from addresses that ``source`` is a form of."""
+    addresses = itertools.count(1)
 
     def work(target: Target) -> None:
         if way == "post":
             with dial(target.port) as tcp:
-                tcp.sendall(post(b"x" * LARGEST, target.key)[:-1])
+                tcp.sendall(post(b"x" * size, target.key)[:-1])
                 target.count("messages")
                 keep(target, tcp)
             return
-        web = enter(target, way)
+        address = None if source is None else source.format(next(addresses) % 200 + 1)
+        web = enter(target, way) if address is None else unauthenticated(target, way, address)
         try:
-            data = frame(BINARY if way == "native" else TEXT, b"x" * (LARGEST - 1), end=False)
+            data = frame(BINARY if way == "native" else TEXT, b"x" * (size - 1), end=False)
             web.tcp.sendall(data)
             target.count("messages")
             keep(target, web.tcp)

@@ -6,7 +6,7 @@ import asyncio
 import secrets
 from typing import Any, Final
 
-from benchmarks.attack.cases import Case
+from benchmarks.attack.case import Case
 from benchmarks.attack.process import Process
 from loopback import LoopbackDiscord
 

@@ -30,6 +30,7 @@ __all__ = (
     "hello",
     "notification",
     "post",
+    "unauthenticated",
 )
 
 CONTINUATION: Final = 0x0
@@ -274,3 +275,8 @@ _WAYS: Final[Mapping[str, Callable[[Target], Web]]] = {
 def enter(target: Target, way: str) -> Web:
     """Opens a socket in one of the ways: ``main`` and ``multicast`` without the key, the others with it."""
     return _WAYS[way](target)
+
+
+def unauthenticated(target: Target, port: str, address: str) -> Web:
+    """Opens a socket at the ``main`` or the ``multicast`` port without the key, from some address."""
+    return Web(target.port if port == "main" else target.multicast_port, source=address)

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.chaos import __doc__ as what_it_is
+from benchmarks.chaos.link import refusal, run_inside
 from benchmarks.chaos.notes import Report
-from benchmarks.chaos.scenarios import SCENARIOS, Scenario, scenarios, usable_clients
+from benchmarks.chaos.scenarios import HALF_OPEN_LINK, SCENARIOS, Scenario, scenarios, usable_clients
 from benchmarks.chaos.world import world
 from loopback import LoopbackDiscord
 
@@ -84,20 +85,40 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--clients", type=int, default=clients, help=f"that are cut at once (default here: {clients})"
     )
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
+
+
+def go_inside(options: argparse.Namespace) -> str | None:
+    """Begins again in a network namespace, where a scenario needs one. Returns why it cannot be had."""
+    if options.inside or (options.scenario and HALF_OPEN_LINK not in options.scenario):
+        return None
+    reason = refusal()
+    if reason is None:
+        run_inside(sys.executable, "-m", "benchmarks.chaos", *sys.argv[1:], "--inside")
+    return reason
 
 
 def main() -> None:
     """Runs it."""
     options = arguments()
+    without_link = go_inside(options)
     seed: int = random.randrange(1 << 30) if options.seed is None else options.seed
     random.seed(seed)  # the proxy's
     clients = usable_clients(options.clients)
     print(f"{options.seconds:g} s each, {clients} clients that are cut at once, --seed {seed}\n")
+    if without_link is not None:
+        print(f"{HALF_OPEN_LINK} is left out: {without_link}. half-open uses a proxy that drops.\n")
+    elif options.inside:
+        print(
+            f"{HALF_OPEN_LINK} drops packets between two network namespaces, half-open uses a proxy that drops.\n"
+        )
     print(f"| {' | '.join(HEAD)} |\n|{'---|' * len(HEAD)}", flush=True)
     notes: list[str] = []
     failed = False
     for name, scenario in scenarios(clients).items():
+        if name == HALF_OPEN_LINK and without_link is not None:
+            continue
         if options.scenario is None or name in options.scenario:
             report = asyncio.run(run(scenario, options.seconds, seed))
             print(row(name, report), flush=True)

@@ -59,7 +59,7 @@ async def serve(options: argparse.Namespace) -> None:
     queue = commands()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, queue.put_nowait, None)
     async with running_bot(options.discord) as bot:
-        server = Server(bot, "127.0.0.1", 0, KEY, multicast=False, limits=limits)
+        server = Server(bot, options.host, 0, KEY, multicast=False, limits=limits)
         server.add_route(routes.note)
         async with server:
             held = Held()
@@ -72,6 +72,7 @@ async def serve(options: argparse.Namespace) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--discord", type=int, required=True)
+    parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--notes", type=Path, required=True)
     parser.add_argument("--heartbeat", type=float, required=True)
     parser.add_argument("--files", type=int, help="how many descriptors it may have")

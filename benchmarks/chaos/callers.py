@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.chaos.left import Held
+from benchmarks.chaos.link import enter
 from benchmarks.chaos.notes import ANSWERED, BEGUN, MAY_HAVE_RUN, MIXED_UP, REFUSED, Notes
 from discord_tools.ipc import (
     ClientLimits,
@@ -38,7 +39,7 @@ class Callers:
         self._going = True
         self._sessions = [
             ClientSession(
-                "127.0.0.1",
+                options.host,
                 options.port,
                 secret_key=KEY,
                 timeout=options.timeout,
@@ -97,6 +98,8 @@ async def serve(options: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--beside", type=int, help="a process in whose network namespace they are")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--notes", type=Path, required=True)
     parser.add_argument("--name", required=True)
@@ -109,7 +112,10 @@ def main() -> None:
     parser.add_argument("--heartbeat", type=float, required=True)
     parser.add_argument("--small", action="store_true")
     logging.basicConfig(level=logging.CRITICAL)
-    asyncio.run(serve(parser.parse_args()))
+    options = parser.parse_args()
+    if options.beside is not None:
+        enter(options.beside)
+    asyncio.run(serve(options))
 
 
 if __name__ == "__main__":

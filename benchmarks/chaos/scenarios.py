@@ -13,7 +13,10 @@ from benchmarks.chaos.notes import Report
 from benchmarks.chaos.world import Load, World
 from equipment.until import until
 
-__all__ = ("SCENARIOS", "Scenario", "usable_clients")
+__all__ = ("HALF_OPEN_LINK", "SCENARIOS", "Scenario", "usable_clients")
+
+#: The scenario that needs network namespaces.
+HALF_OPEN_LINK: Final = "half-open-link"
 
 #: Descriptors of the bot that is short of them. It needs about twenty for itself.
 FEW_FILES: Final = 64
@@ -103,6 +106,22 @@ async def freeze(world: World) -> None:
         world.proxy.thaw()
 
 
+async def drop_packets(world: World) -> None:
+    """Half-open connections: the link drops all packets of one direction or of both, for longer than a heartbeat."""
+    link, drops = world.link, 0
+    while world.goes_on() or not drops:
+        await asyncio.sleep(world.random.uniform(0.8, 1.6))
+        to_bot, to_callers = world.random.choice(((True, True), (True, False), (False, True)))
+        await link.drop(to_bot=to_bot, to_callers=to_callers)
+        drops += 1
+        began = asyncio.get_running_loop().time()
+        if await link.passes():
+            world.left.append("packets came through a link that should have dropped them")
+        until_then = began + world.random.uniform(1.6, 2.4)
+        await asyncio.sleep(until_then - asyncio.get_running_loop().time())
+        await link.restore()
+
+
 async def use_up_files(world: World) -> None:
     """Others open connections until the bot has no descriptor left, while its callers are cut off."""
     while world.goes_on():
@@ -160,6 +179,7 @@ def scenarios(clients: int) -> dict[str, Scenario]:
         Scenario("cut", cut, options={"rough": True}, all_answered=True),
         Scenario("one-byte", go_on, slow, {"one_byte": True}, all_answered=True),
         Scenario("half-open", freeze, all_answered=True),
+        Scenario(HALF_OPEN_LINK, drop_packets, options={"link": True}, all_answered=True),
         # Those that wait for others for longer than the bot keeps conversations lose their calls.
         Scenario("many-clients", cut_all_at_once, many),
     ]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from benchmarks.chaos.link import BOT_ADDRESS, Link
 from benchmarks.chaos.notes import Line, Report, judge, read
 from equipment.processes import Program
 from equipment.proxy import Proxy
@@ -64,8 +65,10 @@ class World:
         *,
         files: int | None = None,
         log: str | None = None,
+        link: Link | None = None,
     ) -> None:
         self.proxy = proxy
+        self._link = link
         self.random = random.Random(seed)
         #: When the scenario ends, by the monotonic clock.
         self.end = 0.0
@@ -91,6 +94,12 @@ class World:
         return self.end - time.monotonic()
 
     @property
+    def link(self) -> Link:
+        """The link between the bot and its callers."""
+        assert self._link is not None, "the option 'link' makes one"
+        return self._link
+
+    @property
     def clients(self) -> int:
         """The number of sessions of all callers."""
         return self._load.sessions
@@ -100,6 +109,7 @@ class World:
         bot = Program(
             "benchmarks.chaos.bot",
             discord=self._discord,
+            host=None if self._link is None else BOT_ADDRESS,
             files=self._files,
             heartbeat=self._load.heartbeat,
             notes=str(self._folder / "ran"),
@@ -115,7 +125,14 @@ class World:
         path = self._folder / f"told-{number}"
         self._told[path] = False
         options = {"notes": str(path), "name": f"c{number}", "seed": self._seed + number}
-        program = Program("benchmarks.chaos.callers", port=self.proxy.port, **options, **vars(self._load))
+        where: dict[str, str | int] = {"port": self.proxy.port}
+        if self._link is not None:
+            where = {
+                "host": BOT_ADDRESS,
+                "port": self.bot.ready["port"],
+                "beside": self._link.process,
+            }
+        program = Program("benchmarks.chaos.callers", **where, **options, **vars(self._load))
         self.callers = await self._stack.enter_async_context(program)
 
     async def kill_callers(self) -> None:
@@ -176,10 +193,13 @@ async def world(
     rough: bool = False,
     files: int | None = None,
     log: str | None = None,
+    link: bool = False,
 ) -> AsyncIterator[World]:
-    """A world whose callers call."""
-    async with OneByteProxy(0) if one_byte else Proxy(0, rough=rough) as proxy:
-        one = World(discord, folder, proxy, load, seed, files=files, log=log)
+    """A world whose callers call. With ``link``, they are in a network namespace of their own, without the proxy."""
+    async with AsyncExitStack() as stack:
+        proxy = await stack.enter_async_context(OneByteProxy(0) if one_byte else Proxy(0, rough=rough))
+        between = await stack.enter_async_context(Link()) if link else None
+        one = World(discord, folder, proxy, load, seed, files=files, log=log, link=between)
         try:
             await one.start_bot()
             await one.start_callers()

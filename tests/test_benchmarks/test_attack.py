@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from benchmarks.attack.__main__ import main
-from benchmarks.attack.cases import CASES, Bounds, Case, case_named
+from benchmarks.attack.case import Bounds, Case
+from benchmarks.attack.cases import CASES, case_named
 from benchmarks.attack.grabbed import ANSWERS, Grabber, judge_program
 from benchmarks.attack.judge import judge, table
 from benchmarks.attack.leaks import found, headers_seen

@@ -13,13 +13,16 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, context
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from discord_tools.ipc import ClientSession, SessionClosed, WrongEventLoop
 from discord_tools.ipc.transports.base import Closed
+from equipment.key import KEY
 from equipment.serving import connecting
 from equipment.until import until
+from equipment.websites import website
 from equipment.websockets import ScriptedWebSocket, WebSocketBot
-from test_client import forking
+from test_client import forking, forking_older
 
 Use = Callable[[ClientSession], Awaitable[Any]]
 
@@ -458,3 +461,80 @@ async def test_a_child_does_not_keep_a_connection_of_its_parent_that_belongs_to_
         assert not running.process.stderr.at_eof()
         assert await running.errors() == ""
     assert ended[0].code is None
+
+
+class OlderHolding:
+    """A server of an older library. It holds the first requests until it is told to answer them."""
+
+    def __init__(self) -> None:
+        self.held = asyncio.Event()
+        #: Number of requests of each socket that had any, and of those that were closed.
+        self.requests: list[int] = []
+        self.ended: set[int] = set()
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        socket = web.WebSocketResponse(autoping=False)
+        await socket.prepare(request)
+        number = -1
+        async for _ in socket:
+            if number < 0:
+                number = len(self.requests)
+                self.requests.append(0)
+            self.requests[number] += 1
+            if number < forking_older.CALLS and self.requests[number] == 1:
+                waiting = asyncio.create_task(self._answer_later(socket, number))
+                waiting.add_done_callback(asyncio.Task.result)
+            else:
+                await socket.send_str(f"{number}")
+        if number >= 0:
+            self.ended.add(number)
+        return socket
+
+    async def _answer_later(self, socket: web.WebSocketResponse, number: int) -> None:
+        await self.held.wait()
+        if not socket.closed:
+            await socket.send_str(f"{number}")
+
+
+@asynccontextmanager
+async def forked_at_an_older_server() -> AsyncIterator[tuple[OlderHolding, Running]]:
+    """A program that has forked, while an older server holds its requests. The child has its answer."""
+    script, held = OlderHolding(), forking_older.CALLS
+    arguments = ("-X", "dev", "-W", "ignore::DeprecationWarning", forking_older.__file__)
+    async with website(script.handle) as port, program(*arguments, port, KEY) as running:
+        await until(lambda: len(script.requests) == held, 20)
+        await running.ask_child()  # it forks
+        await running.child_says(f"{held}")
+        try:
+            yield script, running
+        finally:
+            script.held.set()
+
+
+@FORK
+async def test_a_child_neither_writes_to_nor_closes_the_connections_of_its_parent_to_an_older_server() -> (
+    None
+):
+    held = forking_older.CALLS
+    async with forked_at_an_older_server() as (script, running):
+        await running.ask_child()  # it ends
+        await until(lambda: held in script.ended, 20)
+        assert script.requests == [1] * held + [1]
+        assert script.ended == {held}
+        script.held.set()
+        assert await running.line() == f"parent {[*range(held)]}"
+        assert (await running.line()).startswith("parent ")
+        running.process.kill()
+        assert await running.errors() == ""
+
+
+@FORK
+async def test_an_older_server_sees_the_end_of_the_parent_although_the_child_lives() -> None:
+    held = forking_older.CALLS
+    async with forked_at_an_older_server() as (script, running):
+        running.process.kill()
+        await until(lambda: script.ended >= {*range(held)}, 20)
+        # The child has its stderr open as long as it lives.
+        assert running.process.stderr is not None
+        assert not running.process.stderr.at_eof()
+        assert await running.errors() == ""

@@ -40,7 +40,9 @@ MODULES = (
     *("ipc_server.gate", "ipc_server.listeners.http", "ipc_server.turns"),
     *("ipc_server.dialects.calls", "ipc_server.dialects.http", "ipc_server.dialects.jsonrpc"),
     *("ipc_server.dialects.listener", "ipc_server.dialects.multicast", "ipc_server.dialects.service"),
-    *("ipc_server.dialects.websocket", "ipc_server.values.encoder", "ipc_server.values.sizes"),
+    *("ipc_server.dialects.websocket", "ipc_server.dispatch", "ipc_server.signature"),
+    *("ipc_server.values.encoder", "ipc_server.values.sizes", "ipc_server.values.selecting"),
+    "ipc_server.parameters.custom",
     *("ipc_server.parameters.binding", "ipc_server.parameters.faults", "ipc_server.parameters.fetching"),
 )
 

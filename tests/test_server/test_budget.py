@@ -290,3 +290,63 @@ async def test_data_that_is_a_small_part_of_its_message_does_not_hold_the_messag
         assert sys.getrefcount(message) == before
         assert native.conversation.held_bytes < 2 * len(message)
         release.set()
+
+
+class Unfinished:
+    """A message that is not complete."""
+
+    def __init__(self, size: int, since: float) -> None:
+        self.unfinished_bytes = size
+        self.receiving_since = since
+        self.reason: str | None = None
+
+    def evict(self, reason: str) -> None:
+        self.reason = reason
+        self.unfinished_bytes = 0
+
+
+def without_key(monkeypatch: pytest.MonkeyPatch, *messages: tuple[str, Unfinished]) -> MemoryBudget:
+    """A budget with connections without a key at some addresses, for which at most 1,000 bytes are held."""
+    monkeypatch.setattr(budgets, "WITHOUT_KEY", 1000)
+    monkeypatch.setattr(budgets, "REPORT_WITHOUT_KEY", 100)
+    budget = MemoryBudget(1 << 30, list, lambda: 0)
+    for address, message in messages:
+        budget.without_key(message, address)
+    return budget
+
+
+def test_the_longest_message_of_the_address_that_has_sent_most_without_a_key_is_dropped(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    other, newer, longest = Unfinished(450, 1.0), Unfinished(300, 3.0), Unfinished(240, 2.0)
+    budget = without_key(monkeypatch, ("b", other), ("a", newer), ("a", longest))
+    budget.receives(longest, 240)
+    assert longest.reason is None
+    newer.unfinished_bytes = 320
+    budget.receives(newer, 20)
+    assert longest.reason == "too many bytes of messages without a key"
+    assert other.reason is newer.reason is None
+    (record,) = records_with(caplog, "An unfinished message was dropped")
+    assert record.getMessage().startswith("[a] ")
+
+
+def test_small_messages_without_a_key_are_never_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    small, large = Unfinished(100, 0.0), Unfinished(950, 1.0)
+    budget = without_key(monkeypatch, ("a", small), ("a", large))
+    budget.receives(large, 950)
+    assert small.reason is large.reason is None
+    large.unfinished_bytes = 1001
+    budget.receives(large, 51)
+    assert small.reason is None
+    assert large.reason is not None
+
+
+def test_messages_of_connections_that_have_shown_a_key_do_not_count_as_without_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with_key, without = Unfinished(900, 0.0), Unfinished(900, 1.0)
+    budget = without_key(monkeypatch, ("a", with_key), ("a", without))
+    budget.with_key(with_key)
+    budget.receives(with_key, 900)
+    budget.receives(without, 900)
+    assert with_key.reason is without.reason is None

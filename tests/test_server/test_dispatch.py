@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+from types import SimpleNamespace
 from typing import Any
 
 import discord
@@ -26,6 +27,7 @@ from discord_tools.ipc import (
     route,
 )
 from discord_tools.ipc.connectors.memory import MemoryConnector
+from discord_tools.ipc_server import dispatch
 from equipment.until import until
 from test_server.callers import MakeCaller, Outcome, in_each_dialect
 from test_server.tools import (
@@ -407,6 +409,40 @@ async def test_an_exception_is_logged_and_dispatched_and_the_caller_gets_its_num
     request, error = recorded[1][1]
     assert request.endpoint == "/fail"
     assert error is record.exc_info[1]
+
+
+async def test_a_route_that_fails_often_is_logged_a_bounded_number_of_times_a_minute(
+    bot: commands.Bot, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = [100.0]
+    monkeypatch.setattr(dispatch, "time", SimpleNamespace(monotonic=lambda: times[0]))
+
+    async def fail(request: Request, kind: str = "key") -> None:
+        raise KeyError if kind == "key" else ValueError
+
+    async with native_client(bot) as native:
+        native.add_route(fail)
+
+        async def failures(count: int, kind: str = "key") -> list[Any]:
+            found: list[Any] = []
+            for _ in range(count):
+                with pytest.raises(Failed) as caught:
+                    await native.call("fail", {"kind": kind})
+                found.append(caught.value)
+            return found
+
+        outcomes = await failures(dispatch.MAX_FAILURES + 50)
+        assert len(records_with(caplog, "failed (error id")) == dispatch.MAX_FAILURES
+        (often,) = records_with(caplog, "fails so often")
+        assert (often.levelno, often.exc_info) == (logging.WARNING, None)
+        numbers = {one.data["error_id"] for one in outcomes if one.data}
+        assert len(numbers) == dispatch.MAX_FAILURES
+        assert outcomes[-1].code == -32603
+        assert "has failed too often" in outcomes[-1].message
+        # Exceptions of another class, and those of the next minute, are logged.
+        assert (await failures(1, kind="value"))[0].data["error_id"]
+        times[0] += 60
+        assert (await failures(1))[0].data["error_id"]
 
 
 async def test_every_failure_has_a_number_of_its_own(bot: commands.Bot) -> None:

@@ -6,8 +6,10 @@ import asyncio
 import dataclasses
 import datetime
 import enum
+import gc
 import json
 import math
+import weakref
 from collections import OrderedDict, UserDict, deque, namedtuple
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -385,3 +387,33 @@ def test_what_json_has_no_form_for_is_a_type_error(value: Any) -> None:
 def test_an_error_names_the_type_that_cannot_be_written() -> None:
     with pytest.raises(TypeError, match="Row"):
         encode_answer({"row": Row()})
+
+
+class Kept:
+    """Something that a test sees the end of."""
+
+
+class Holder(list[Any]):
+    """An array with something beside its elements."""
+
+    def __init__(self, beside: object, *items: object) -> None:
+        super().__init__(items)
+        self.beside = beside
+
+
+@pytest.mark.parametrize("element", [object(), [object()], "\ud800"])
+def test_an_answer_that_cannot_be_written_is_freed_without_the_garbage_collector(element: Any) -> None:
+    ends: list[bool] = []
+
+    def fail() -> None:
+        kept = Kept()
+        weakref.finalize(kept, ends.append, True)
+        with pytest.raises(TypeError):
+            encode_answer(Holder(kept, element))
+
+    gc.disable()
+    try:
+        fail()
+        assert ends == [True]
+    finally:
+        gc.enable()

@@ -268,6 +268,17 @@ def test_an_event_without_subscribers_is_not_made() -> None:
     assert silent.made == 0
 
 
+def test_publishing_under_ever_new_names_keeps_a_bounded_number_of_names_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(events, "MAX_KNOWN", 100)
+    hub = Hub(ServerLimits())
+    for number in range(1000):
+        hub.publish(f"name {number}", object())
+    assert len(hub.known) == 100
+    assert hub._topics == {}  # pyright: ignore[reportPrivateUsage]
+
+
 def test_ids_beside_the_data_and_members_of_the_data_both_match() -> None:
     hub, reader = Hub(ServerLimits()), Reader("event", filter={"guild_id": 1})
     reader.begin(hub)
@@ -419,12 +430,43 @@ def test_a_filter_with_many_values_for_many_names_takes_no_places_in_the_index()
     hub.publish(several[3], 2, {"guild_id": ("99",)})
 
 
+class Taken:
+    """Subscriptions that a client has already."""
+
+    def __init__(self, places: int) -> None:
+        self.values = self.names = 0
+        self.places = places
+
+
+def with_places_left(places: int) -> Share:
+    share = Share()
+    share.add(Taken(MAX_CLIENT_PLACES - places))
+    return share
+
+
+def test_what_a_closed_subscription_took_of_the_share_of_its_client_is_free_again() -> None:
+    hub, share = Hub(ServerLimits()), Share()
+    reader = Reader("a", "b", filter={"guild_id": list(range(10))})
+    one, two = hub.subscribe(reader, share), hub.subscribe(reader, share)
+    assert share.places_left == MAX_CLIENT_PLACES - 40
+    one.begin()
+    two.begin()
+    for _ in range(2):
+        one.close()
+        assert share.places_left == MAX_CLIENT_PLACES - 20
+    two.close()
+    assert share.places_left == MAX_CLIENT_PLACES
+    share.check(MAX_NAMES, {"n": list(range(MAX_CLIENT_VALUES))})
+    with pytest.raises(Overloaded):
+        share.check(MAX_NAMES + 1, {})
+
+
 def test_places_in_the_index_are_bounded_for_a_client_and_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(event_bounds, "MAX_ALL_PLACES", 30)
     hub = Hub(ServerLimits())
     reader = Reader("event", filter={"guild_id": list(range(10))})
     few, first, second, third, more = (
-        hub.subscribe(reader, Share(places=MAX_CLIENT_PLACES - places)) for places in (9, 10, 99, 99, 99)
+        hub.subscribe(reader, with_places_left(places)) for places in (9, 10, 99, 99, 99)
     )
     assert [one.places for one in (few, first, second, third, more)] == [0, 10, 10, 10, 0]
     for one in (few, first, more):

@@ -13,10 +13,11 @@ from discord.ext import commands
 from discord_tools.ipc import Cancelled, Request, ServerLimits, TooLarge
 from discord_tools.ipc.wire.jsonrpc import read_body
 from discord_tools.ipc.wire.received import ItemsReceived
-from discord_tools.ipc_server.dialects.jsonrpc import STARTS_PER_TURN, Exchange
+from discord_tools.ipc_server.dialects.jsonrpc import Exchange
 from discord_tools.ipc_server.dialects.service import HTTP
 from discord_tools.ipc_server.encoding import LARGE, SLICE, encode_answer, encode_large
-from discord_tools.ipc_server.turns import ITEMS_PER_TURN, TurnBudget
+from discord_tools.ipc_server.turns import CANCELS_PER_TURN, ITEMS_PER_TURN, STARTS_PER_TURN, TurnBudget
+from equipment.key import KEY
 from equipment.until import until
 from test_server.callers import MakeCaller, in_each_dialect
 from test_server.tools import CALLER, Failed, caller, jsonrpc, memory_server, native_client
@@ -210,6 +211,33 @@ async def test_a_batch_starts_a_bounded_number_of_requests_in_each_turn(bot: com
         assert len(started) >= 1000 // STARTS_PER_TURN
 
 
+async def test_batches_and_calls_of_many_sockets_start_a_bounded_number_of_calls_in_each_turn(
+    bot: commands.Bot,
+) -> None:
+    started: dict[int, int] = {}
+
+    async def count(request: Request) -> None:
+        started[turns.count] = started.get(turns.count, 0) + 1
+
+    async with memory_server(bot) as server:
+        server.add_route(count)
+        sockets = [server.open_socket(CALLER) for _ in range(10)]
+        older = [server.open_socket() for _ in range(10)]
+        with Turns() as turns:
+            for number in range(5):
+                for socket in sockets:
+                    await socket.send([jsonrpc("count", {}, n) for n in range(number, number + 20)])
+                for socket in older:
+                    await socket.send({"endpoint": "count", "data": {}, "headers": {"Authorization": KEY}})
+            for _ in range(5):
+                for socket in sockets:
+                    assert len(await socket.receive()) == 20
+                for socket in older:
+                    assert await socket.receive() is None
+        assert sum(started.values()) == 10 * 5 * 21
+        assert max(started.values()) <= STARTS_PER_TURN
+
+
 async def test_a_batch_that_is_aborted_answers_the_requests_that_were_not_started(bot: commands.Bot) -> None:
     ran: list[int] = []
     done: list[Any] = []
@@ -228,7 +256,8 @@ async def test_a_batch_that_is_aborted_answers_the_requests_that_were_not_starte
         ]
         body = read_body(json.dumps(batch), 1024)
         exchange = Exchange(server.service, caller(dialect=HTTP), None, body, done.append)
-        exchange.start()
+        starting = asyncio.create_task(exchange.start())
+        await until(lambda: ran)
         assert exchange.open
         exchange.abort(Cancelled("the caller has disconnected"))
         await until(lambda: done)
@@ -236,8 +265,9 @@ async def test_a_batch_that_is_aborted_answers_the_requests_that_were_not_starte
         answers = json.loads(done[0])
         assert {one["id"] for one in answers} == {"first", None, *range(1, 500)}
         assert [one["error"]["code"] for one in answers if one["id"] is not None] == [Cancelled.code] * 500
-        assert len(ran) <= STARTS_PER_TURN
+        assert len(ran) <= 2 * STARTS_PER_TURN
         assert len(done) == 1
+        await starting
 
 
 async def test_a_socket_that_is_closed_starts_no_more_of_its_batch(bot: commands.Bot) -> None:
@@ -268,3 +298,30 @@ async def test_the_error_about_a_long_list_reaches_a_native_client(bot: commands
         with pytest.raises(Failed) as caught:
             await native.call("answer")
         assert caught.value.code == TooLarge.code
+
+
+# -- the end of a client
+
+
+async def test_calls_of_a_client_that_is_dropped_are_cancelled_some_in_each_turn(bot: commands.Bot) -> None:
+    cancelled: dict[int, int] = {}
+    number = 5 * CANCELS_PER_TURN
+
+    async def hold(request: Request) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled[turns.count] = cancelled.get(turns.count, 0) + 1
+
+    async with native_client(bot) as native:
+        native.add_route(hold)
+        for _ in range(number):
+            native.start_call("hold")
+        conversation = native.conversation
+        await until(lambda: conversation.account.calls == number)
+        with Turns() as turns:
+            conversation.evict("too much is held")
+            assert conversation.over
+            await until(lambda: not conversation.account.calls)
+        assert sum(cancelled.values()) == number
+        assert max(cancelled.values()) <= CANCELS_PER_TURN

@@ -16,7 +16,8 @@ from discord.ext import commands
 
 from discord_tools.ipc import BadData, Request
 from discord_tools.ipc_server.parameters.binding import Source
-from discord_tools.ipc_server.signature import Signature
+from discord_tools.ipc_server.parameters.faults import MAX_FAULTS
+from discord_tools.ipc_server.signature import DETAILED_VALUES, MAX_KEYWORDS, PATTERN_VALUES, Signature
 
 if TYPE_CHECKING:
     from somewhere import Unknown  # pyright: ignore[reportMissingImports]
@@ -374,3 +375,79 @@ def test_checks_do_not_depend_on_commands(bot: commands.Bot) -> None:
     async def callback(request: Request, number: int) -> None: ...
 
     assert signature(callback).bind(b'{"number":1}', Source(bot)) == {"number": 1}
+
+
+# -- bounds of hostile data
+
+Word = Annotated[str, msgspec.Meta(pattern="^[a-z]+$")]
+
+
+@dataclasses.dataclass
+class Sentence:
+    words: list[Word]
+    next: Sentence | None = None
+
+
+def repeated(annotation: Any) -> Any:
+    async def callback(request: Request, words: Any, text: str = "") -> None: ...
+
+    callback.__annotations__["words"] = annotation
+    return callback
+
+
+@pytest.mark.parametrize(
+    ("annotation", "many"),
+    [
+        (list[Word], ["a"] * PATTERN_VALUES),
+        (dict[str, Word] | None, {str(n): "a" for n in range(PATTERN_VALUES)}),
+        (dict[Word, int], {"a" * n: 1 for n in range(1, 150)} | {"x": [1] * PATTERN_VALUES}),
+        (set[Word], ["a"] * PATTERN_VALUES),
+        (Sentence, {"words": ["a"] * PATTERN_VALUES}),
+        (list[tuple[int, Word]], [[1, "a"]] * PATTERN_VALUES),
+    ],
+)
+def test_too_many_values_for_a_pattern_are_refused_before_they_are_compared(
+    annotation: Any, many: Any
+) -> None:
+    found = errors(repeated(annotation), {"words": many})
+    assert found == {"": f"a call of this route may have {PATTERN_VALUES} values: send less at a time"}
+
+
+def test_as_many_values_as_may_be_compared_with_a_pattern_are_and_commas_in_texts_do_not_count() -> None:
+    data = {"words": ["a"] * (PATTERN_VALUES - 2), "text": "[,{" * PATTERN_VALUES}
+    assert len(bind(repeated(list[Word]), data)["words"]) == PATTERN_VALUES - 2
+    assert errors(repeated(list[Word]), b'{"words": [' + b'"a",' * PATTERN_VALUES) != {}
+
+
+def test_a_pattern_of_one_text_does_not_bound_other_values() -> None:
+    async def callback(request: Request, word: Word, numbers: list[int]) -> None: ...
+
+    assert len(bind(callback, {"word": "a", "numbers": [1] * 50_000})["numbers"]) == 50_000
+
+
+def test_the_error_about_large_data_has_the_first_fault_with_its_place() -> None:
+    async def callback(request: Request, a: list[int], b: int = 0) -> None: ...
+
+    many = [1] * DETAILED_VALUES
+    assert errors(callback, {"a": ["x", *many], "b": "x"}) == {"a[0]": "Expected `int`, got `str`"}
+    assert errors(callback, {"a": ["x"], "b": "x"}).keys() == {"a[0]", "b"}
+    # The values of an array belong to the parameters in their order.
+    assert bind(callback, [many, 1]) == {"a": many, "b": 1}
+    assert errors(callback, [many, "x"]) == {"b": "Expected `int`, got `str`"}
+
+
+def test_members_that_a_route_does_not_know_are_listed_up_to_a_number() -> None:
+    async def callback(request: Request, a: int = 0) -> None: ...
+
+    assert len(errors(callback, {f"x{n}": n for n in range(1_000)})) == MAX_FAULTS
+
+
+@pytest.mark.parametrize(("annotation", "most"), [(discord.Object, 2_000), (int, MAX_KEYWORDS)])
+def test_the_number_of_keyword_arguments_is_bounded(annotation: Any, most: int) -> None:
+    async def callback(request: Request, a: int, **others: Any) -> None: ...
+
+    callback.__annotations__["others"] = annotation
+    assert len(bind(callback, {"a": 1, **{f"x{n}": n for n in range(most)}})) == most + 1
+    assert errors(callback, {"a": 1, **{f"x{n}": n for n in range(most + 1)}}) == {
+        "": f"takes at most {most} values that it does not name, got {most + 1}"
+    }

@@ -11,7 +11,13 @@ from discord.ext import commands
 from discord_tools.ipc import Request
 from discord_tools.ipc.wire.received import ItemsReceived
 from discord_tools.ipc_server.admission import Account
-from discord_tools.ipc_server.turns import LARGE_BYTES, TURN_BYTES, AnswersToCome, TurnBudget
+from discord_tools.ipc_server.turns import (
+    CONNECTIONS_PER_TURN,
+    LARGE_BYTES,
+    TURN_BYTES,
+    AnswersToCome,
+    TurnBudget,
+)
 from equipment.until import until
 from test_server.callers import MakeCaller, in_each_dialect
 from test_server.tools import CALLER, caller, memory_server
@@ -188,3 +194,50 @@ async def test_items_of_a_stream_arrive_whole_whatever_their_size(bot: commands.
         ]
         assert received == [b'"%b"' % (b"%d" % number * size) for number in range(4)]
         assert server.turns.large.keys() == ({"/items"} if size > LARGE_BYTES else set())
+
+
+async def test_a_bounded_number_of_connections_go_on_in_one_turn_and_in_order() -> None:
+    budget, loop = TurnBudget(ANSWERS), asyncio.get_running_loop()
+    turn, going_on = 0, True
+    went_on: list[tuple[int, int]] = []
+
+    def count() -> None:
+        nonlocal turn
+        turn += 1
+        if going_on:
+            loop.call_soon(count)
+
+    async def work(number: int) -> None:
+        for _ in range(3):
+            await budget.rest()
+            went_on.append((turn, number))
+
+    count()
+    await asyncio.gather(*map(work, range(3 * CONNECTIONS_PER_TURN)))
+    going_on = False
+    turns = [at for at, _ in went_on]
+    assert max(turns.count(at) for at in turns) <= CONNECTIONS_PER_TURN
+    first = [number for _, number in went_on[: 3 * CONNECTIONS_PER_TURN]]
+    assert sorted(first) == [*range(3 * CONNECTIONS_PER_TURN)]
+
+
+async def test_a_connection_that_is_cancelled_while_it_waits_leaves_its_turn_to_others() -> None:
+    budget = TurnBudget(ANSWERS)
+    waiting = [asyncio.create_task(budget.rest()) for _ in range(2 * CONNECTIONS_PER_TURN + 1)]
+    await asyncio.sleep(0)
+    for task in waiting[CONNECTIONS_PER_TURN:-1]:
+        task.cancel()
+    async with asyncio.timeout(5):
+        await waiting[-1]
+        assert [task.cancelled() for task in waiting[CONNECTIONS_PER_TURN:-1]] == [
+            True
+        ] * CONNECTIONS_PER_TURN
+
+
+async def test_closing_ends_the_wait_of_connections() -> None:
+    budget = TurnBudget(ANSWERS)
+    waiting = [asyncio.create_task(budget.rest()) for _ in range(3 * CONNECTIONS_PER_TURN)]
+    await asyncio.sleep(0)
+    budget.close()
+    async with asyncio.timeout(5):
+        await asyncio.gather(*waiting)

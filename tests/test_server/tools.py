@@ -207,7 +207,13 @@ class MemoryServer:
 
         data = message if isinstance(message, bytes) else json.dumps(message).encode()
         body = read_body(data, self.service.limits.calls)
-        Exchange(self.service, caller, None, body, done).start()
+
+        async def start() -> None:
+            await self.service.starts.take()
+            await Exchange(self.service, caller, None, body, done).start()
+
+        starting = asyncio.create_task(start())
+        answered.add_done_callback(lambda _: starting)  # kept until then
         return answered
 
     async def close(self) -> None:

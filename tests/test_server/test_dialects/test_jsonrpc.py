@@ -71,8 +71,8 @@ async def test_a_request_is_answered_under_its_id(bot: commands.Bot, number: Any
 async def test_a_notification_is_answered_with_nothing_and_runs(bot: commands.Bot) -> None:
     async with memory_server(bot) as server:
         routes = Routes(server)
-        assert server.post(notification("wait")).result() is None
-        assert server.post(notification("nothing")).result() is None
+        assert await server.post(notification("wait")) is None
+        assert await server.post(notification("nothing")) is None
         await until(lambda: routes.ran == ["wait"])
 
 
@@ -136,7 +136,7 @@ async def test_aborting_answers_and_cancels_all_calls_but_notifications(bot: com
         routes = Routes(server)
         body = read_body(b'[{"jsonrpc":"2.0","id":1,"method":"wait"},{"jsonrpc":"2.0","method":"wait"}]', 10)
         exchange = Exchange(server.service, CALLER, None, body, answers.append)
-        exchange.start()
+        await exchange.start()
         await until(lambda: routes.ran == ["wait", "wait"])
         assert exchange.open
         exchange.abort(Cancelled("the caller has disconnected"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import re
 from typing import Any
@@ -11,8 +12,11 @@ import aiohttp
 import pytest
 from discord.ext import commands
 
-from discord_tools.ipc import Server
+from discord_tools.ipc import Request, Server
+from discord_tools.ipc_server import budget
 from equipment.key import KEY
+from equipment.until import until
+from equipment.websockets import RawWebSocket, frame_header, upgrade_request
 from test_server.tools import jsonrpc, records_with, serving
 
 KEYED = {"Authorization": KEY}
@@ -69,3 +73,35 @@ async def test_lines_about_a_socket_of_json_rpc_name_its_connection_its_address_
         await asyncio.wait_for(socket.receive(), 5)
     (record,) = records_with(caplog, "There is no endpoint ")
     assert re.match(r"\[conn-\d+ 127\.0\.0\.1 key secret_key\] ", record.getMessage())
+
+
+@pytest.mark.parametrize("port", ["main", "multicast"])
+async def test_unfinished_messages_without_a_key_are_dropped_and_a_large_first_message_with_it_is_answered(
+    bot: commands.Bot, monkeypatch: pytest.MonkeyPatch, port: str
+) -> None:
+    monkeypatch.setattr(budget, "WITHOUT_KEY", 5 * 60_000)
+    async with serving(bot, multicast=True) as server:
+
+        @server.route()
+        async def size(request: Request, x: str) -> dict[str, int]:
+            return {"size": len(x)}
+
+        at = server.port if port == "main" else server.multicast_port
+        clients = [await RawWebSocket.open(at, upgrade_request(subprotocol=False)) for _ in range(6)]
+        for each in clients[:5]:
+            each.writer.write(frame_header(100_000) + bytes(50_000))
+            await asyncio.wait_for(each.writer.drain(), 5)
+        held = server._shared.budget._without_key  # pyright: ignore[reportPrivateUsage]
+        await until(lambda: sum(one.unfinished_bytes >= 50_000 for one in held) == 5)
+        question = {"endpoint": "size", "kwargs": {"x": "x" * 200_000}, "secret": KEY}
+        client = clients[5]
+        text = json.dumps(question).encode()
+        client.writer.write(b"\x81" + frame_header(len(text))[1:] + text)
+        async with asyncio.timeout(10):
+            # The first messages make way. The last one is as large, and complete before it would be its turn.
+            opcode, reason = await clients[0].receive()
+            assert opcode == RawWebSocket.CLOSE
+            assert reason[2:] == b"too many bytes of messages without a key"
+            assert json.loads((await client.receive())[1])["code"] == 200
+        for one in clients:
+            one.writer.close()

@@ -15,9 +15,10 @@ from discord.ext import commands
 
 from discord_tools.ipc import BadData, ConverterError, Request, RouteError, UnknownObject
 from discord_tools.ipc.wire.codes import remote_error
+from discord_tools.ipc_server.parameters.custom import MODEL_FAULTS, MODEL_VALUES
 from discord_tools.ipc_server.signature import Signature
 from loopback import LoopbackDiscord
-from test_server.test_parameters.calls import bind, bind_later, errors, signature_for, value
+from test_server.test_parameters.calls import bind, bind_later, errors, fault, signature_for, value
 from test_server.tools import Failed, RecordedEvents, native_client, records_with
 
 pydantic: Any = pytest.importorskip("pydantic")
@@ -283,6 +284,29 @@ def test_the_errors_of_pydantic_are_bad_data_with_their_places() -> None:
         "it[0].name": "Input should be a valid string",
         "it[0].inner[1].number": "Input should be greater than 0",
         "other": "Expected `int`, got `str`",
+    }
+
+
+class Numbers(pydantic.BaseModel):
+    numbers: list[int] = pydantic.Field(default_factory=list)
+    texts: dict[str, str] = pydantic.Field(default_factory=dict)
+
+
+def test_data_of_a_model_with_too_many_values_is_refused_before_it_is_validated() -> None:
+    assert len(value(Numbers, {"numbers": [1] * (MODEL_VALUES - 1)}).numbers) == MODEL_VALUES - 1
+    text = {"texts": {"a": "[{," * MODEL_VALUES}}
+    assert value(Numbers, text).texts == text["texts"]
+    message = f"may have {MODEL_VALUES} values: send less at a time"
+    assert fault(Numbers, {"numbers": [1] * MODEL_VALUES}) == message
+    assert fault(Numbers, {"texts": {str(n): "" for n in range(MODEL_VALUES)}}) == message
+    assert fault(Numbers, {"numbers": [[1] * 101] * 100}) == message
+
+
+def test_many_faults_of_a_model_are_counted_not_listed() -> None:
+    signature = signature_for(Numbers)
+    assert len(errors(signature, it={"numbers": ["x"] * 50})) == 50
+    assert errors(signature, it={"numbers": ["x"] * (MODEL_FAULTS + 1)}) == {
+        "it": f"has {MODEL_FAULTS + 1} faults"
     }
 
 

@@ -7,8 +7,10 @@ from typing import Any
 
 import discord
 import pytest
+from discord.ext import commands
 
 from discord_tools.ipc import BadData, UnknownObject, Violation
+from discord_tools.ipc_server.parameters import binding
 from discord_tools.ipc_server.parameters.faults import MAX_FAULTS, bad_data, path_text, shown
 from test_server.test_parameters.calls import bind, signature_for
 
@@ -56,3 +58,28 @@ def test_many_large_wrong_values_make_a_small_error() -> None:
     with pytest.raises(BadData) as caught:
         bind(signature_for(list[discord.Object]), it=["x" * 1000] * 5000)
     assert len(json.dumps(caught.value.data)) < 50_000
+
+
+async def test_faults_beyond_those_that_are_listed_are_counted_and_make_no_unknown_object_of_bad_data(
+    loopback_bot: commands.Bot,
+) -> None:
+    signature = signature_for(list[discord.Role])
+    with pytest.raises(UnknownObject, match="1795 more faults") as unknown:
+        bind(signature, loopback_bot, it=["5"] * 1800)
+    assert len(unknown.value.errors) == MAX_FAULTS
+    with pytest.raises(BadData, match="1796 more faults") as bad:
+        bind(signature, loopback_bot, it=[*["5"] * 1800, "no id"])
+    assert type(bad.value) is BadData
+
+
+def test_a_fault_beyond_those_that_are_listed_costs_no_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[Any] = []
+
+    def counting(path: Any) -> str:
+        written.append(path)
+        return path_text(path)
+
+    monkeypatch.setattr(binding, "path_text", counting)
+    with pytest.raises(BadData):
+        bind(signature_for(list[discord.Role]), it=["no id"] * 1800)
+    assert len(written) == MAX_FAULTS

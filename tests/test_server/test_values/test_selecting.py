@@ -13,6 +13,10 @@ from discord.ext import commands
 from discord_tools.ipc import full, only
 from discord_tools.ipc_server.encoding import encode_answer
 from discord_tools.ipc_server.values.encoder import CHOICES, Encoder
+from discord_tools.ipc_server.values.selecting import (
+    MAX_NAMES,
+    _names_of,  # pyright: ignore[reportPrivateUsage]
+)
 from discord_tools.ipc_server.values.tables import TABLES
 from loopback import LoopbackDiscord
 
@@ -129,3 +133,17 @@ async def test_voice_states_have_their_users(
     assert written(full(guild, "voice_states"))["voice_states"] == [expected]
     assert written(member.voice) == expected
     assert (written(member)["deaf"], written(member)["mute"]) == (True, False)
+
+
+async def test_the_number_of_names_is_bounded_as_callers_may_choose_them(guild: discord.Guild) -> None:
+    assert written(only(guild, *["id"] * 90_000)) == {"id": str(guild.id)}
+    names = [f"n{number}" for number in range(MAX_NAMES + 1)]
+    for choose in (lambda: only([guild], *names), lambda: only(guild, *names), lambda: full(guild, *names)):
+        with pytest.raises(ValueError, match=rf"\(\) takes at most {MAX_NAMES} names, not {MAX_NAMES + 1}$"):
+            choose()
+
+
+async def test_checking_many_names_collects_the_names_of_all_fields_once(guild: discord.Guild) -> None:
+    _names_of.cache_clear()
+    only([guild], *(name for name in ("id", "name", "nick", "topic", "position", "permissions")))
+    assert _names_of.cache_info().misses == 1

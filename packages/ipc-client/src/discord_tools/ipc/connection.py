@@ -42,6 +42,10 @@ class Turns(Protocol):
         """Waits for a turn in which a message of that size may be decoded."""
         ...
 
+    async def rest(self) -> None:
+        """Waits for another turn, of those in which a bounded number of connections go on."""
+        ...
+
 
 class Connection:
     """Reads, writes, and holds both back where the other side is slow.
@@ -177,7 +181,7 @@ class Connection:
                     turn = 0
                     self._handling = False
                     self._flush()
-                    await asyncio.sleep(0)
+                    await self._rest()
                     if large and self._turns is not None:
                         await self._turns.take(BYTES_PER_TURN)
                     if self.is_full() and not await self._drained():
@@ -187,7 +191,7 @@ class Connection:
             if turn == before and (turn := turn + 1) >= EVENTS_PER_TURN:
                 # A message without an event counts, too: a thousand of them may lie ready.
                 turn = 0
-                await asyncio.sleep(0)
+                await self._rest()
             if outbox.pending_bytes:
                 self._flush()
             if self.is_full() and not await self._drained():
@@ -202,6 +206,13 @@ class Connection:
             if self._stopped:
                 return _REPLACED
             peer.feed(message)
+
+    async def _rest(self) -> None:
+        """Leaves this turn of the event loop to others."""
+        if self._turns is None:
+            await asyncio.sleep(0)
+        else:
+            await self._turns.rest()
 
     async def _drained(self) -> bool:
         """Waits until the backlog has capacity. Returns ``False`` where the other side does not read in time."""

@@ -528,7 +528,9 @@ class RouteFailed(RemoteError):
 
     @property
     def error_id(self) -> str | None:
-        """Optional[:class:`str`]: What to search the bot's log for, or ``None`` where the bot did not say."""
+        """Optional[:class:`str`]: What to search the bot's log for, or ``None`` where the bot did not say: it logs a
+        bounded number of failures of a route within a minute.
+        """
         return _field(self.data, "error_id", str)
 
     @property

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
 from discord_tools.ipc.logs import Incidents
 
-__all__ = ("RECOUNT", "Holder", "MemoryBudget", "Receiving")
+__all__ = ("RECOUNT", "REPORT_WITHOUT_KEY", "Holder", "MemoryBudget", "Receiving")
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +23,14 @@ RELIEF: Final = 0.75
 #: Seconds after which memory is counted again while calls are refused.
 RECOUNT: Final = 0.25
 
+#: Maximum number of bytes of messages that are not complete, of all connections that have not shown a key. Beyond it,
+#: the longest unfinished message of the address that has most of them is dropped: that of a healthy client is complete
+#: within milliseconds.
+WITHOUT_KEY: Final = 4 * 1024 * 1024
+
+#: Bytes of an unfinished message of such a connection after which it is reported, each time. Smaller ones are never
+#: dropped.
+REPORT_WITHOUT_KEY: Final = 16 * 1024
 
 #: Seconds after which a message that is not complete is taken for stalled, where memory is needed.
 STALLED: Final = 2.0
@@ -101,6 +110,8 @@ class MemoryBudget:
         self._others = others
         #: Large messages that are being received, longest first. Those that have ended stay until all is counted.
         self._receiving: dict[Receiving, None] = {}
+        #: Connections that have not shown a key, with their addresses.
+        self._without_key: dict[Receiving, str] = {}
         #: Logs evictions, which clients can cause any number of times.
         self._incidents = Incidents(log)
         #: Bytes that may be added before all is counted again.
@@ -121,7 +132,20 @@ class MemoryBudget:
     def receives(self, message: Receiving, size: int) -> None:
         """Takes note that ``size`` more bytes of a message were received, and that it is not complete."""
         self._receiving[message] = None
+        if message in self._without_key:
+            self._free_without_key()
         self.add(size)
+
+    def without_key(self, connection: Receiving, address: str | None) -> None:
+        """Takes note of a connection that has not shown a key, so its messages share a bound of their own.
+
+        It has to report its messages each :data:`REPORT_WITHOUT_KEY` bytes.
+        """
+        self._without_key[connection] = str(address)
+
+    def with_key(self, connection: Receiving) -> None:
+        """Takes note that a connection has shown a key, or has ended."""
+        self._without_key.pop(connection, None)
 
     def check(self) -> None:
         """Counts all, and frees memory where too much is held."""
@@ -145,7 +169,32 @@ class MemoryBudget:
             self._recount.cancel()
             self._recount = None
         self._receiving.clear()
+        self._without_key.clear()
         self.is_spent = False
+
+    def _free_without_key(self) -> None:
+        sizes = {
+            one: one.unfinished_bytes
+            for one in self._without_key
+            if one.unfinished_bytes > REPORT_WITHOUT_KEY
+        }
+        while sum(sizes.values()) > WITHOUT_KEY:
+            by_address: Counter[str] = Counter()
+            for one, size in sizes.items():
+                by_address[self._without_key[one]] += size
+            address = by_address.most_common(1)[0][0]
+            longest = min(
+                (one for one in sizes if self._without_key[one] == address),
+                key=lambda one: one.receiving_since,
+            )
+            del sizes[longest]
+            longest.evict("too many bytes of messages without a key")
+            self._incidents.warning(
+                "without a key",
+                "An unfinished message was dropped: connections without a key have sent more than %d bytes of them",
+                WITHOUT_KEY,
+                label=address,
+            )
 
     def _free(self, held: dict[Holder, int], total: int) -> int:
         """Closes what is stalled, and returns what is left.

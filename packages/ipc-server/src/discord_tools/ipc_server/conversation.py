@@ -5,18 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Coroutine, Mapping
+from functools import partial
 from typing import Any
 
 from msgspec import UNSET
 
 from discord_tools.ipc.connection import Connection
 from discord_tools.ipc.deadlines import Deadlines
-from discord_tools.ipc.errors import (
-    Cancelled,
-    RemoteError,
-    TooLarge,
-    UnknownEndpoint,
-)
+from discord_tools.ipc.errors import Cancelled, RemoteError, TooLarge, UnknownEndpoint
 from discord_tools.ipc.logs import LabelledLogger, conversation_id
 from discord_tools.ipc.tasks import spawn
 from discord_tools.ipc.transports.base import GOING_AWAY, POLICY, REPLACED, Transport
@@ -48,7 +44,7 @@ from discord_tools.ipc_server.clock import CallerClock
 from discord_tools.ipc_server.event_bounds import Share
 from discord_tools.ipc_server.incoming import NativeCall
 from discord_tools.ipc_server.shared import Shared
-from discord_tools.ipc_server.turns import TurnBudget, TurnShare
+from discord_tools.ipc_server.turns import TurnBudget, TurnShare, in_turns
 from discord_tools.ipc_server.values.encoder import Encoder
 
 __all__ = ("Conversation",)
@@ -125,6 +121,10 @@ class Conversation:
         self._by_id: dict[Id, NativeCall] = {}
         #: Bounds the calls.
         self.account: Account = Account()
+        #: Cancels the calls that are yet to be cancelled, once it is over.
+        self._ending: Callable[[], None] = lambda: None
+        #: What its subscriptions take.
+        self._subscriptions = Share()
         #: Ends calls whose time is over.
         self._deadlines: Deadlines[NativeCall] = Deadlines(self._loop, expire)
         #: Tasks of handlers that are neither waited for nor cancelled: they asked for the end of the server.
@@ -289,16 +289,16 @@ class Conversation:
     # -- the end
 
     def end(self, reason: str) -> None:
-        """Cancels what is in progress; nobody waits for it any more."""
+        """Cancels what is in progress; nobody waits for it any more. Many calls take several turns of the loop."""
         if not self.over:
             self.over = True
             self.log.debug("The conversation is over: %s", reason)
-            for call in tuple(self._calls):
-                if call.subscriber is not None:
-                    call.leave()
-                elif call.task not in self._spared or call.task is None:
-                    call.abort(Cancelled(reason))
-            self._deadlines.close()
+            cancel = partial(self._cancel, Cancelled(reason))
+            self._ending = in_turns(self._calls, cancel, self._deadlines.close)
+
+    def _cancel(self, error: RemoteError, call: NativeCall) -> None:
+        if call in self._calls and (call.task is None or call.task not in self._spared):
+            call.give_up(error)
 
     def drain(self, spared: Collection[asyncio.Task[Any]]) -> Coroutine[Any, Any, None]:
         """Waits for the calls in progress, up to the grace period, while no more are admitted.
@@ -317,6 +317,7 @@ class Conversation:
         """Cancels what is in progress, except the tasks in ``spared``, tells the callers so, and closes."""
         self._spared = spared
         self.end("the bot is shutting down")
+        self._ending()
         connection = self._connection
         if connection is not None:
             await connection.close(GOING_AWAY, "the bot is shutting down")
@@ -426,8 +427,7 @@ class Conversation:
         # No task: items are pushed by the publisher of an event, and by the credit that the reader grants.
         self._count(call)
         try:
-            share = Share.of(one.subscriber for one in self._calls if one.subscriber is not None)
-            call.subscriber = self._shared.hub.subscribe(call, share)
+            call.subscriber = self._shared.hub.subscribe(call, self._subscriptions)
             call.subscriber.begin()
         except RemoteError as error:
             call.fail(error)

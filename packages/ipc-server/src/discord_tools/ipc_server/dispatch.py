@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import time
+from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Mapping
 from contextlib import aclosing
 from typing import Any, Final
@@ -23,7 +25,7 @@ from discord_tools.ipc.errors import (
     TooLarge,
     UnknownEndpoint,
 )
-from discord_tools.ipc.logs import Incidents
+from discord_tools.ipc.logs import INCIDENT_PERIOD, Incidents
 from discord_tools.ipc_server.call import IncomingCall, expired
 from discord_tools.ipc_server.failures import typed
 from discord_tools.ipc_server.guard import GuardedCall, error_handlers
@@ -37,6 +39,9 @@ __all__ = ("Dispatcher",)
 
 log = logging.getLogger(__name__)
 
+#: Maximum number of failures of one route with exceptions of one class that are logged within a minute. A caller may
+#: know data with which a route fails, and send it any number of times.
+MAX_FAILURES: Final = 10
 
 _WRONG_KIND = {
     True: "this route streams: read it with ClientSession.stream()",
@@ -72,6 +77,10 @@ class Dispatcher:
         self._world = World(client, server)
         #: Logs what clients can cause any number of times.
         self._incidents = Incidents(log)
+        #: Failures since :attr:`_failures_since`, by route and class of the exception.
+        self._failures: Counter[tuple[str, type[Exception]]] = Counter()
+        #: When the present minute of failures began, by the monotonic clock.
+        self._failures_since = time.monotonic()
         #: Whether the client has listeners beside its own methods.
         self._is_bot = isinstance(client, commands.bot.BotBase)
         #: Whether dispatching is discord.py's own.
@@ -286,14 +295,37 @@ class Dispatcher:
             self._failed(request, call, problem)
 
     def _failed(self, request: Request, call: IncomingCall, error: Exception) -> None:
+        number = self._log_failure(call, error)
+        what, data = "the route", {} if number is None else {"error_id": number}
+        if isinstance(error, ConverterError):
+            what, data = f"the converter of {error.parameter!r}", {**data, "parameter": error.parameter}
+        more = (
+            "the bot's log has no more about it, since the route has failed too often within a minute"
+            if number is None
+            else f"the bot's log has more under {number}"
+        )
+        failure = RouteFailed(f"{what} failed; {more}", data=data or None)
+        failure.__cause__ = error  # older clients are told its class
+        call.fail(failure)
+        self.emit("ipc_error", request, error)
+
+    def _log_failure(self, call: IncomingCall, error: Exception) -> str | None:
+        """Logs a failure, and returns its id. Returns ``None`` where the route has had too many of them."""
+        now, kind = time.monotonic(), (call.endpoint, type(error))
+        if now - self._failures_since >= INCIDENT_PERIOD:
+            self._failures.clear()
+            self._failures_since = now
+        self._failures[kind] += 1
+        if self._failures[kind] > MAX_FAILURES:
+            self._incidents.warning(
+                f"route {call.endpoint:.200}",
+                "Route %.200r fails so often that further failures are not logged for a minute",
+                call.endpoint,
+                label=call.caller.label,
+            )
+            return None
         number = secrets.token_hex(4)
         log.error(
             "[%s] Route %.200r failed (error id %s)", call.caller.label, call.endpoint, number, exc_info=error
         )
-        what, data = "the route", {"error_id": number}
-        if isinstance(error, ConverterError):
-            what, data = f"the converter of {error.parameter!r}", {**data, "parameter": error.parameter}
-        failure = RouteFailed(f"{what} failed; the bot's log has more under {number}", data=data)
-        failure.__cause__ = error  # older clients are told its class
-        call.fail(failure)
-        self.emit("ipc_error", request, error)
+        return number

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final, Protocol, cast
 
 from discord_tools.ipc.errors import BadData, Overloaded
@@ -76,33 +76,33 @@ class CountedSubscription(Protocol):
 
 
 class Share:
-    """What one client may still have.
+    """What the subscriptions of one client take."""
 
-    Parameters
-    ----------
-    values: :class:`int`
-        Number of values that its filters have already.
-    places: :class:`int`
-        Number of places in the index that its subscriptions take already.
-    names: :class:`int`
-        Number of names of events in its subscriptions.
-    """
-
-    def __init__(self, values: int = 0, places: int = 0, names: int = 0) -> None:
+    def __init__(self) -> None:
+        #: Number of values of their filters.
+        self._values = 0
         #: Number of places in the index.
-        self.places: int = MAX_CLIENT_PLACES - places
-        #: Number of values.
-        self._values = MAX_CLIENT_VALUES - values
-        #: Number of names.
-        self._names = names
+        self._places = 0
+        #: Number of names of events.
+        self._names = 0
 
-    @classmethod
-    def of(cls, subscribers: Iterable[CountedSubscription]) -> Share:
-        """What a client with these subscriptions may still have."""
-        values = places = names = 0
-        for one in subscribers:
-            values, places, names = values + one.values, places + one.places, names + one.names
-        return cls(values, places, names)
+    @property
+    def places_left(self) -> int:
+        """:class:`int`: Number of places that further subscriptions may take."""
+        return MAX_CLIENT_PLACES - self._places
+
+    def add(self, one: CountedSubscription) -> None:
+        """Counts a subscription."""
+        self._count(one, 1)
+
+    def remove(self, one: CountedSubscription) -> None:
+        """Counts a subscription no more."""
+        self._count(one, -1)
+
+    def _count(self, one: CountedSubscription, factor: int) -> None:
+        self._values += factor * one.values
+        self._places += factor * one.places
+        self._names += factor * one.names
 
     def check(self, names: int, wanted: Mapping[str, Any]) -> None:
         """Checks the numbers of names and of values of one more subscription, before anything is made of it.
@@ -119,8 +119,8 @@ class Share:
         number = sum(
             len(cast("list[Any]", value)) if isinstance(value, list) else 1 for value in wanted.values()
         )
-        if number > self._values:
-            raise Overloaded(f"your filters have {MAX_CLIENT_VALUES - self._values} values already")
+        if self._values + number > MAX_CLIENT_VALUES:
+            raise Overloaded(f"your filters have {self._values} values already")
 
 
 class SubscriptionBounds:

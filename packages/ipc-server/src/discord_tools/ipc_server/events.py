@@ -217,7 +217,7 @@ class Hub:
         call: :class:`Reader`
             The call that reads it.
         share: Optional[:class:`Share`]
-            What its client may still have.
+            What the subscriptions of its client take. It is counted there until it is closed. Defaults to a new one.
 
         Raises
         ------
@@ -246,9 +246,10 @@ class Hub:
                     f"there are {len(self._topics)} names of events with subscribers, no more are kept"
                 )
         topics = {name: self._topic(name) for name in wish.events}
-        taken = self._bounds.places(len(topics), wanted, share.places)
-        subscriber = Subscriber(self, call, topics, wish, wanted, size, taken)
+        taken = self._bounds.places(len(topics), wanted, share.places_left)
+        subscriber = Subscriber(self, call, topics, wish, wanted, size, taken, share)
         self._bounds.add(size, wanted, subscriber.places)
+        share.add(subscriber)
         return subscriber
 
     def _topic(self, name: str) -> Topic:
@@ -302,6 +303,8 @@ class Subscriber:
         Size of its parameters, in bytes.
     places: Optional[:class:`int`]
         Number of places that it takes in the index. ``None`` if it is not in there.
+    share: :class:`Share`
+        What the subscriptions of its client take.
     """
 
     def __init__(
@@ -313,6 +316,7 @@ class Subscriber:
         wanted: Filter | None,
         size: int,
         places: int | None,
+        share: Share,
     ) -> None:
         self._hub = hub
         self._call = call
@@ -329,6 +333,8 @@ class Subscriber:
         self.places: int = places or 0
         #: Size of its parameters, in bytes.
         self._size = size
+        #: What the subscriptions of its client take.
+        self._share = share
         #: Confirmation and replayed events, which do not make a reader slow.
         self._first: deque[bytes] = deque()
         #: Items that wait for the reader.
@@ -438,8 +444,9 @@ class Subscriber:
 
     def close(self) -> None:
         """Ends the subscription."""
-        topics, self._topics = self._topics, {}
-        if topics:
+        if self._topics:
+            self._share.remove(self)
+            topics, self._topics = self._topics, {}
             self._hub.leave(self, topics, self._size)
         self._first.clear()
         self._queue.clear()

@@ -91,11 +91,11 @@ def _cost(condition: tuple[str, Path, frozenset[Value]]) -> tuple[int, int]:
 
 
 def _parts(path: str) -> Path:
-    parts = tuple(path.split("."))
+    parts = tuple(path.split(".", MAX_DEPTH))
     if not all(parts):
         raise BadData(f"the path of a filter has an empty name: {path[:100]!r}")
     if len(parts) > MAX_DEPTH:
-        raise BadData(f"the path of a filter has at most {MAX_DEPTH} names, not {len(parts)}: {path[:100]!r}")
+        raise BadData(f"the path of a filter has at most {MAX_DEPTH} names: {path[:100]!r}")
     return parts
 
 

@@ -263,6 +263,13 @@ class NativeCall:
             self._channel.send_error(self.number, error_object(error, self._channel.encoder))
             self.settled = True
 
+    def give_up(self, error: RemoteError) -> None:
+        """Ends it where nobody waits for it any more."""
+        if self.subscriber is not None:
+            self.leave()
+        else:
+            self.abort(error)
+
     def abort(self, error: RemoteError) -> None:
         """Answers with an error now and cancels the handler: one that ignores that keeps nobody waiting."""
         self.fail(error)

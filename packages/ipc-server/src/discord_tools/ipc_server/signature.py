@@ -4,26 +4,46 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Coroutine, Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
 from msgspec import UNSET, UnsetType
 from msgspec.structs import asdict
 
 from discord_tools.ipc.errors import Violation
+from discord_tools.ipc.wire.codec import count_values
 from discord_tools.ipc_server.parameters.annotations import evaluated, function_of, names_of, signature_of
-from discord_tools.ipc_server.parameters.binding import UNKNOWN, Binding, Source
+from discord_tools.ipc_server.parameters.binding import MAX_VALUES, UNKNOWN, Binding, Source
 from discord_tools.ipc_server.parameters.callables import item_of
 from discord_tools.ipc_server.parameters.compiler import Compiler
 from discord_tools.ipc_server.parameters.custom import ConverterNode
-from discord_tools.ipc_server.parameters.faults import QUOTED, UNREADABLE, bad_data, from_decoder
+from discord_tools.ipc_server.parameters.faults import (
+    MAX_FAULTS,
+    QUOTED,
+    UNREADABLE,
+    bad_data,
+    from_decoder,
+    has_more_values,
+)
 from discord_tools.ipc_server.parameters.nodes import Node
 from discord_tools.ipc_server.parameters.objects import Lookup
+from discord_tools.ipc_server.parameters.patterns import repeats_patterns
 
 if TYPE_CHECKING:
     from discord_tools.ipc_server.request import Request
 
 __all__ = ("Signature",)
+
+#: Maximum number of values in the data of a route with a parameter in which any number of texts are compared with a
+#: pattern.
+PATTERN_VALUES: Final = 10_000
+
+#: Maximum number of values for ``**kwargs`` of a route. Those that are converted count as such.
+MAX_KEYWORDS: Final = 10_000
+
+#: Maximum number of values in data of which an error lists all faults. The data is decoded twice for that; of larger
+#: data, the error has the first fault.
+DETAILED_VALUES: Final = 10_000
 
 Parts: TypeAlias = dict[str, msgspec.Raw] | list[msgspec.Raw]
 
@@ -107,13 +127,10 @@ class Signature:
         #: What is converted. The guild comes first: members, roles and channels are then looked for in it. Converters
         #: come last, so that they do not run where something else is wrong.
         self._conversions = sorted(
-            ((name, node) for name, node in self.nodes.items() if node.converts),
-            key=lambda entry: (
-                isinstance(entry[1], ConverterNode),
-                entry[0] != self._guild,
-                entry[0] != self._channel,
-            ),
+            ((name, node) for name, node in self.nodes.items() if node.converts), key=self._rank
         )
+        #: Whether any number of texts are compared with a pattern.
+        self._repeats_patterns = self._any_repeats_patterns()
         struct = msgspec.defstruct("Data", fields, kw_only=True, forbid_unknown_fields=True)
         #: Decodes all parameters at once.
         self._struct = msgspec.json.Decoder(struct, strict=False)
@@ -141,15 +158,18 @@ class Signature:
             A converter raised an exception.
         """
         violations: list[Violation] | None = None
+        if self._repeats_patterns:
+            _check_number(bytes(params))
         if self._extra is not None:
             values, violations = self._decode_each(params)
         else:
             try:
                 data = self._struct.decode(params)
-            except UNREADABLE:
-                values, violations = self._decode_each(
-                    params
-                )  # once more, to say all that is wrong and where
+            except UNREADABLE as error:
+                if not _is_detailed(bytes(params)):
+                    raise bad_data([from_decoder(error)]) from None
+                # Once more, to say all that is wrong and where.
+                values, violations = self._decode_each(params)
             else:
                 values = asdict(data)
                 for name in self.defaults:
@@ -239,6 +259,21 @@ class Signature:
         # The default stays with the function: what a request leaves out is not passed.
         return (name, node.wire | UnsetType if node.wire is not Any else Any, UNSET)
 
+    def _rank(self, entry: tuple[str, Node]) -> tuple[bool, ...]:
+        name, node = entry
+        return isinstance(node, ConverterNode), name != self._guild, name != self._channel
+
+    def _any_repeats_patterns(self) -> bool:
+        nodes = (*self.nodes.values(), *(() if self._extra is None else (self._extra,)))
+        return any(repeats_patterns(node.wire) for node in nodes)
+
+    def _check_extra(self, number: int, extra: Node) -> None:
+        """Raises :exc:`~discord_tools.ipc.BadData` for too many members that no parameter is named for."""
+        most = MAX_VALUES if extra.converts else MAX_KEYWORDS
+        if number > most:
+            message = f"takes at most {most} values that it does not name, got {number}"
+            raise bad_data([Violation(path="", message=message)])
+
     def _check_guild(self) -> None:
         for name, node in self.nodes.items():
             if node.needs_guild and not self._guild:
@@ -263,6 +298,8 @@ class Signature:
     def _decode_each(self, params: bytes) -> tuple[dict[str, Any], list[Violation]]:
         """Decodes one value after the other. Returns those that could be decoded, and what is wrong."""
         parts = self._by_name(params)
+        if self._extra is not None:
+            self._check_extra(len(parts) - sum(name in parts for name in self.nodes), self._extra)
         violations = [
             Violation(path=name, message="is required")
             for name in self.names
@@ -270,6 +307,8 @@ class Signature:
         ]
         values: dict[str, Any] = {}
         for name, raw in parts.items():
+            if len(violations) >= MAX_FAULTS:
+                break  # the error lists no more
             decoder = self._decoders.get(name, self._extra_decoder)
             if decoder is None or name in self._taken:
                 violations.append(Violation(path=name[:QUOTED], message="is not known to this route"))
@@ -279,6 +318,25 @@ class Signature:
             except UNREADABLE as error:
                 violations.append(from_decoder(error, name[:QUOTED]))
         return values, violations
+
+
+def _is_detailed(params: bytes) -> bool:
+    """Whether an error lists all faults of data. The values of an array get their names only then."""
+    few = len(params) <= DETAILED_VALUES or sum(map(params.count, (b",", b"[", b"{"))) <= DETAILED_VALUES
+    return few or params[:100].lstrip().startswith(b"[")
+
+
+def _check_number(params: bytes) -> None:
+    """Raises :exc:`~discord_tools.ipc.BadData` for data with too many values to compare with patterns."""
+    if len(params) <= PATTERN_VALUES or count_values(params) <= PATTERN_VALUES:
+        return
+    try:
+        data = msgspec.json.decode(params)  # commas in texts do not count
+    except UNREADABLE as error:
+        raise bad_data([from_decoder(error)]) from None
+    if has_more_values(data, PATTERN_VALUES):
+        message = f"a call of this route may have {PATTERN_VALUES} values: send less at a time"
+        raise bad_data([Violation(path="", message=message)])
 
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)

@@ -4,12 +4,35 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import Final
+from collections.abc import Callable, Iterable
+from typing import Final, TypeVar
 
-__all__ = ("ITEMS_PER_TURN", "LARGE_BYTES", "TURN_BYTES", "AnswersToCome", "TurnBudget", "TurnShare")
+__all__ = (
+    "ITEMS_PER_TURN",
+    "LARGE_BYTES",
+    "TURN_BYTES",
+    "AnswersToCome",
+    "Starts",
+    "TurnBudget",
+    "TurnShare",
+    "in_turns",
+)
+
+T = TypeVar("T")
 
 #: Maximum number of items that all streams of one client send in one turn of the loop.
 ITEMS_PER_TURN: Final = 64
+
+#: Maximum number of calls that are cancelled in one turn of the loop when a client is dropped.
+CANCELS_PER_TURN: Final = 64
+
+#: Maximum number of calls of all clients without our subprotocol that are started in one turn of the loop. The rest of
+#: a batch, and further messages, wait.
+STARTS_PER_TURN: Final = 32
+
+#: Number of native connections that go on in one turn of the loop, of those that have worked on a number of events
+#: without a pause. The others wait.
+CONNECTIONS_PER_TURN: Final = 2
 
 #: Size of the messages and answers that are decoded and encoded in one turn of the loop, for all clients together, in
 #: bytes. What is larger has a turn for itself.
@@ -40,6 +63,54 @@ class TurnShare:
 
     def _end_turn(self) -> None:
         self._items = 0
+
+
+class Starts:
+    """Calls of clients without our subprotocol that are started in one turn of the event loop, for all together.
+
+    What waits for a turn gets it in order.
+    """
+
+    def __init__(self) -> None:
+        #: Number of calls that were started in this turn.
+        self._started = 0
+        #: What waits for a turn.
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    def try_take(self) -> bool:
+        """Takes the place of one call in this turn. Returns ``False`` where there is none, or others wait for one."""
+        if self._waiting or self._started >= STARTS_PER_TURN:
+            return False
+        if not self._started:
+            asyncio.get_running_loop().call_soon(self._end_turn)
+        self._started += 1
+        return True
+
+    async def take(self) -> None:
+        """Waits for a turn with a place, and takes it. Cancelling it is safe."""
+        if self.try_take():
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        await turn
+
+    def close(self) -> None:
+        """Forgets everything, since the event loop may be another one next time."""
+        self._started = 0
+        for turn in self._waiting:
+            if not turn.done() and not turn.get_loop().is_closed():
+                turn.set_result(None)
+        self._waiting.clear()
+
+    def _end_turn(self) -> None:
+        self._started = 0
+        while self._waiting and self._started < STARTS_PER_TURN:
+            turn = self._waiting.popleft()
+            if not turn.done():  # otherwise it was cancelled
+                turn.set_result(None)
+                self._started += 1
+        if self._started:
+            asyncio.get_running_loop().call_soon(self._end_turn)
 
 
 class AnswersToCome:
@@ -97,6 +168,10 @@ class TurnBudget:
         self._answers: deque[tuple[asyncio.Future[None], int]] = deque()
         #: What else waits for a turn, with its size.
         self._waiting: deque[tuple[asyncio.Future[None], int]] = deque()
+        #: Connections that wait for a turn to go on in.
+        self._resting: deque[asyncio.Future[None]] = deque()
+        #: Number of connections that go on in the next turn.
+        self._rested = 0
         #: Endpoints of the routes whose last answer was large, with its size in bytes.
         self.large: dict[str, int] = {}
 
@@ -116,6 +191,18 @@ class TurnBudget:
             return
         turn = asyncio.get_running_loop().create_future()
         (self._answers if answer else self._waiting).append((turn, size))
+        await turn
+
+    async def rest(self) -> None:
+        """Waits for another turn, of those in which a bounded number of connections go on. Cancelling it is safe."""
+        if not self._resting and self._rested < CONNECTIONS_PER_TURN:
+            if not self._rested:
+                asyncio.get_running_loop().call_soon(self._end_rest)
+            self._rested += 1
+            await asyncio.sleep(0)
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._resting.append(turn)
         await turn
 
     async def begin(self, endpoint: str, answers: AnswersToCome) -> int:
@@ -159,12 +246,23 @@ class TurnBudget:
     def close(self) -> None:
         """Forgets everything, since the event loop may be another one next time."""
         self._spent = 0
-        for waiting in (self._answers, self._waiting):
-            for turn, _ in waiting:
-                if not turn.done() and not turn.get_loop().is_closed():
-                    turn.set_result(None)
+        self._rested = 0
+        for turn in (*self._resting, *(turn for turn, _ in (*self._answers, *self._waiting))):
+            if not turn.done() and not turn.get_loop().is_closed():
+                turn.set_result(None)
+        for waiting in (self._answers, self._waiting, self._resting):
             waiting.clear()
         self.large.clear()
+
+    def _end_rest(self) -> None:
+        self._rested = 0
+        while self._resting and self._rested < CONNECTIONS_PER_TURN:
+            turn = self._resting.popleft()
+            if not turn.done():  # otherwise it was cancelled
+                turn.set_result(None)
+                self._rested += 1
+        if self._rested:
+            asyncio.get_running_loop().call_soon(self._end_rest)
 
     def _end_turn(self) -> None:
         self._spent = 0
@@ -176,3 +274,30 @@ class TurnBudget:
                 self._spent += max(size, 1)
         if self._spent:
             asyncio.get_running_loop().call_soon(self._end_turn)
+
+
+def in_turns(items: Iterable[T], handle: Callable[[T], None], done: Callable[[], None]) -> Callable[[], None]:
+    """Handles items, :data:`CANCELS_PER_TURN` in each turn of the event loop, the first of them at once.
+
+    ``done`` is called once, when all have been handled.
+
+    Returns
+    -------
+    Callable[[], None]
+        Handles the rest at once.
+    """
+    left = deque(items)
+    ended = False
+
+    def go_on(most: int) -> None:
+        nonlocal ended
+        for _ in range(min(most, len(left))):
+            handle(left.popleft())
+        if left:
+            asyncio.get_running_loop().call_soon(go_on, CANCELS_PER_TURN)
+        elif not ended:
+            ended = True
+            done()
+
+    go_on(CANCELS_PER_TURN)
+    return lambda: go_on(len(left))

@@ -26,7 +26,7 @@ from discord_tools.ipc.logs import LabelledLogger
 from discord_tools.ipc.settings import without_key
 from discord_tools.ipc.transports.base import GOING_AWAY, NORMAL, Closed, Transport
 from discord_tools.ipc.transports.memory import memory_pair
-from discord_tools.ipc.transports.websocket import release
+from discord_tools.ipc.transports.websocket import drop_file, release, tcp_of, track, untrack
 from discord_tools.ipc.wire.codec import UNREADABLE, encode
 from discord_tools.ipc.wire.codes import CONNECTION_LOST, PARSE_ERROR
 from discord_tools.ipc.wire.dialects import KeyRefused, ask, hear
@@ -63,12 +63,15 @@ class _Socket:
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self._socket = socket
+        #: The TCP connection below it.
+        self._tcp = tcp_of(socket)
         #: The request that waits for its answer.
         self._waiting: asyncio.Future[bytes | str] | None = None
         #: Whether either side has closed it.
         self._ended = False
         # Without a reader, the next request would be the first to notice the end of the socket.
         self._reader = asyncio.create_task(self._read(), name="ipc older reader")
+        track(self)
 
     @property
     def alive(self) -> bool:
@@ -95,7 +98,13 @@ class _Socket:
             with suppress(aiohttp.ClientError, ConnectionError, RuntimeError):
                 await self._socket.close()
         finally:
+            untrack(self)
             release(self._socket)
+
+    def drop(self) -> None:
+        """Ends it without its event loop, which is closed or another process's."""
+        self._ended = True
+        drop_file(self._tcp)
 
     async def _read(self) -> None:
         reason = "the server closed the connection"
@@ -163,6 +172,11 @@ class OlderBridge:
         self._connection: Connection | None = None
         #: Closes that connection, after the server was lost.
         self._closing: asyncio.Task[None] | None = None
+
+    def drop(self) -> None:
+        """Ends all sockets without their event loop, which is closed or another process's."""
+        for socket in self._sockets:
+            socket.drop()
 
     def open(self) -> Transport:
         """Starts serving the session, and returns the transport to it."""

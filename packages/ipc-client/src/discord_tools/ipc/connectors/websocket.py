@@ -15,7 +15,7 @@ from discord_tools.ipc.connectors.multicast import resolve
 from discord_tools.ipc.errors import ConnectError, IPCError, ResolutionError, Unauthorized, UnprovenServer
 from discord_tools.ipc.limits import ClientLimits
 from discord_tools.ipc.transports.base import Transport
-from discord_tools.ipc.transports.websocket import WebSocketTransport, release, tcp_of
+from discord_tools.ipc.transports.websocket import OpenSocket, WebSocketTransport, release, tcp_of
 from discord_tools.ipc.wire.frames import SUBPROTOCOL
 
 __all__ = ("WebSocketConnector",)
@@ -71,8 +71,8 @@ class WebSocketConnector:
         self._own: aiohttp.ClientSession | None = None
         #: The address with the port that the multicast port told, once it was asked.
         self._found: Address | None = None
-        #: The last connection.
-        self._transport: WebSocketTransport | None = None
+        #: The last connection: a transport, or the bridge to an older server.
+        self._last: OpenSocket | None = None
         #: What an older server answered to a request: the next attempt raises it.
         self._refused: Unauthorized | None = None
 
@@ -97,8 +97,8 @@ class WebSocketConnector:
 
     def abandon(self) -> None:
         self.forget()
-        if self._transport is not None:
-            self._transport.drop()
+        if self._last is not None:
+            self._last.drop()
         own, self._own = self._own, None
         if own is not None:
             own.detach()  # it cannot be closed without its event loop
@@ -151,14 +151,14 @@ class WebSocketConnector:
             if self._secret_key is not None and not self._older_servers:
                 raise UnprovenServer(address.host, address.port, _OLDER)
             return self._bridge(address)
-        self._transport = WebSocketTransport(
+        self._last = transport = WebSocketTransport(
             socket,
             lambda: release(socket),
             tcp=tcp_of(socket),
             heartbeat=self._limits.heartbeat,
             close_timeout=self._limits.close_timeout,
         )
-        return self._transport
+        return transport
 
     def _bridge(self, address: Address) -> Transport:
         """Connects to a server that does not know our subprotocol, which those of older libraries do not."""
@@ -175,7 +175,8 @@ class WebSocketConnector:
         def refused(error: Unauthorized) -> None:
             self._refused = error
 
-        return OlderBridge(dial, address, self._secret_key, self._limits, refused).open()
+        self._last = bridge = OlderBridge(dial, address, self._secret_key, self._limits, refused)
+        return bridge.open()
 
     async def _within(
         self, attempt: Callable[[], Awaitable[ResultT]], address: Address, failure: type[ConnectError]

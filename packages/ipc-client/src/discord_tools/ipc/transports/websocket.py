@@ -7,14 +7,23 @@ import contextlib
 import os
 import weakref
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from aiohttp import ClientConnectionError, ClientWebSocketResponse, WSMsgType
 from aiohttp.web import WebSocketResponse
 
 from discord_tools.ipc.transports.base import NORMAL, POLICY, PROTOCOL_ERROR, Closed
 
-__all__ = ("WebSocketTransport", "release", "tcp_of")
+__all__ = (
+    "REPORT_BYTES",
+    "OpenSocket",
+    "WebSocketTransport",
+    "drop_file",
+    "release",
+    "tcp_of",
+    "track",
+    "untrack",
+)
 
 #: Longer than aiohttp waits for the other side's close frame. It does not limit the wait for a socket that is full.
 CLOSE_TIMEOUT: Final = 2.0
@@ -27,7 +36,7 @@ MAX_CONTROL_FRAMES: Final = 32
 #: not read.
 UNREAD_BYTES: Final = 256 * 1024
 
-#: Bytes of an unfinished message after which it is reported, each time.
+#: Bytes of an unfinished message after which it is reported, each time. Servers use less before a key was shown.
 REPORT_BYTES: Final = 256 * 1024
 
 #: Codes with which a connection is closed for what the other side did.
@@ -102,6 +111,8 @@ class WebSocketTransport:
         self.heard: bool = False
         #: Called when a message that is not complete has grown.
         self._on_receiving = receiving
+        #: Bytes of such a message after which it is reported, each time.
+        self.report_bytes: int = REPORT_BYTES
         #: Bytes that were received since the last whole message.
         self.unfinished_bytes: int = 0
         #: How many of them were reported.
@@ -118,7 +129,7 @@ class WebSocketTransport:
         self._timed_out = False
         #: The TCP connection below the socket.
         self._tcp = tcp
-        _open.add(self)
+        track(self)
         if tcp is not None and (heartbeat is not None or receiving is not None):
             tcp.set_protocol(_Monitor(tcp.get_protocol(), self))
         if tcp is not None and heartbeat is not None:
@@ -194,7 +205,7 @@ class WebSocketTransport:
             if _is_cancelled():
                 raise
         finally:
-            _open.discard(self)
+            untrack(self)
             if self._abort is not None and not self._flushing:
                 self._abort()
 
@@ -214,7 +225,7 @@ class WebSocketTransport:
         """Takes note that bytes were received."""
         self.heard = True
         self.unfinished_bytes += size
-        if self.unfinished_bytes - self._reported > REPORT_BYTES and self._on_receiving is not None:
+        if self.unfinished_bytes - self._reported > self.report_bytes and self._on_receiving is not None:
             if not self._reported:
                 self.receiving_since = self._loop.time()
             grown = self.unfinished_bytes - self._reported
@@ -227,15 +238,8 @@ class WebSocketTransport:
         self._eviction = self._loop.create_task(self.close(POLICY, reason), name="ipc eviction")
 
     def drop(self) -> None:
-        """Ends the connection without its event loop, which is closed or another process's, and without writing to it.
-
-        The file is replaced, not closed: the selector of the loop, which a child process shares, is not changed.
-        """
-        socket = None if self._tcp is None else self._tcp.get_extra_info("socket")
-        if socket is not None and socket.fileno() >= 0:
-            null = os.open(os.devnull, os.O_RDWR)
-            os.dup2(null, socket.fileno())
-            os.close(null)
+        """Ends the connection without its event loop, which is closed or another process's; see :func:`drop_file`."""
+        drop_file(self._tcp)
 
     def _has_too_many_control_frames(self) -> bool:
         now = self._loop.time()
@@ -312,20 +316,54 @@ def _is_cancelled() -> bool:
     return task is None or task.cancelling() > 0
 
 
+class OpenSocket(Protocol):
+    """A connection that a forked process must not share with its parent.
+
+    Implemented by :class:`WebSocketTransport`, and by :class:`~discord_tools.ipc.connectors.older.OlderBridge` and its
+    sockets.
+    """
+
+    def drop(self) -> None:
+        """Ends the connection without its event loop; see :func:`drop_file`."""
+        ...
+
+
+def drop_file(tcp: asyncio.BaseTransport | None) -> None:
+    """Ends a TCP connection for this process, without its event loop and without writing to it.
+
+    The file is replaced, not closed: the selector of the loop, which a child process shares, is not changed.
+    """
+    socket = None if tcp is None else tcp.get_extra_info("socket")
+    if socket is not None and socket.fileno() >= 0:
+        null = os.open(os.devnull, os.O_RDWR)
+        os.dup2(null, socket.fileno())
+        os.close(null)
+
+
+def track(socket: OpenSocket) -> None:
+    """Has an open connection dropped in processes that are forked."""
+    _open.add(socket)
+
+
+def untrack(socket: OpenSocket) -> None:
+    """Takes note that a connection is closed."""
+    _open.discard(socket)
+
+
 def _drop_inherited() -> None:
     """Drops the connections of the parent in a process that was forked.
 
     Otherwise both would read and answer on them, and the other side would not notice the end of the parent.
     """
-    for transport in tuple(_open):
-        transport.drop()
     _inherited.extend(_open)
+    for socket in _inherited:
+        socket.drop()
 
 
-#: Open transports of this process.
-_open: weakref.WeakSet[WebSocketTransport] = weakref.WeakSet()
-#: Transports of the parent. Kept, since collecting them would touch its event loop.
-_inherited: list[WebSocketTransport] = []
+#: Open connections of this process.
+_open: weakref.WeakSet[OpenSocket] = weakref.WeakSet()
+#: Connections of the parent. Kept, since collecting them would touch its event loop.
+_inherited: list[OpenSocket] = []
 
 if hasattr(os, "register_at_fork"):  # not on Windows
     os.register_at_fork(after_in_child=_drop_inherited)

@@ -97,7 +97,8 @@ class HTTPDialect:
         # Each request may come over a connection of its own, so a bound for each connection would be none.
         exchange = Exchange(self._service, caller, None, read_body(body, self._service.limits.calls), done)
         try:
-            exchange.start()
+            await self._service.starts.take()
+            await exchange.start()
             while not answered.done():
                 await asyncio.wait((answered,), timeout=CHECK_INTERVAL)
                 if request.transport is None or request.transport.is_closing():

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
-from typing import Final
 
 from msgspec import UNSET, Raw
 
@@ -19,9 +17,6 @@ from discord_tools.ipc_server.encoding import STANDARD, error_object
 from discord_tools.ipc_server.values.encoder import Encoder
 
 __all__ = ("ById", "Exchange")
-
-#: Number of requests of a batch that are started in one turn of the event loop.
-STARTS_PER_TURN: Final = 32
 
 
 class ById:
@@ -81,8 +76,6 @@ class Exchange:
         self._missing = len(body.items)
         #: The calls that somebody waits for.
         self._calls: list[DialectCall] = []
-        #: Number of requests that were started.
-        self._started = 0
         #: What the rest are answered with, once the message was aborted.
         self._aborted: RemoteError | None = None
 
@@ -91,19 +84,20 @@ class Exchange:
         """:class:`bool`: Whether the answer is still to come."""
         return self._missing > 0
 
-    def start(self) -> None:
-        """Starts the requests, some in each turn of the event loop. ``done`` may be called before this returns."""
-        items = self._body.items
-        end = min(self._started + STARTS_PER_TURN, len(items))
-        for place in range(self._started, end):
+    async def start(self) -> None:
+        """Starts the requests, some in each turn of the event loop. ``done`` may be called before this returns.
+
+        The caller has a place for the first one. Cancelling leaves the rest without an answer.
+        """
+        items, starts = self._body.items, self._service.starts
+        for place in range(len(items)):
+            if place and not starts.try_take():
+                await starts.take()
             item = items[place]
             if isinstance(item, jsonrpc.Fault):
                 self._settle(place, item.answer)
             else:
                 self._start(place, item)
-        self._started = end
-        if end < len(items):
-            asyncio.get_running_loop().call_soon(self.start)
 
     def abort(self, error: RemoteError) -> None:
         """Cancels what somebody waits for. Notifications go on: nobody waits for them anyway."""

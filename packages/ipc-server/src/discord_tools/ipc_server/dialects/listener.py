@@ -11,10 +11,11 @@ from msgspec import Raw
 
 from discord_tools.ipc.errors import InvalidRequest
 from discord_tools.ipc.logs import connection_id
-from discord_tools.ipc.transports.websocket import WebSocketTransport
+from discord_tools.ipc.transports.websocket import REPORT_BYTES, WebSocketTransport
 from discord_tools.ipc.wire.dialects import BETTER, CONNECT, FAMILY, JSONRPC
 from discord_tools.ipc.wire.frames import SUBPROTOCOL, ErrorObject
 from discord_tools.ipc.wire.jsonrpc import refuse
+from discord_tools.ipc_server.budget import REPORT_WITHOUT_KEY
 from discord_tools.ipc_server.caller import Caller
 from discord_tools.ipc_server.connections import Unauthenticated
 from discord_tools.ipc_server.dialects.service import DialectService
@@ -87,27 +88,38 @@ class DialectPort:
         if isinstance(socket, web.Response):
             return socket
 
+        budget = self._service.budget
+
         async def serve(transport: WebSocketTransport) -> None:
+            if caller is None:
+                transport.report_bytes = REPORT_WITHOUT_KEY
+                budget.without_key(transport, request.remote)
+
             def authenticated() -> None:
                 transport.answer_pings = True
+                transport.report_bytes = REPORT_BYTES
+                budget.with_key(transport)
 
-            await DialectSocket(
-                self._service,
-                transport,
-                connection,
-                request.remote,
-                caller=caller,
-                unauthenticated=self._unauthenticated,
-                authenticated=authenticated,
-                speaks=self.speaks,
-                otherwise=self._otherwise,
-            ).run()
+            try:
+                await DialectSocket(
+                    self._service,
+                    transport,
+                    connection,
+                    request.remote,
+                    caller=caller,
+                    unauthenticated=self._unauthenticated,
+                    authenticated=authenticated,
+                    speaks=self.speaks,
+                    otherwise=self._otherwise,
+                ).run()
+            finally:
+                budget.with_key(transport)
 
         return await accept(
             request,
             socket,
             serve,
-            budget=self._service.budget,
+            budget=budget,
             heartbeat=heartbeat,
             answer_pings=caller is not None,
             text=True,

@@ -17,7 +17,7 @@ from discord_tools.ipc_server.dialects.calls import DialectCalls
 from discord_tools.ipc_server.dispatch import Dispatcher
 from discord_tools.ipc_server.encoding import STANDARD
 from discord_tools.ipc_server.gate import Gate
-from discord_tools.ipc_server.turns import TurnBudget
+from discord_tools.ipc_server.turns import Starts, TurnBudget
 from discord_tools.ipc_server.values.encoder import Encoder
 
 __all__ = ("DIALECTS", "HTTP", "Dialect", "DialectService", "checked_dialects")
@@ -96,6 +96,8 @@ class DialectService:
         self.discover: Callable[[], bytes] = dispatcher.discover
         #: All calls in progress.
         self.calls: DialectCalls = DialectCalls(dispatcher, admission, budget, turns, limits, encoder)
+        #: Bounds the calls that are started in one turn of the event loop.
+        self.starts: Starts = Starts()
         #: All open WebSockets.
         self.sockets: set[ClosableSocket] = set()
         #: Older libraries whose clients were mentioned in the log.
@@ -118,5 +120,6 @@ class DialectService:
     async def close(self, spared: Collection[asyncio.Task[Any]]) -> None:
         """Cancels the calls that are left, and closes all sockets."""
         self.calls.abort(spared)
+        self.starts.close()
         closing = [socket.close(GOING_AWAY, "the bot is shutting down") for socket in tuple(self.sockets)]
         await asyncio.gather(*closing)

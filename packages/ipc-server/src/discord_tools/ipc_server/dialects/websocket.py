@@ -52,8 +52,8 @@ class Dialogue(Protocol):
     Implemented by :class:`LegacySocket` and :class:`JsonRpcSocket`.
     """
 
-    def take(self, message: bytes | str) -> None:
-        """Takes a message. Must not wait."""
+    async def take(self, message: bytes | str) -> None:
+        """Takes a message. Must not wait for anything but turns of the event loop."""
         ...
 
     def abort(self, error: RemoteError) -> None:
@@ -218,7 +218,7 @@ class DialectSocket:
             self._closing = "too many requests that were refused"
 
     async def _read(self) -> None:
-        turn = 0
+        turn, starts = 0, self._service.starts
         while self._closing is None:
             try:
                 message = await self._transport.receive()
@@ -227,10 +227,12 @@ class DialectSocket:
                 return
             if len(message) > LARGE_BYTES:
                 await self._service.turns.take(len(message))
+            if not starts.try_take():
+                await starts.take()
             if self._dialogue is None:
-                self._take_first(message)
+                await self._take_first(message)
             else:
-                self._dialogue.take(message)
+                await self._dialogue.take(message)
             if self._refusal is not None:
                 refusal, self._refusal = self._refusal, None
                 if await self._service.gate.brake.failed(self.address):
@@ -246,7 +248,7 @@ class DialectSocket:
             if turn % MESSAGES_PER_TURN == 0:
                 await asyncio.sleep(0)
 
-    def _take_first(self, message: bytes | str) -> None:
+    async def _take_first(self, message: bytes | str) -> None:
         """Takes a message before the dialect is known."""
         spoken = recognise(message)
         if spoken == CONNECT and spoken in self._speaks:
@@ -259,10 +261,10 @@ class DialectSocket:
             self._count_refused()
         elif spoken != JSONRPC:
             self._dialogue = LegacySocket(self, legacy(spoken, message))
-            self._dialogue.take(message)
+            await self._dialogue.take(message)
         elif self.caller is not None:
             self._dialogue = JsonRpcSocket(self, self.caller)
-            self._dialogue.take(message)
+            await self._dialogue.take(message)
         else:
             text = "show the secret key in the Authorization header of the handshake"
             answer = refuse(Raw(b"null"), ErrorObject(UNAUTHORIZED, text))
@@ -307,7 +309,7 @@ class LegacySocket:
         #: Calls in progress.
         self._calls: set[DialectCall] = set()
 
-    def take(self, message: bytes | str) -> None:
+    async def take(self, message: bytes | str) -> None:
         socket, dialect, service = self._socket, self._dialect, self._socket.service
         asked = dialect.read(message)
         caller = service.gate.identify(asked.key, socket.address, dialect.name, socket.connection)
@@ -361,7 +363,7 @@ class JsonRpcSocket:
         #: Messages that are not answered.
         self._exchanges: set[Exchange] = set()
 
-    def take(self, message: bytes | str) -> None:
+    async def take(self, message: bytes | str) -> None:
         service = self._socket.service
 
         def done(answer: bytes | None) -> None:
@@ -371,9 +373,8 @@ class JsonRpcSocket:
 
         body = read_body(message, service.limits.calls)
         exchange = Exchange(service, self._caller, self._account, body, done, self._socket.answers)
-        exchange.start()
-        if exchange.open:
-            self._exchanges.add(exchange)
+        self._exchanges.add(exchange)
+        await exchange.start()
 
     def abort(self, error: RemoteError) -> None:
         for exchange in tuple(self._exchanges):

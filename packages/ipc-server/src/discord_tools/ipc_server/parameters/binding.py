@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import discord
 
 from discord_tools.ipc.errors import NotReady, Violation
-from discord_tools.ipc_server.parameters.faults import Path, bad_data, path_text
+from discord_tools.ipc_server.parameters.faults import MAX_FAULTS, Path, bad_data, path_text
 from discord_tools.ipc_server.parameters.fetching import MISS, Fetcher, Key
 
 if TYPE_CHECKING:
@@ -60,8 +60,10 @@ class Binding:
     guild_name: str = ""
     #: The channel of messages that are given by their id alone.
     channel: Any = None
-    #: All that is wrong.
+    #: What is wrong, as far as an answer lists it.
     faults: list[Violation] | None = None
+    #: Number of further faults.
+    more_faults: int = 0
     #: Whether all faults are about objects that are not in the cache.
     only_unknown: bool = True
     #: What has to be fetched.
@@ -99,13 +101,23 @@ class Binding:
     def fault(self, path: Path, message: str) -> None:
         """Notes that a value is wrong."""
         self.only_unknown = False
-        self._add(Violation(path=path_text(path), message=message))
+        if self._lists_more():
+            self._add(Violation(path=path_text(path), message=message))
 
     def unknown(self, path: Path, kind: str, number: int | str) -> None:
         """Notes that there is no such object."""
+        if not self._lists_more():
+            return
         what = "code" if isinstance(number, str) else "id"
         message = f"no {kind} with this {what} is known to the bot"
         self._add(Violation(path=path_text(path), message=message, kind=kind, id=str(number)))
+
+    def _lists_more(self) -> bool:
+        """Whether an answer lists one more fault. Otherwise it is only counted: its text would take time."""
+        if self.faults is None or len(self.faults) < MAX_FAULTS:
+            return True
+        self.more_faults += 1
+        return False
 
     def _add(self, violation: Violation) -> None:
         if self.faults is None:
@@ -157,7 +169,7 @@ class Binding:
                 not self.client.is_ready() or any(guild.unavailable for guild in self.client.guilds)
             ):
                 raise _not_ready()
-            raise bad_data(self.faults)
+            raise bad_data(self.faults, self.more_faults, only_unknown=self.only_unknown)
         if self.wanted is not None and not self.client.is_ready():
             raise _not_ready()
 

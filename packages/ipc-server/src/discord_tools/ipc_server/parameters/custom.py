@@ -6,7 +6,7 @@ import inspect
 import sys
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import msgspec
 from discord import app_commands
@@ -14,7 +14,7 @@ from discord.ext import commands
 
 from discord_tools.ipc.errors import ConverterError, RemoteError
 from discord_tools.ipc_server.parameters.binding import Binding
-from discord_tools.ipc_server.parameters.faults import Path, path_text
+from discord_tools.ipc_server.parameters.faults import Path, has_more_values, path_text
 from discord_tools.ipc_server.parameters.nodes import Node, Schemas
 
 __all__ = (
@@ -26,6 +26,14 @@ __all__ = (
     "is_pydantic",
     "refuse_converters_of_commands",
 )
+
+#: Maximum number of values in the data of a parameter that pydantic validates: where all of them are wrong, it makes an
+#: object for each before it raises.
+MODEL_VALUES: Final = 10_000
+
+#: Maximum number of faults in a parameter that pydantic finds and the error lists. Of more, it says how many there are:
+#: their texts take longer to make than to find.
+MODEL_FAULTS: Final = 1_000
 
 
 # -- converters
@@ -198,12 +206,19 @@ class PydanticNode(Node):
     def convert(self, value: Any, binding: Binding, path: Path) -> Any:
         if not binding.count(1, path):
             return None
+        # As JSON, since pydantic is stricter with objects of Python.
+        data = msgspec.json.encode(value)
+        if len(data) > MODEL_VALUES and has_more_values(value, MODEL_VALUES):
+            binding.fault(path, f"may have {MODEL_VALUES} values: send less at a time")
+            return None
         try:
-            # As JSON, since pydantic is stricter with objects of Python.
-            return self._adapter.validate_json(msgspec.json.encode(value))
-        except self._error as error:
-            found = cast("Any", error).errors(include_url=False, include_context=False, include_input=False)
-            for one in found:
+            return self._adapter.validate_json(data)
+        except self._error as raised:
+            error = cast("Any", raised)
+            if error.error_count() > MODEL_FAULTS:
+                binding.fault(path, f"has {error.error_count()} faults")
+                return None
+            for one in error.errors(include_url=False, include_context=False, include_input=False):
                 place = path
                 for key in one["loc"]:
                     place = (place, key)

@@ -17,6 +17,7 @@ __all__ = (
     "bad_data",
     "elements_of",
     "from_decoder",
+    "has_more_values",
     "members_of",
     "path_text",
     "shown",
@@ -68,6 +69,21 @@ def elements_of(value: Any) -> list[Any] | None:
     return cast("list[Any]", value) if isinstance(value, list) else None
 
 
+def has_more_values(value: Any, most: int) -> bool:
+    """Whether decoded JSON has more than a number of values inside it."""
+    count, left = 0, [value]
+    while left and count <= most:
+        inner: Any = left.pop()
+        if (members := members_of(inner)) is not None:
+            inner = members.values()
+        elif elements_of(inner) is None:
+            continue
+        count += len(inner)
+        if count <= most:
+            left.extend(inner)
+    return count > most
+
+
 def shown(value: Any) -> str:
     """Describes a decoded value. The text is short, whatever the value is."""
     if isinstance(value, str):
@@ -97,13 +113,18 @@ def from_decoder(error: Exception, name: str = "") -> Violation:
         return Violation(path=name, message=path)
     if path.startswith("key` in `"):
         path, message = path.removeprefix("key` in `"), f"wrong key: {message}"
-    return Violation(path=name + path.removeprefix("$").removesuffix("`"), message=message)
+    place = path.removeprefix("$").removesuffix("`")
+    return Violation(path=name + place if name else place.removeprefix("."), message=message)
 
 
-def bad_data(violations: Sequence[Violation]) -> BadData:
-    """Makes the exception: :exc:`UnknownObject` where nothing is wrong but ids that nothing has."""
+def bad_data(violations: Sequence[Violation], more: int = 0, *, only_unknown: bool = True) -> BadData:
+    """Makes the exception: :exc:`UnknownObject` where nothing is wrong but ids that nothing has.
+
+    ``more`` is the number of faults that are not listed, and ``only_unknown`` says whether those are of that kind.
+    """
     parts = [f"{v['path']}: {v['message']}" if v["path"] else v["message"] for v in violations[:IN_TEXT]]
-    if len(violations) > IN_TEXT:
-        parts.append(f"{len(violations) - IN_TEXT} more faults")
-    cls = UnknownObject if all("kind" in violation for violation in violations) else BadData
+    if (left := len(violations) - IN_TEXT + more) > 0:
+        parts.append(f"{left} more faults")
+    unknown = only_unknown and all("kind" in violation for violation in violations)
+    cls = UnknownObject if unknown else BadData
     return cls(f"bad data: {'; '.join(parts)}", data=list(violations[:MAX_FAULTS]))

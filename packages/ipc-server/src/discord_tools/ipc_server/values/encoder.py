@@ -150,9 +150,13 @@ class Encoder:
             raise
         except Exception as error:
             wrong = problem(value, error, self.json, self._writers)
-            if wrong is error:
-                raise
-            raise wrong from error
+            try:
+                if wrong is error:
+                    raise
+                raise wrong from error
+            finally:
+                # The traceback refers to this frame, so the value would stay until the garbage collector comes.
+                del wrong
 
     def turned(self, value: Any) -> Any:
         """Replaces an object that is not Discord's by the list or the object that it is written as."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any, cast
+from functools import lru_cache
+from typing import Any, Final, cast
 
 from discord_tools.ipc_server.values.compiling import Selection
 from discord_tools.ipc_server.values.errors import Unwritable
@@ -13,6 +14,11 @@ from discord_tools.ipc_server.values.tables import TABLES, table_of
 
 __all__ = ("Chosen", "full", "only")
 
+#: Maximum number of different names for :func:`only` or :func:`full`. Callers may choose them.
+MAX_NAMES: Final = 256
+
+#: Number of sets of classes for which the names of their fields are kept.
+_KEPT: Final = 256
 
 #: Collections whose elements are no objects of Discord.
 _NO_LISTS: tuple[type[Any], ...] = (str, bytes, Mapping)
@@ -135,7 +141,7 @@ def full(thing: Any, /, *names: str) -> Any:
     TypeError
         Objects of this class have no collections.
     ValueError
-        They have none of that name.
+        They have none of that name, or there are more than 256 of them.
 
     Returns
     -------
@@ -146,8 +152,9 @@ def full(thing: Any, /, *names: str) -> Any:
     known = () if table is None else tuple(field.name for field in table.fields if field.on_request)
     if not known:
         raise TypeError(f"objects of type {type(thing).__name__} have no collections to ask for")
-    _check(names, known)
-    return Chosen(thing, tuple(dict.fromkeys(names or known)), whole=True)
+    wanted = _different(names, "full()")
+    _check(wanted, known)
+    return Chosen(thing, wanted or known, whole=True)
 
 
 def only(things: Any, /, *names: str) -> Any:
@@ -170,7 +177,7 @@ def only(things: Any, /, *names: str) -> Any:
     TypeError
         No names are given, or ``things`` is something else.
     ValueError
-        No class has a field of that name.
+        No class has a field of that name, or there are more than 256 names.
 
     Returns
     -------
@@ -182,17 +189,36 @@ def only(things: Any, /, *names: str) -> Any:
     table = _table(things)
     if table is None and (not isinstance(things, Collection) or isinstance(things, _NO_LISTS)):
         raise TypeError(f"only() takes an object of Discord, or a list of them, not {things!r:.100}")
-    for name in names:
-        _check_way(name, set(TABLES.values()) if table is None else {table})
-    return Chosen(things, tuple(dict.fromkeys(names)), whole=False)
+    wanted = _different(names, "only()")
+    for name in wanted:
+        _check_way(name, _ALL if table is None else frozenset((table,)))
+    return Chosen(things, wanted, whole=False)
 
 
-def _check_way(name: Any, tables: set[Table]) -> None:
+def _different(names: tuple[str, ...], function: str) -> tuple[str, ...]:
+    """The names without those that are equal to others. Raises :exc:`ValueError` where there are too many."""
+    found = tuple(dict.fromkeys(names))
+    if len(found) > MAX_NAMES:
+        raise ValueError(f"{function} takes at most {MAX_NAMES} names, not {len(found)}")
+    return found
+
+
+def _check_way(name: Any, tables: frozenset[Table]) -> None:
     """Checks a name with dots, which leads from an object of one of some tables to those of others."""
     for part in name.split(".") if isinstance(name, str) else [name]:
-        _check([part], {field.name for table in tables for field in table.fields})
+        _check([part], _names_of(tables))
         kinds = [field.kind for table in tables if (field := table.field(part)) is not None]
-        tables = {found for kind in kinds if (found := _within(kind.cls)) is not None}
+        tables = frozenset(found for kind in kinds if (found := _within(kind.cls)) is not None)
+
+
+@lru_cache(_KEPT)
+def _names_of(tables: frozenset[Table]) -> frozenset[str]:
+    """The names of all fields of some tables."""
+    return frozenset(field.name for table in tables for field in table.fields)
+
+
+#: All tables, for collections: their objects may be of any class.
+_ALL: Final = frozenset(TABLES.values())
 
 
 def _within(cls: type[Any] | Table | None) -> Table | None:

@@ -101,6 +101,8 @@ class Table:
     ) -> None:
         self.classes: tuple[type[Any], ...] = classes if isinstance(classes, tuple) else (classes,)
         self.fields = fields
+        #: The fields by name.
+        self._by_name = {field.name: field for field in reversed(fields)}
         self.types = types
         self.scalar = scalar
         self.variants = variants
@@ -112,4 +114,4 @@ class Table:
 
     def field(self, name: str) -> Field | None:
         """The field with a name, or ``None``."""
-        return next((field for field in self.fields if field.name == name), None)
+        return self._by_name.get(name)
