@@ -20,7 +20,7 @@ from discord_tools.ipc_server.checks import CHECK_HOOK, Rules, checked_timeout, 
 from discord_tools.ipc_server.cooldowns import Usage
 from discord_tools.ipc_server.marks import is_mark, refuse_mark, refuse_marks, wrapped_in
 from discord_tools.ipc_server.nearest import Nearest
-from discord_tools.ipc_server.parameters.annotations import calling_frame, function_of
+from discord_tools.ipc_server.parameters.annotations import calling_frame, function_of, visible_names
 from discord_tools.ipc_server.parameters.callables import unwrapped
 from discord_tools.ipc_server.signature import Signature
 
@@ -372,7 +372,7 @@ def make_route(
             full = getattr(callback, "__name__", "") if name is MISSING else name
             if isinstance(full, str) and full.strip("/"):  # pyright: ignore[reportUnnecessaryIsInstance]
                 full = f"{prefix}/{full.strip('/')}"
-        namespace = dict(_visible(frame))
+        namespace = dict(visible_names(frame))
         return Route(callback, full, idempotent=idempotent, timeout=timeout, namespace=namespace, group=rules)
 
     return decorate
@@ -391,19 +391,6 @@ def _guild_parameter(signature: Signature) -> tuple[str, int] | None:
         if signature.nodes[name].is_guild:
             return name, place
     return None
-
-
-def _visible(frame: FrameType) -> Iterator[tuple[str, Any]]:
-    """The local names of the functions and classes around a decorator. The innermost come last and take precedence."""
-    frames: list[FrameType] = []
-    module: Mapping[str, Any] = frame.f_globals
-    current: FrameType | None = frame
-    while current is not None and current.f_globals is module:
-        frames.append(current)
-        current = current.f_back
-    for one in reversed(frames):
-        if one.f_locals is not module:
-            yield from list(one.f_locals.items())
 
 
 class RouteTable:
