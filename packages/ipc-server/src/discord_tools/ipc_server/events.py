@@ -12,9 +12,10 @@ from typing import Any, Final, Protocol
 import msgspec
 from msgspec import UNSET
 
-from discord_tools.ipc.errors import BadData, FellBehind, Overloaded, RemoteError
+from discord_tools.ipc.errors import BadData, FellBehind, Overloaded
 from discord_tools.ipc.limits import ServerLimits
 from discord_tools.ipc.wire.events import EventItem, Subscribe, Subscribed
+from discord_tools.ipc_server.call import Reader
 from discord_tools.ipc_server.encoding import STANDARD, encode_answer
 from discord_tools.ipc_server.event_bounds import Share, SubscriptionBounds, checked_size
 from discord_tools.ipc_server.event_table import Keys
@@ -43,30 +44,6 @@ MAX_UNKNOWN: Final = 8
 
 #: Maximum number of names with subscribers, or with events that are kept. Clients can make up names.
 MAX_TOPICS: Final = 16384
-
-
-class Reader(Protocol):
-    """The call that reads a subscription. Implemented by :class:`~.incoming.NativeCall`."""
-
-    params: bytes
-
-    @property
-    def takes(self) -> bool:
-        """Whether it takes an item now. If not, it pumps the subscription once it does."""
-        ...
-
-    @property
-    def largest(self) -> int:
-        """The largest item that it takes, in bytes."""
-        ...
-
-    def push(self, item: bytes) -> None:
-        """Sends an encoded item."""
-        ...
-
-    def abort(self, error: RemoteError) -> None:
-        """Ends the subscription with an error."""
-        ...
 
 
 class Source(Protocol):

@@ -10,7 +10,7 @@ from discord_tools.ipc_server.checks import Rules, checked_predicate
 from discord_tools.ipc_server.parameters.annotations import calling_frame
 from discord_tools.ipc_server.routes import Decorator, Route, make_route
 
-__all__ = ("RouteGroup",)
+__all__ = ("RouteGroup", "checked_functions")
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
@@ -25,6 +25,25 @@ class Owner(Protocol):
     def remove_route(self, name: str, /) -> Any:
         """Removes a route."""
         ...
+
+
+def checked_functions(routes: Iterable[Any]) -> list[Route[Any]]:
+    """Returns routes that a server can add.
+
+    Raises
+    ------
+    TypeError
+        One of them is no route, or a method, which comes with its cog.
+    """
+    added = list(routes)
+    for one in added:
+        if not isinstance(one, Route):
+            raise TypeError(f"{one!r:.100} is no Route: decorate it with @route(), or use add_route()")
+        if one.cog is None and one.signature.bound:
+            raise TypeError(
+                f"{one.origin} is a method; it comes with its cog, or take it from an object of that class"
+            )
+    return added
 
 
 class RouteGroup:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 import discord
 
 from discord_tools.ipc.address import Address
-from discord_tools.ipc.errors import ListenError
 from discord_tools.ipc.limits import ServerLimits
 from discord_tools.ipc.logs import connection_id
 from discord_tools.ipc.missing import MISSING
@@ -31,8 +30,8 @@ from discord_tools.ipc_server.event_table import Declared
 from discord_tools.ipc_server.events import Hub
 from discord_tools.ipc_server.forward import Custom, Forwarder, checked_events
 from discord_tools.ipc_server.gate import SECRET_KEY, Gate, checked_origins
-from discord_tools.ipc_server.groups import RouteGroup
-from discord_tools.ipc_server.listeners.sockets import addresses_of
+from discord_tools.ipc_server.groups import RouteGroup, checked_functions
+from discord_tools.ipc_server.listeners.sockets import check_exposure
 from discord_tools.ipc_server.parameters.annotations import calling_frame
 from discord_tools.ipc_server.ports import Ports
 from discord_tools.ipc_server.readiness import Readiness
@@ -339,15 +338,7 @@ class Server(Generic[ClientT]):
         DuplicateRoute
             A name is taken.
         """
-        added = list(routes)
-        for one in added:
-            if not isinstance(one, Route):  # pyright: ignore[reportUnnecessaryIsInstance]
-                raise TypeError(f"{one!r:.100} is no Route: decorate it with @route(), or use add_route()")
-            if one.cog is None and one.signature.bound:
-                raise TypeError(
-                    f"{one.origin} is a method; it comes with its cog, or take it from an object of that class"
-                )
-        self._table.add_all(added)
+        self._table.add_all(checked_functions(routes))
 
     def _add(self, route: Route[R]) -> Route[R]:
         self.add_routes((route,))
@@ -606,7 +597,8 @@ class Server(Generic[ClientT]):
             if self._running is not None:
                 return
             self._table.check()
-            await self._check_exposure()
+            if self._secret_key is None:
+                await check_exposure(self.host, self._port)
             self._shared.admission.draining = False
             self._shared.turns.close()  # the last event loop may have ended without that
             # Clients may connect from the moment the port is open, before the rest of this is done.
@@ -689,19 +681,6 @@ class Server(Generic[ClientT]):
         if self._lock is None or self._loop is not loop:
             self._lock, self._loop = asyncio.Lock(), loop
         return self._lock
-
-    async def _check_exposure(self) -> None:
-        if self._secret_key is not None:
-            return
-        try:
-            addresses = await addresses_of(self.host)
-        except OSError as error:
-            raise ListenError(self.host, self._port, error.strerror or str(error)) from error
-        if any(Address(host=address).is_exposed for _, address in addresses):
-            raise ValueError(
-                f"{self.host or 'every address'} can be reached from outside, so secret_key is needed"
-            )
-        log.warning("There is no secret key: every program on this machine can call the bot")
 
     def _converse(self, token: str, hello: Hello, caller: Caller) -> Conversation:
         return Conversation(token, hello, caller, self._shared)
