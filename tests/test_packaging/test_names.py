@@ -65,6 +65,8 @@ CLIENT_NAMES = {
 }
 SERVER_NAMES = {
     "Cached",
+    "Caller",
+    "Key",
     "Request",
     "Route",
     "RouteGroup",

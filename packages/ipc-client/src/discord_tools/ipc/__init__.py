@@ -19,7 +19,7 @@ from discord_tools.ipc.streams import Stream
 from discord_tools.ipc.subscriptions import Event, EventInfo, Gap, Subscription
 
 _SERVER_NAMES = (
-    *("Cached", "Request", "Route", "RouteGroup", "Server"),
+    *("Cached", "Caller", "Key", "Request", "Route", "RouteGroup", "Server"),
     *("by_caller", "check", "cooldown", "full", "max_concurrency", "only", "route"),
 )
 _HAS_SERVER = find_spec("discord_tools.ipc_server") is not None
@@ -27,6 +27,8 @@ _HAS_SERVER = find_spec("discord_tools.ipc_server") is not None
 if TYPE_CHECKING:
     from discord_tools.ipc_server import (
         Cached,
+        Caller,
+        Key,
         Request,
         Route,
         RouteGroup,
@@ -42,11 +44,13 @@ if TYPE_CHECKING:
 
     __all__ = (
         "Cached",
+        "Caller",
         "ClientLimits",
         "ClientSession",
         "Event",
         "EventInfo",
         "Gap",
+        "Key",
         "Request",
         "Route",
         "RouteGroup",

@@ -78,11 +78,8 @@ class ConnectError(IPCError, ConnectionError):
 
     def __init__(self, host: str, port: int, reason: str) -> None:
         super().__init__()
-        self.args = (
-            host,
-            port,
-            reason,
-        )  # not by OSError, which would take them for errno, strerror and filename
+        # Not by OSError, which would take them for errno, strerror and filename.
+        self.args = (host, port, reason)
         self.host: str = host
         self.port: int = port
         self.reason: str = reason
@@ -125,7 +122,7 @@ class Unauthorized(IPCError):
         self.port: int = port
 
     def __str__(self) -> str:
-        return f"{self.host}:{self.port} does not accept the secret key (it must equal Server.secret_key)"
+        return f"{self.host}:{self.port} does not accept the secret key (it must equal the server's or one of its keys)"
 
 
 class ConnectionLost(IPCError, ConnectionError):
@@ -284,11 +281,8 @@ class ListenError(IPCError, OSError):
 
     def __init__(self, host: str, port: int, reason: str) -> None:
         super().__init__()
-        self.args = (
-            host,
-            port,
-            reason,
-        )  # not by OSError, which would take them for errno, strerror and filename
+        # Not by OSError, which would take them for errno, strerror and filename.
+        self.args = (host, port, reason)
         self.host: str = host
         self.port: int = port
         self.reason: str = reason
@@ -558,12 +552,22 @@ class FetchFailed(RemoteError):
 
 
 class Forbidden(RemoteError):
-    """The caller may not do this.
+    """The caller may not do this. A key without the scope that a route or an event needs leads to it, too.
 
     .. versionadded:: 1.0
     """
 
     code = -32002
+
+    @property
+    def scopes(self) -> list[str]:
+        """List[:class:`str`]: Scopes of which the key needs one. Empty where nothing opens the route to such keys,
+        and where the refusal has another reason.
+
+        .. versionadded:: 1.2
+        """
+        found = cast("list[Any] | None", _field(self.data, "scopes", list))
+        return [one for one in found or [] if isinstance(one, str)]
 
 
 class CheckFailed(Forbidden):

@@ -1,8 +1,10 @@
 """The bot's side. Import its names from :mod:`discord_tools.ipc`."""
 
+from discord_tools.ipc_server.caller import Caller
 from discord_tools.ipc_server.checks import check, cooldown, max_concurrency
 from discord_tools.ipc_server.cooldowns import by_caller
 from discord_tools.ipc_server.groups import RouteGroup
+from discord_tools.ipc_server.keys import Key
 from discord_tools.ipc_server.parameters.objects import Cached
 from discord_tools.ipc_server.request import Request
 from discord_tools.ipc_server.routes import Route, route
@@ -11,6 +13,8 @@ from discord_tools.ipc_server.values.selecting import full, only
 
 __all__ = (
     "Cached",
+    "Caller",
+    "Key",
     "Request",
     "Route",
     "RouteGroup",

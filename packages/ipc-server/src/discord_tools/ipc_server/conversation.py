@@ -11,17 +11,11 @@ from msgspec import UNSET
 
 from discord_tools.ipc.connection import Connection
 from discord_tools.ipc.deadlines import Deadlines
-from discord_tools.ipc.errors import (
-    Cancelled,
-    RemoteError,
-    TooLarge,
-    UnknownEndpoint,
-)
+from discord_tools.ipc.errors import Cancelled, RemoteError
 from discord_tools.ipc.logs import LabelledLogger, conversation_id
 from discord_tools.ipc.tasks import spawn
 from discord_tools.ipc.transports.base import GOING_AWAY, POLICY, REPLACED, Transport
 from discord_tools.ipc.wire.frames import (
-    DISCOVER,
     READY as READY_METHOD,
     RESERVED,
     SUBSCRIBE,
@@ -142,9 +136,11 @@ class Conversation:
     # -- connections
 
     def welcomed(self, caller: Caller) -> None:
-        """Goes on with the caller of the new connection."""
-        self.caller = caller
+        """Goes on with the caller of the new connection, or with what the key opens now. Ends what it does not open."""
+        before, self.caller = self.caller, caller
         self._label()
+        for call in tuple(self._calls) if caller.scopes != before.scopes else ():
+            call.renew(caller, self._dispatcher)
 
     @property
     def received(self) -> int:
@@ -173,15 +169,16 @@ class Conversation:
         That connection is closed.
         """
         older, self._connection = self._connection, None
-        if older is not None:
-            self._close_later(older, REPLACED, "another connection took this conversation over")
+        self._close_later(older, REPLACED, "another connection took this conversation over")
         return self._peer.resume(received)
 
-    def _close_later(self, connection: Connection, code: int, reason: str) -> None:
-        connection.stop()
-        closing = self._loop.create_task(connection.close(code, reason))
-        self._closings.add(closing)
-        closing.add_done_callback(self._closings.discard)
+    def _close_later(self, old: Connection | None, code: int, reason: str, *, flush: bool = False) -> None:
+        if old is not None:
+            if not flush:
+                old.stop()
+            closing = self._loop.create_task(old.close(code, reason))
+            self._closings.add(closing)
+            closing.add_done_callback(self._closings.discard)
 
     def detach(self, connection: Connection) -> bool:
         """Takes note that a connection has ended. Returns ``False`` where another one has replaced it."""
@@ -282,9 +279,15 @@ class Conversation:
 
     def evict(self, reason: str) -> None:
         self.end(reason)
-        if self._connection is not None:
-            self._close_later(self._connection, POLICY, reason)
+        self._close_later(self._connection, POLICY, reason)
         self.outbox.clear()
+
+    def revoke(self, reason: str, spared: Collection[asyncio.Task[Any]]) -> None:
+        """Ends it and closes the connection, after the callers of its calls have been answered."""
+        self._spared = spared
+        self._peer.bye(reason)  # so that no more calls are sent, which would be lost
+        self.end(reason)
+        self._close_later(self._connection, POLICY, reason, flush=True)
 
     # -- the end
 
@@ -352,9 +355,8 @@ class Conversation:
             headers, timeout = self._own_headers(event)
         call = NativeCall(self, event, headers)
         size = self._peer.message_size
-        refusal = self._admission.refusal(self.account, size)
-        if self.over:
-            refusal = closing("this conversation is over")
+        over = "this conversation is over"
+        refusal = closing(over) if self.over else self._admission.refusal(self.account, size)
         if refusal is not None:
             call.fail(refusal)
             return
@@ -414,20 +416,18 @@ class Conversation:
     def _protocol_call(self, method: str, call: NativeCall) -> None:
         if method == SUBSCRIBE and call.streams:
             self._subscribe(call)
-        elif method == DISCOVER:
-            try:
-                self._peer.reply(call.number, self._dispatcher.discover())
-            except TooLarge as error:
-                call.fail(error)
         else:
-            call.fail(UnknownEndpoint("there is no such method"))
+            try:
+                self._peer.reply(call.number, self._dispatcher.describe(method, self.caller))
+            except RemoteError as error:
+                call.fail(error)
 
     def _subscribe(self, call: NativeCall) -> None:
         # No task: items are pushed by the publisher of an event, and by the credit that the reader grants.
         self._count(call)
         try:
             share = Share.of(one.subscriber for one in self._calls if one.subscriber is not None)
-            call.subscriber = self._shared.hub.subscribe(call, share)
+            call.subscriber = self._shared.hub.subscribe(call, share, self.caller)
             call.subscriber.begin()
         except RemoteError as error:
             call.fail(error)

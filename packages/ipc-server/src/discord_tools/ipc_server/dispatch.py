@@ -18,6 +18,7 @@ from discord_tools.ipc.errors import (
     Cancelled,
     ConverterError,
     DiscordError,
+    Forbidden,
     InvalidRequest,
     RemoteError,
     RouteFailed,
@@ -25,7 +26,10 @@ from discord_tools.ipc.errors import (
     UnknownEndpoint,
 )
 from discord_tools.ipc.logs import Incidents
+from discord_tools.ipc.wire.frames import DISCOVER
+from discord_tools.ipc_server.access import NO_SCOPES, route_refusal
 from discord_tools.ipc_server.call import IncomingCall, expired
+from discord_tools.ipc_server.caller import Caller
 from discord_tools.ipc_server.failures import typed
 from discord_tools.ipc_server.guard import GuardedCall, error_handlers
 from discord_tools.ipc_server.openrpc import discovery
@@ -59,6 +63,7 @@ class Dispatcher:
         routes: RouteTable,
         events: Mapping[str, Any] | None = None,
         server: Any = None,
+        event_scopes: Mapping[str, frozenset[str]] | None = None,
     ) -> None:
         self._client = client
         self._routes = routes
@@ -66,6 +71,8 @@ class Dispatcher:
         self._source = Source(client)
         #: Events by name, with what is known about them.
         self._events: Mapping[str, Any] = {} if events is None else events
+        #: The scopes of those that name any.
+        self._event_scopes: Mapping[str, frozenset[str]] = {} if event_scopes is None else event_scopes
         #: What requests know about the bot and the server.
         self._world = World(client, server)
         #: Logs what clients can cause any number of times.
@@ -75,9 +82,26 @@ class Dispatcher:
         #: Whether dispatching is discord.py's own.
         self._plain = type(client).dispatch in (discord.Client.dispatch, commands.bot.BotBase.dispatch)
 
-    def discover(self) -> bytes:
-        """Describes all present routes and events, for ``rpc.discover``."""
-        return discovery(self._routes.view(), self._events)
+    def describe(self, method: str, caller: Caller) -> bytes:
+        """Answers a call of ``rpc.discover``, with the present routes and events that a caller may use.
+
+        Raises
+        ------
+        UnknownEndpoint
+            It is another method, which the protocol does not have.
+        """
+        if method != DISCOVER:
+            raise UnknownEndpoint("there is no such method")
+        routes, events, scopes = self._routes.view(), self._events, self._event_scopes
+        if caller.scopes is not None:
+            routes = {name: route for name, route in routes.items() if caller.opens(route.scopes)}
+            events = {name: one for name, one in events.items() if caller.opens(scopes.get(name, NO_SCOPES))}
+        return discovery(routes, events, scopes)
+
+    def scopes(self) -> frozenset[str]:
+        """All scopes that a route or an event names."""
+        routes = (route.scopes for route in self._routes.view().values())
+        return NO_SCOPES.union(*routes, *self._event_scopes.values())
 
     def emit(self, event: str, *args: Any) -> None:
         """Dispatches an event of discord.py. Does nothing before the client has a loop and after it was closed."""
@@ -126,10 +150,10 @@ class Dispatcher:
                 waited = True
             if waited and call.deadline is not None and loop.time() > call.deadline:
                 raise expired()  # the process was stopped since the call was read, so no timer has ended it
-            if (route := self._routes.find(call.endpoint)) is None:
-                raise self._unknown(call)
-            signature = route.signature
-            if signature.streams != call.streams:
+            route = self._routes.find(call.endpoint)
+            if route is None or (call.caller.scopes is not None and not call.caller.opens(route.scopes)):
+                raise self._unknown(call) if route is None else self._refused(call.caller, route)
+            if (signature := route.signature).streams != call.streams:
                 raise InvalidRequest(_WRONG_KIND[route.streams])
             # Without the methods in between, here and below: this is the path of every call.
             request._route = route  # pyright: ignore[reportPrivateUsage]
@@ -203,9 +227,27 @@ class Dispatcher:
             caller.account_label, "There is no endpoint %.200r", call.endpoint, label=caller.label
         )
         nearest = self._routes.nearest(call.endpoint)
-        if nearest is None:
+        found = None if nearest is None else self._routes.find(nearest)
+        # The names of routes that a key does not open are none of its business.
+        if found is None or not caller.opens(found.scopes):
             return UnknownEndpoint("there is no such endpoint")
         return UnknownEndpoint(f"there is no such endpoint: did you mean {nearest!r}?")
+
+    def refusal(self, call: IncomingCall, caller: Caller) -> Forbidden | None:
+        """The error for a call in progress whose route the caller's key does not open any more."""
+        route = self._routes.find(call.endpoint)
+        return None if route is None or caller.opens(route.scopes) else self._refused(caller, route)
+
+    def _refused(self, caller: Caller, route: Route[Any]) -> Forbidden:
+        error = route_refusal(caller, route.scopes)
+        self._incidents.warning(
+            f"{caller.account_label} {route.name:.200}",
+            "Refused %.200r: %.500s",
+            route.name,
+            error.message,
+            label=caller.label,
+        )
+        return error
 
     async def _stream(self, items: AsyncGenerator[Any, None], call: IncomingCall) -> None:
         # Closing the generator runs its ``finally`` before anything else happens, even if it waits in a ``yield``.

@@ -12,10 +12,12 @@ from typing import Any, Final, Protocol
 import msgspec
 from msgspec import UNSET
 
-from discord_tools.ipc.errors import BadData, FellBehind, Overloaded
+from discord_tools.ipc.errors import BadData, FellBehind, Forbidden, Overloaded
 from discord_tools.ipc.limits import ServerLimits
 from discord_tools.ipc.wire.events import EventItem, Subscribe, Subscribed
+from discord_tools.ipc_server.access import NO_SCOPES, EventScopes, event_refusal
 from discord_tools.ipc_server.call import Reader
+from discord_tools.ipc_server.caller import Caller
 from discord_tools.ipc_server.encoding import STANDARD, encode_answer
 from discord_tools.ipc_server.event_bounds import Share, SubscriptionBounds, checked_size
 from discord_tools.ipc_server.event_table import Keys
@@ -92,11 +94,16 @@ class Hub:
         self.known: dict[str, Any] = {}
         #: Finds the one of them that is most like one that does not exist.
         self._nearest = Nearest()
+        #: What opens events to callers whose keys have scopes.
+        self.scopes: EventScopes = EventScopes()
         #: Identifies this run of the bot: sequence numbers of another run mean nothing here.
         self.epoch: Final[str] = secrets.token_hex(8)
 
-    def publish(self, name: str, data: Any, keys: Keys = NO_KEYS) -> None:
-        """Hands an event to its subscribers.
+    def publish(
+        self, name: str, data: Any, keys: Keys = NO_KEYS, scopes: frozenset[str] | None = None
+    ) -> None:
+        """Hands an event to its subscribers. Its scopes are those that were declared for the name, unless it has its
+        own.
 
         Raises
         ------
@@ -106,12 +113,16 @@ class Hub:
         self._published += 1
         if name not in self.known:
             self.learn(name)
+        if scopes is None:
+            scopes = self.scopes.declared.get(name, NO_SCOPES)
+        elif name in self.known:
+            self.scopes.remember(name, scopes)
         if self._left:
             self.sweep()
         topic = self._topics.get(name)
         if topic is None:
             return  # nobody has ever subscribed to it
-        event = Published(name, keys, False)
+        event = Published(name, keys, False, scopes)
         if topic.index or topic.compared:
             self._hand_out(topic, event, self._encoded(topic, event, lambda: data))
         elif topic.everything or topic.is_kept:
@@ -140,7 +151,7 @@ class Hub:
         if not topic.is_filtered and not topic.is_kept:
             topic.skip()
             return
-        event = Published(source.name, NO_KEYS, False)
+        event = Published(source.name, NO_KEYS, False, self.scopes.declared.get(source.name, NO_SCOPES))
         try:
             event.keys = keys = source.keys(args)
             event.whole = source.has_all_keys
@@ -187,7 +198,7 @@ class Hub:
 
     # -- subscriptions
 
-    def subscribe(self, call: Reader, share: Share | None = None) -> Subscriber:
+    def subscribe(self, call: Reader, share: Share | None = None, caller: Caller | None = None) -> Subscriber:
         """Makes a subscription. :meth:`Subscriber.begin` starts it.
 
         Parameters
@@ -196,11 +207,15 @@ class Hub:
             The call that reads it.
         share: Optional[:class:`Share`]
             What its client may still have.
+        caller: Optional[:class:`Caller`]
+            Who subscribes. ``None`` for a caller that may have all events.
 
         Raises
         ------
         BadData
             The parameters are no parameters of a subscription.
+        Forbidden
+            The caller's key does not open one of the events.
         Overloaded
             There are too many names, or too many bytes of parameters.
         """
@@ -211,6 +226,8 @@ class Hub:
             raise BadData(f"bad parameters of a subscription: {error}") from None
         if not wish.events or len(wish.events) > MAX_EVENTS:
             raise BadData(f"a subscription names 1 to {MAX_EVENTS} events")
+        if caller is not None and (refusal := event_refusal(caller, wish.events, self.scopes.opened)):
+            raise refusal
         share = share or Share()
         share.check(len(wish.events), wish.filter)
         wanted = Filter(wish.filter) if wish.filter else None
@@ -226,6 +243,7 @@ class Hub:
         topics = {name: self._topic(name) for name in wish.events}
         taken = self._bounds.places(len(topics), wanted, share.places)
         subscriber = Subscriber(self, call, topics, wish, wanted, size, taken)
+        subscriber.scopes = None if caller is None else caller.scopes
         self._bounds.add(size, wanted, subscriber.places)
         return subscriber
 
@@ -305,6 +323,8 @@ class Subscriber:
         self.is_indexed: bool = places is not None
         #: Number of places that it takes in the index.
         self.places: int = places or 0
+        #: Scopes of its reader's key, of which an event must have one. None for a key that opens everything.
+        self.scopes: frozenset[str] | None = None
         #: Size of its parameters, in bytes.
         self._size = size
         #: Confirmation and replayed events, which do not make a reader slow.
@@ -343,7 +363,7 @@ class Subscriber:
             if missed != 0:
                 lost.append(_encode(EventItem(name, after, time.time(), missed=missed)))
             for event in topic.kept:
-                if event.seq > after and (self.filter is None or self.filter.matches(event)):
+                if event.seq > after and self._may_have(event):
                     replay.append(event)
                 event.tidy()
         replay.sort(key=lambda event: event.order)
@@ -381,8 +401,10 @@ class Subscriber:
         return after, 0
 
     def offer(self, event: Published) -> None:
-        """Sends an event, or adds it to the backlog, if the filter matches."""
+        """Sends an event, or adds it to the backlog, if the reader may have it and the filter matches."""
         if self.filter is not None and not self.filter.matches(event):
+            return
+        if self.scopes is not None and self.scopes.isdisjoint(event.scopes):
             return
         call, item = self._call, event.item
         if not 0 < len(item) <= call.largest:
@@ -397,6 +419,11 @@ class Subscriber:
             self._missed[event.name] = (count + 1, event.seq)
         else:
             self._put(item)
+
+    def renew(self, caller: Caller) -> Forbidden | None:
+        """Takes note of what the reader's key opens now. Returns the error where one of the events is not among it."""
+        self.scopes = caller.scopes
+        return event_refusal(caller, self._topics, self._hub.scopes.opened)
 
     def pump(self) -> None:
         """Sends what waits, as far as the reader takes items."""
@@ -421,6 +448,12 @@ class Subscriber:
             self._hub.leave(self, topics, self._size)
         self._first.clear()
         self._queue.clear()
+
+    def _may_have(self, event: Published) -> bool:
+        # Repeated in offer(), where a call would cost more than the comparison.
+        if self.scopes is not None and self.scopes.isdisjoint(event.scopes):
+            return False
+        return self.filter is None or self.filter.matches(event)
 
     def _item(self, event: Published) -> bytes:
         """The item of an event; a gap where it has no data, or the reader does not take an item of that size."""

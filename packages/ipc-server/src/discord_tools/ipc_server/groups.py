@@ -1,8 +1,8 @@
-"""Groups of routes: a common prefix, checks, hooks and an error handler."""
+"""Groups of routes: a common prefix, checks, scopes, hooks and an error handler."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any, Protocol, TypeVar
 
 from discord_tools.ipc.missing import MISSING
@@ -66,23 +66,32 @@ class RouteGroup:
         What the names of its routes begin with: the route ``get`` of the group ``settings`` is ``/settings/get``.
     checks: Iterable[Callable[[:class:`Request`], Any]]
         Functions that decide whether a call may run; see :func:`check`. Defaults to none.
+    scopes: Optional[Collection[:class:`str`]]
+        What opens its routes to keys with scopes; see :func:`route`. A route or a group inside of it that has scopes of
+        its own has only those. Defaults to ``None``, no scopes.
 
     Raises
     ------
     TypeError
-        The prefix is no string, or a check cannot be called with the request.
+        The prefix is no string, a check cannot be called with the request, or the scopes are one string.
     ValueError
-        The prefix is empty or begins with ``rpc.``, which belongs to the protocol.
+        The prefix is empty or begins with ``rpc.``, which belongs to the protocol, or a scope has no usable name.
     """
 
     __slots__ = ("_groups", "_owners", "_parent", "_prefix", "_routes", "_rules")
 
-    def __init__(self, prefix: str, *, checks: Iterable[Callable[[Any], Any]] = ()) -> None:
+    def __init__(
+        self,
+        prefix: str,
+        *,
+        checks: Iterable[Callable[[Any], Any]] = (),
+        scopes: Collection[str] | None = None,
+    ) -> None:
         #: The group around this one.
         self._parent: RouteGroup | None = None
         self._prefix = _checked_prefix(prefix)
-        #: Checks, hooks and an error handler.
-        self._rules = Rules(f"group {self._prefix}", method=None)
+        #: Checks, scopes, hooks and an error handler.
+        self._rules = Rules(f"group {self._prefix}", method=None, scopes=scopes)
         #: Routes in the order of their definition.
         self._routes: list[Route[Any]] = []
         #: Groups inside of this one.
@@ -105,7 +114,13 @@ class RouteGroup:
     def __repr__(self) -> str:
         return f"<RouteGroup prefix={self.prefix!r}>"
 
-    def group(self, prefix: str, *, checks: Iterable[Callable[[Any], Any]] = ()) -> RouteGroup:
+    def group(
+        self,
+        prefix: str,
+        *,
+        checks: Iterable[Callable[[Any], Any]] = (),
+        scopes: Collection[str] | None = None,
+    ) -> RouteGroup:
         """Makes a group inside of this one. Its prefix, checks, hooks and error handler are added to those of this
         group.
 
@@ -115,20 +130,27 @@ class RouteGroup:
             What comes after the prefix of this group.
         checks: Iterable[Callable[[:class:`Request`], Any]]
             Functions that decide whether a call may run, after those of this group.
+        scopes: Optional[Collection[:class:`str`]]
+            What opens its routes to keys with scopes. Defaults to ``None``, the scopes of this group.
 
         Returns
         -------
         :class:`RouteGroup`
             The group.
         """
-        group = RouteGroup(prefix, checks=checks)
+        group = RouteGroup(prefix, checks=checks, scopes=self._rules.scopes if scopes is None else scopes)
         group._parent, group._owners = self, list(self._owners)
         group._rules.parent = self._rules
         self._groups.append(group)
         return group
 
     def route(
-        self, name: str = MISSING, *, idempotent: bool = False, timeout: float | None = None
+        self,
+        name: str = MISSING,
+        *,
+        idempotent: bool = False,
+        timeout: float | None = None,
+        scopes: Collection[str] | None = None,
     ) -> Decorator:
         """A decorator that makes a coroutine function a route of this group; see :func:`route`.
 
@@ -140,6 +162,8 @@ class RouteGroup:
             Whether running it twice does no harm. Defaults to ``False``.
         timeout: Optional[:class:`float`]
             How many seconds a call may take. Defaults to ``None``, no limit of the route's own.
+        scopes: Optional[Collection[:class:`str`]]
+            What opens the route to keys with scopes. Defaults to ``None``, the scopes of the group.
 
         Raises
         ------
@@ -148,7 +172,7 @@ class RouteGroup:
         DuplicateRoute
             The group was added to a server, and the name is taken there.
         """
-        make = make_route(name, idempotent, calling_frame(), timeout, (self.prefix, self._rules))
+        make = make_route(name, idempotent, calling_frame(), timeout, scopes, (self.prefix, self._rules))
 
         def decorate(callback: Any) -> Route[Any]:
             made = make(callback)

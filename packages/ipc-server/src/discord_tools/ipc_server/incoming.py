@@ -15,6 +15,7 @@ from discord_tools.ipc.wire.received import CallReceived
 from discord_tools.ipc_server.admission import SMALL_BYTES, Account, measure
 from discord_tools.ipc_server.budget import RECOUNT, MemoryBudget
 from discord_tools.ipc_server.caller import Caller
+from discord_tools.ipc_server.dispatch import Dispatcher
 from discord_tools.ipc_server.encoding import (
     encode_large,
     encode_reply,
@@ -133,6 +134,15 @@ class NativeCall:
     @property
     def caller(self) -> Caller:
         return self._channel.caller
+
+    def renew(self, caller: Caller, dispatcher: Dispatcher) -> None:
+        """Ends it if the caller's key does not open any more what was called."""
+        if self.subscriber is None:
+            refusal = dispatcher.refusal(self, caller)
+        else:
+            refusal = self.subscriber.renew(caller)
+        if refusal is not None:
+            self.abort(refusal)
 
     def must_wait(self) -> bool:
         channel = self._channel

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
 import discord
@@ -23,13 +23,18 @@ __all__ = ("describe", "discovery")
 OPENRPC: Final = "1.3.2"
 
 
-def discovery(routes: Mapping[str, Route[Any]], events: Mapping[str, Any]) -> bytes:
+def discovery(
+    routes: Mapping[str, Route[Any]], events: Mapping[str, Any], scopes: Mapping[str, Collection[str]]
+) -> bytes:
     """Writes the document as JSON."""
-    return msgspec.json.encode(describe(routes, __version__, events))
+    return msgspec.json.encode(describe(routes, __version__, events, scopes))
 
 
 def describe(
-    routes: Mapping[str, Route[Any]], version: str, events: Mapping[str, Any] | None = None
+    routes: Mapping[str, Route[Any]],
+    version: str,
+    events: Mapping[str, Any] | None = None,
+    scopes: Mapping[str, Collection[str]] | None = None,
 ) -> dict[str, Any]:
     """Describes routes in an OpenRPC document.
 
@@ -42,16 +47,22 @@ def describe(
     events: Optional[Mapping[:class:`str`, Any]]
         The events by name: :class:`~.event_table.EventSpec`, :class:`~.event_table.Declared`, or ``None`` for one about
         which nothing is known.
+    scopes: Optional[Mapping[:class:`str`, Collection[:class:`str`]]]
+        The scopes of the events that name any.
     """
     components: dict[str, Any] = {}
     writer = Writer(components)
     methods = [_method(routes[name], writer) for name in sorted(routes)]
+    described = [_event(name, about, components) for name, about in sorted((events or {}).items())]
+    for event in described:
+        if opening := (scopes or {}).get(event["name"]):
+            event["scopes"] = sorted(opening)
     return {
         "openrpc": OPENRPC,
         "info": {"title": "discord_tools.ipc", "version": version},
         "methods": methods,
         # The specification knows no events, and leaves names that begin so to extensions.
-        "x-events": [_event(name, about, components) for name, about in sorted((events or {}).items())],
+        "x-events": described,
         "components": {"schemas": components},
     }
 
@@ -104,6 +115,8 @@ def _method(route: Route[Any], writer: Writer) -> dict[str, Any]:
     if route.streams:
         # The specification knows no streams, and leaves names that begin so to extensions.
         method["x-streams"] = True
+    if route.scopes:
+        method["x-scopes"] = sorted(route.scopes)
     if route.description:
         method["summary"] = route.description
     return method

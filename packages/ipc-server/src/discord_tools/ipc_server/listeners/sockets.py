@@ -62,7 +62,9 @@ async def check_exposure(host: str, port: int) -> None:
     except OSError as error:
         raise ListenError(host, port, error.strerror or str(error)) from error
     if any(Address(host=address).is_exposed for _, address in addresses):
-        raise ValueError(f"{host or 'every address'} can be reached from outside, so secret_key is needed")
+        raise ValueError(
+            f"{host or 'every address'} can be reached from outside, so secret_key is needed, or keys"
+        )
     log.warning("There is no secret key: every program on this machine can call the bot")
 
 
