@@ -14,6 +14,7 @@ import pytest
 from discord.ext import commands
 
 from discord_tools import ipc
+from equipment.until import until
 from loopback import TOKEN, LoopbackDiscord
 from loopback.bots import make_bot, running_bot
 from test_docs.blocks import checks
@@ -359,7 +360,7 @@ async def test_the_events_of_the_guide_are_called_before_and_after_the_route(pag
 
 @checks(
     "keys-server", "keys-routes", "keys-forbidden", "keys-forbidden-output", "keys-events", "keys-publish",
-    "keys-change", "keys-rotate", "keys-rotated", "keys-expires",
+    "keys-change", "keys-rotate", "keys-rotated", "keys-expires", "keys-audit", "keys-audit-output",
 )  # fmt: skip
 async def test_the_keys_of_the_guide_open_what_they_name_and_change(
     page: Reader, bot: Any, monkeypatch: pytest.MonkeyPatch
@@ -390,7 +391,18 @@ async def test_the_keys_of_the_guide_open_what_they_name_and_change(
         async with ipc.ClientSession(secret_key=page.names["panel_key"]):
             pytest.fail("it was revoked")
     async with ipc.ClientSession(secret_key=page.names["new_key"]) as panel:
+        await page.run("keys-audit")
+        entries: list[ipc.AuditEntry] = []
+
+        async def listener(entry: ipc.AuditEntry) -> None:
+            entries.append(entry)
+
+        bot.add_listener(listener, "on_ipc_audit")  # called after the bot's own
         assert await panel.request("member_count", guild=page.names["guild_id"]) == 3
+        with pytest.raises(ipc.UnknownEndpoint):
+            await panel.request("nothing")
+        await until(lambda: len(entries) == 2)
+    page.sees("keys-audit-output")
     await page.run("keys-expires")
     for name in ("worker_key", "contractor_key"):
         async with ipc.ClientSession(secret_key=page.names[name]):

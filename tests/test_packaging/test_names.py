@@ -64,6 +64,7 @@ CLIENT_NAMES = {
     "__version__",
 }
 SERVER_NAMES = {
+    "AuditEntry",
     "Cached",
     "Caller",
     "Key",

@@ -1,5 +1,6 @@
 """The bot's side. Import its names from :mod:`discord_tools.ipc`."""
 
+from discord_tools.ipc_server.audit import AuditEntry
 from discord_tools.ipc_server.caller import Caller
 from discord_tools.ipc_server.checks import check, cooldown, max_concurrency
 from discord_tools.ipc_server.cooldowns import by_caller
@@ -12,6 +13,7 @@ from discord_tools.ipc_server.server import Server
 from discord_tools.ipc_server.values.selecting import full, only
 
 __all__ = (
+    "AuditEntry",
     "Cached",
     "Caller",
     "Key",

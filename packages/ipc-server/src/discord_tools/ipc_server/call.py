@@ -76,6 +76,8 @@ class IncomingCall(Call, Protocol):
     settled: bool
     streams: bool
     task: asyncio.Task[None] | None
+    #: The name and the code of the error that answered it, if one has.
+    failure: tuple[str, int] | None
 
     def must_wait(self) -> bool:
         """Whether the handler may not start yet: its result would wait behind answers that the client does not read."""

@@ -358,7 +358,7 @@ class Conversation:
         over = "this conversation is over"
         refusal = closing(over) if self.over else self._admission.refusal(self.account, size)
         if refusal is not None:
-            call.fail(refusal)
+            self._dispatcher.refuse(call, refusal)
             return
         if size > SMALL_BYTES:
             # Before the handler starts, which may run at once and whose request refers to the data. It is a view into
@@ -378,7 +378,7 @@ class Conversation:
             if timeout <= 0 or (now - self._clock.sent > timeout and self._shared.was_blocked_for(timeout)):
                 # It was waiting here for as long as its caller waits. A clock that was stopped, as that of a computer
                 # that slept, counts only if this side was blocked as well.
-                call.fail(expired())
+                self._dispatcher.refuse(call, expired())
                 return
         task = spawn(self._dispatcher.handle(call), self._loop)
         if task.done():
@@ -432,3 +432,4 @@ class Conversation:
         except RemoteError as error:
             call.fail(error)
             self.forget(call)
+        self._dispatcher.subscribed(call)

@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import logging
 import secrets
-from collections.abc import AsyncGenerator, Awaitable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Coroutine, Mapping
 from contextlib import aclosing
 from typing import Any, Final
 
@@ -28,6 +28,7 @@ from discord_tools.ipc.errors import (
 from discord_tools.ipc.logs import Incidents
 from discord_tools.ipc.wire.frames import DISCOVER
 from discord_tools.ipc_server.access import NO_SCOPES, route_refusal
+from discord_tools.ipc_server.audit import entry_of, protocol_entry, subscription_entry
 from discord_tools.ipc_server.call import IncomingCall, expired
 from discord_tools.ipc_server.caller import Caller
 from discord_tools.ipc_server.failures import typed
@@ -49,6 +50,8 @@ _WRONG_KIND = {
 
 _COMPLETION: Final = "ipc_request_completion"
 _ON_COMPLETION: Final = "on_ipc_request_completion"
+_AUDIT: Final = "ipc_audit"
+_ON_AUDIT: Final = "on_ipc_audit"
 
 #: For routes without parameters.
 _NO_ARGUMENTS: Final[dict[str, Any]] = {}
@@ -90,8 +93,11 @@ class Dispatcher:
         UnknownEndpoint
             It is another method, which the protocol does not have.
         """
-        if method != DISCOVER:
-            raise UnknownEndpoint("there is no such method")
+        error = None if method == DISCOVER else UnknownEndpoint("there is no such method")
+        if self._is_heard(_AUDIT, _ON_AUDIT):
+            self.emit(_AUDIT, protocol_entry(caller, method, error))
+        if error is not None:
+            raise error
         routes, events, scopes = self._routes.view(), self._events, self._event_scopes
         if caller.scopes is not None:
             routes = {name: route for name, route in routes.items() if caller.opens(route.scopes)}
@@ -134,8 +140,19 @@ class Dispatcher:
         except AttributeError:
             return True
 
-    async def handle(self, call: IncomingCall) -> None:
+    def handle(self, call: IncomingCall) -> Coroutine[Any, Any, None]:
         """Runs one call to its end. It is settled afterwards, whatever happens."""
+        return self._audited(call) if self._is_heard(_AUDIT, _ON_AUDIT) else self._run(call)
+
+    async def _audited(self, call: IncomingCall) -> None:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            await self._run(call)
+        finally:
+            self._audit(call, Request.of(call, loop, self._world), loop.time() - began)
+
+    async def _run(self, call: IncomingCall) -> None:
         loop = asyncio.get_running_loop()
         request = Request.of(call, loop, self._world)
         ran: bool | GuardedCall = False
@@ -189,6 +206,23 @@ class Dispatcher:
             if (ran if ran is True else ran and ran.close()) and self._is_heard(_COMPLETION, _ON_COMPLETION):
                 self.emit(_COMPLETION, request)
             call.ended()
+
+    def refuse(self, call: IncomingCall, error: RemoteError) -> None:
+        """Answers a call that is not admitted."""
+        call.fail(error)
+        if self._is_heard(_AUDIT, _ON_AUDIT):
+            self._audit(call, None, 0.0)
+
+    def subscribed(self, call: IncomingCall) -> None:
+        """Takes note that a subscription has begun or was refused."""
+        if self._is_heard(_AUDIT, _ON_AUDIT):
+            self.emit(_AUDIT, subscription_entry(call))
+
+    def _audit(self, call: IncomingCall, request: Request | None, duration: float) -> None:
+        route = self._routes.find(call.endpoint)
+        if request is not None:
+            request._route = route  # pyright: ignore[reportPrivateUsage] (as below)
+        self.emit(_AUDIT, entry_of(call, route, request, duration))
 
     # -- what guarded calls need
 

@@ -104,6 +104,8 @@ class NativeCall:
     _turn: int = -1
     #: Whether it has its answer, or needs none.
     settled: bool = False
+    #: The name and the code of the error that answered it. Not the error, which refers to what was called.
+    failure: tuple[str, int] | None = None
     #: The subscription, where this is the call of one.
     subscriber: Subscriber | None = None
     #: Runs the handler. Set once the handler waits: one that does not has ended by then.
@@ -271,6 +273,7 @@ class NativeCall:
     def fail(self, error: RemoteError) -> None:
         if not self.settled:
             self._channel.send_error(self.number, error_object(error, self._channel.encoder))
+            self.failure = type(error).__name__, error.code
             self.settled = True
 
     def abort(self, error: RemoteError) -> None:

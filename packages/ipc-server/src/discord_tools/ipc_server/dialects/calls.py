@@ -104,6 +104,7 @@ class DialectCall:
         "encoder",
         "endpoint",
         "expected",
+        "failure",
         "headers",
         "params",
         "settled",
@@ -149,6 +150,8 @@ class DialectCall:
         self.turn: int = -1
         #: When nobody waits for the answer any more, by the loop's clock.
         self.deadline: float | None = None
+        #: The name and the code of the error that answered it. Not the error, which refers to what was called.
+        self.failure: tuple[str, int] | None = None
         #: Whether it has its answer.
         self.settled = False
         #: Runs the handler, from the start on.
@@ -213,6 +216,7 @@ class DialectCall:
             # Those of this library are small, and always sent, even if the budget of a batch is spent.
             if answer is not None and len(answer) > ERROR_BYTES:
                 self.budget.take(len(answer))
+            self.failure = type(error).__name__, error.code
             self._settle(answer)
 
     def ended(self) -> None:
@@ -271,7 +275,7 @@ class DialectCalls:
         """
         caller = self._renewed(call.caller)
         if caller is None:  # a body may take long, and a batch starts over several turns of the loop
-            call.fail(Cancelled(REVOKED))
+            self._dispatcher.refuse(call, Cancelled(REVOKED))
             return
         call.caller = caller
         key = None if account is not None else call.caller.account
@@ -282,7 +286,7 @@ class DialectCalls:
         call.size = measure(call.params) + (len(encode(call.headers)) if call.headers else 0)
         refusal = self._admission.refusal(account, call.size)
         if refusal is not None:
-            call.fail(refusal)
+            self._dispatcher.refuse(call, refusal)
             return
         self._calls.add(call)
         account.calls += 1
