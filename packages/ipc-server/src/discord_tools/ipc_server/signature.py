@@ -118,6 +118,11 @@ class Signature:
         #: Decodes all parameters at once.
         self._struct = msgspec.json.Decoder(struct, strict=False)
 
+    @property
+    def guild_parameter(self) -> tuple[str, int] | None:
+        """Optional[Tuple[:class:`str`, :class:`int`]]: Name and place of the parameter that is the guild."""
+        return (self._guild, self.names.index(self._guild)) if self._guild else None
+
     def bind(
         self, params: bytes, source: Source, request: Request | None = None
     ) -> dict[str, Any] | Coroutine[Any, Any, dict[str, Any]]:

@@ -13,17 +13,9 @@ from discord_tools.ipc_server.parameters.binding import SCANNED, UNKNOWN, Bindin
 from discord_tools.ipc_server.parameters.faults import Path, article, shown
 from discord_tools.ipc_server.parameters.fetching import MISS
 from discord_tools.ipc_server.parameters.nodes import Node, Scalar, Schemas
+from discord_tools.ipc_server.snowflakes import SNOWFLAKE_SCHEMA, snowflake
 
-__all__ = ("SNOWFLAKE", "Cached", "Lookup", "is_looked_up", "snowflake")
-
-#: JavaScript's numbers are too small for Discord's ids, so they are described as strings, though numbers do, too.
-SNOWFLAKE: Final[dict[str, Any]] = {"type": "string", "pattern": "^[0-9]+$"}
-
-#: Ids have 64 bits.
-_END: Final = 1 << 64
-
-#: Number of digits of the largest id.
-_DIGITS: Final = 20
+__all__ = ("Cached", "Lookup", "is_looked_up")
 
 
 class Cached:
@@ -32,17 +24,6 @@ class Cached:
 
     .. versionadded:: 1.2
     """
-
-
-def snowflake(value: Any) -> int:
-    """Returns an id, or -1 for what is none."""
-    if type(value) is int:
-        return value if 0 <= value < _END else -1
-    # int() would accept spaces, signs, underscores and the digits of other scripts.
-    if type(value) is str and len(value) <= _DIGITS and value.isascii() and value.isdigit():
-        number = int(value)
-        return number if number < _END and (value[0] != "0" or value == "0") else -1
-    return -1
 
 
 Finder: TypeAlias = Callable[[Binding, int], Any]
@@ -163,7 +144,7 @@ class Lookup(Node):
         return self._fetch(number, binding, path)
 
     def schema(self, schemas: Schemas) -> dict[str, Any]:
-        return dict(SNOWFLAKE)
+        return dict(SNOWFLAKE_SCHEMA)
 
     def _has_guild(self, binding: Binding, path: Path) -> bool:
         if binding.guild is None:
@@ -182,12 +163,9 @@ class Lookup(Node):
             else:
                 key = ("Member", guild.id, number)
                 request = partial(guild.fetch_member, number)
-            outcome = binding.outcome(key)
-            if outcome is None and not binding.source.fetcher.is_miss(key):
-                binding.want(key, request)
-                return None
-            if outcome is not None and outcome is not MISS:
-                return outcome
+            found = binding.obtain(key, request)
+            if found is not MISS:
+                return found
         if binding.scanned > SCANNED:
             binding.fault(path, "cannot be looked for in all guilds of the bot: send less at a time")
         else:
