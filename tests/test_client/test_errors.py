@@ -116,7 +116,7 @@ SAMPLES: list[tuple[IPCError, dict[str, Any], str]] = [
     (
         Unauthorized("localhost", 8000),
         {"host": "localhost", "port": 8000},
-        "localhost:8000 does not accept the secret key (it must equal Server.secret_key)",
+        "localhost:8000 does not accept the secret key (it must equal the server's or one of its keys)",
     ),
     (
         ConnectionLost("stats"),

@@ -790,10 +790,10 @@ async def test_a_session_lists_the_events_with_their_data_and_their_ids(
 async def test_events_of_a_bot_that_does_not_describe_them_are_unsupported(
     server: Server[commands.Bot], session: ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Dispatcher, "discover", lambda self: b'{"openrpc": "1.3.2", "methods": []}')
+    monkeypatch.setattr(Dispatcher, "describe", lambda *_: b'{"openrpc": "1.3.2", "methods": []}')
     with pytest.raises(Unsupported, match="older"):
         await session.events()
-    monkeypatch.setattr(Dispatcher, "discover", lambda self: b'{"x-events": 5}')
+    monkeypatch.setattr(Dispatcher, "describe", lambda *_: b'{"x-events": 5}')
     with pytest.raises(DecodeError):
         await session.events()
 

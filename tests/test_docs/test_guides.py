@@ -6,6 +6,7 @@ import asyncio
 import functools
 import time
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Annotated, Any
 
 import aiohttp
@@ -13,6 +14,7 @@ import pytest
 from discord.ext import commands
 
 from discord_tools import ipc
+from equipment.until import until
 from loopback import TOKEN, LoopbackDiscord
 from loopback.bots import make_bot, running_bot
 from test_docs.blocks import checks
@@ -351,6 +353,60 @@ async def test_the_events_of_the_guide_are_called_before_and_after_the_route(pag
     await page.names["ipc"].request("guild_stats", guild=page.names["guild_id"])
     await done.wait()
     page.sees("lifecycle-events-output")
+
+
+# ---------------------------------------------------------------- keys
+
+
+@checks(
+    "keys-server", "keys-routes", "keys-forbidden", "keys-forbidden-output", "keys-events", "keys-publish",
+    "keys-change", "keys-rotate", "keys-rotated", "keys-expires", "keys-audit", "keys-audit-output",
+)  # fmt: skip
+async def test_the_keys_of_the_guide_open_what_they_name_and_change(
+    page: Reader, bot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("panel_key", "status_key", "worker_key", "new_key", "contractor_key")
+    page.names |= {name: f"the {name} of the guide" for name in names} | {"timedelta": timedelta}
+    await bot.ipc.terminate_server()
+    await page.run("keys-server")
+    await bot.ipc.start()
+    point_at(monkeypatch, port_of(bot.ipc.multicast_ws_url))
+    await page.run("keys-routes")
+    await page.run("keys-forbidden")
+    page.sees("keys-forbidden-output")
+    await page.run("keys-events")
+    panel, status = (ipc.ClientSession(secret_key=page.names[name]) for name in names[:2])
+    async with panel, status, panel.subscribe("warning") as one, status.subscribe("warning") as other:
+        await page.run("keys-publish")
+        assert [(await anext(one)).data["user"] for _ in range(2)] == ["Ada", "Grace"]
+        await bot.ipc.publish("warning", {"user": "Edsger"})
+        assert [(await anext(other)).data["user"] for _ in range(2)] == ["Ada", "Edsger"]
+        await page.run("keys-change")
+        with pytest.raises(ipc.Unauthorized):
+            await anext(other)
+        await page.run("keys-rotate")
+        assert await panel.request("member_count", guild=page.names["guild_id"]) == 3
+    await page.run("keys-rotated")
+    with pytest.raises(ipc.Unauthorized):
+        async with ipc.ClientSession(secret_key=page.names["panel_key"]):
+            pytest.fail("it was revoked")
+    async with ipc.ClientSession(secret_key=page.names["new_key"]) as panel:
+        await page.run("keys-audit")
+        entries: list[ipc.AuditEntry] = []
+
+        async def listener(entry: ipc.AuditEntry) -> None:
+            entries.append(entry)
+
+        bot.add_listener(listener, "on_ipc_audit")  # called after the bot's own
+        assert await panel.request("member_count", guild=page.names["guild_id"]) == 3
+        with pytest.raises(ipc.UnknownEndpoint):
+            await panel.request("nothing")
+        await until(lambda: len(entries) == 2)
+    page.sees("keys-audit-output")
+    await page.run("keys-expires")
+    for name in ("worker_key", "contractor_key"):
+        async with ipc.ClientSession(secret_key=page.names[name]):
+            pass
 
 
 # ---------------------------------------------------------------- security

@@ -64,7 +64,10 @@ CLIENT_NAMES = {
     "__version__",
 }
 SERVER_NAMES = {
+    "AuditEntry",
     "Cached",
+    "Caller",
+    "Key",
     "Request",
     "Route",
     "RouteGroup",

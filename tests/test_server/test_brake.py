@@ -14,6 +14,7 @@ from discord_tools.ipc_server import brake as brakes
 from discord_tools.ipc_server.brake import Brake
 from discord_tools.ipc_server.caller import NATIVE, Caller
 from discord_tools.ipc_server.gate import Gate, Refusal
+from discord_tools.ipc_server.keys import Keys
 from equipment.until import until
 
 ADDRESS = "192.0.2.1"
@@ -189,7 +190,7 @@ async def test_an_address_with_a_delayed_answer_is_not_forgotten(clock: Clock) -
 async def test_the_right_key_is_accepted_from_an_address_that_showed_any_number_of_wrong_ones(
     clock: Clock,
 ) -> None:
-    gate = Gate("key", ())
+    gate = Gate(Keys("key"), ())
     await fail(gate.brake, brakes.REFUSED + 5)
     for shown, expected in (("kex", Refusal), ("key", Caller)):
         entered = gate.enter(CIMultiDict(authorization=shown), ADDRESS, NATIVE, "conn-1")

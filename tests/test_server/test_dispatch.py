@@ -229,8 +229,8 @@ async def test_a_dispatch_of_the_clients_own_class_gets_every_event() -> None:
     async with Bot("!", intents=discord.Intents.none()) as bot, native_client(bot) as native:
         native.add_route(echo)
         await native.call("echo")
-        await until(lambda: len(dispatched) == 2)
-    assert dispatched == ["raw_ipc_request", "ipc_request_completion"]
+        await until(lambda: len(dispatched) == 3)
+    assert dispatched == ["raw_ipc_request", "ipc_request_completion", "ipc_audit"]
 
 
 async def test_calls_are_answered_even_if_the_client_has_no_loop_for_events() -> None:
@@ -249,7 +249,7 @@ async def test_a_call_that_is_cancelled_before_its_route_begins_does_not_begin_i
 
     async def cancel(request: Request) -> None:
         for task in asyncio.all_tasks():
-            if getattr(task.get_coro(), "__qualname__", "") == "Dispatcher.handle":
+            if getattr(task.get_coro(), "__qualname__", "") == "Dispatcher._run":
                 task.cancel()
 
     bot.add_listener(cancel, "on_raw_ipc_request")

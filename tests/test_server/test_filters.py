@@ -13,7 +13,7 @@ from discord_tools.ipc_server.topics import Published, checked_keys
 
 
 def published(data: Any, *, whole: bool = False, **keys: Any) -> Published:
-    event = Published("event", checked_keys(keys), whole)
+    event = Published("event", checked_keys(**keys), whole)
     event.raw = msgspec.json.encode(data)
     return event
 
@@ -86,7 +86,7 @@ def test_one_of_several_ids_is_enough() -> None:
 
 
 def test_what_is_not_known_of_an_event_without_data_may_match() -> None:
-    event = Published("event", checked_keys({"guild_id": 1}), False)
+    event = Published("event", checked_keys(guild_id=1), False)
     assert Filter({"guild_id": 1, "n": 5}).matches(event)
     assert not Filter({"guild_id": 2, "n": 5}).matches(event)
 
@@ -94,7 +94,7 @@ def test_what_is_not_known_of_an_event_without_data_may_match() -> None:
 @pytest.mark.parametrize("bad", [True, 1.5, b"1", object(), [1, None], {"id": 1}, [[1]]])
 def test_ids_of_other_types_are_refused(bad: Any) -> None:
     with pytest.raises(TypeError, match="guild_id must be an id"):
-        checked_keys({"guild_id": bad})
+        checked_keys(guild_id=bad)
 
 
 @pytest.mark.parametrize(

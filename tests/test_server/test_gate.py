@@ -13,6 +13,7 @@ from multidict import CIMultiDict
 from discord_tools.ipc import Server, logs
 from discord_tools.ipc_server.caller import Caller
 from discord_tools.ipc_server.gate import Gate, Refusal
+from discord_tools.ipc_server.keys import Keys
 from equipment.clocks import IncidentClock
 
 
@@ -32,7 +33,7 @@ def accepts(gate: Gate, key: Any) -> bool:
 
 @pytest.mark.parametrize("key", ["key", "a key with spaces", "Bearer key", "Schlüssel-鍵-🔑"])
 def test_the_key_is_accepted_alone_and_after_bearer(key: str) -> None:
-    gate = Gate(key, ())
+    gate = Gate(Keys(key), ())
     assert refusal(gate, authorization=key) is None
     assert refusal(gate, authorization=f"Bearer {key}") is None
     assert accepts(gate, key)
@@ -42,29 +43,29 @@ def test_the_key_is_accepted_alone_and_after_bearer(key: str) -> None:
     "shown", ["", "kex", "ke", "keyy", "KEY", " key", "key ", "Basic key", "Bearer  key", "\udcff", "ключ"]
 )
 def test_any_other_key_is_refused(shown: str) -> None:
-    gate = Gate("key", ())
+    gate = Gate(Keys("key"), ())
     assert refusal(gate, authorization=shown) == HTTPStatus.UNAUTHORIZED
     assert not accepts(gate, shown)
 
 
 def test_a_missing_key_is_refused_where_one_is_needed() -> None:
-    gate = Gate("key", ())
+    gate = Gate(Keys("key"), ())
     assert refusal(gate) == HTTPStatus.UNAUTHORIZED
     assert not accepts(gate, None)
 
 
 @pytest.mark.parametrize("shown", [5, True, ["key"], {"key": 1}, b"key"])
 def test_a_key_that_is_no_text_is_refused(shown: Any) -> None:
-    assert not accepts(Gate("key", ()), shown)
+    assert not accepts(Gate(Keys("key"), ()), shown)
 
 
 @pytest.mark.parametrize("shown", ["Bearer key", "key\n"])
 def test_a_key_in_a_message_has_no_other_form(shown: str) -> None:
-    assert not accepts(Gate("key", ()), shown)
+    assert not accepts(Gate(Keys("key"), ()), shown)
 
 
 def test_a_server_without_a_key_accepts_every_key() -> None:
-    gate = Gate(None, ())
+    gate = Gate(Keys(None), ())
     assert refusal(gate) is None
     assert refusal(gate, authorization="anything") is None
     assert accepts(gate, None)
@@ -74,14 +75,14 @@ def test_a_server_without_a_key_accepts_every_key() -> None:
     "origin", ["https://evil.example", "null", "http://localhost", "", "https://good.example:444"]
 )
 def test_web_pages_are_refused_whatever_key_they_show(origin: str) -> None:
-    gate = Gate("key", ("https://good.example",))
+    gate = Gate(Keys("key"), ("https://good.example",))
     assert refusal(gate, origin=origin, authorization="key") == HTTPStatus.FORBIDDEN
-    assert refusal(Gate(None, ()), origin=origin) == HTTPStatus.FORBIDDEN
+    assert refusal(Gate(Keys(None), ()), origin=origin) == HTTPStatus.FORBIDDEN
 
 
 @pytest.mark.parametrize("origin", ["https://good.example", "HTTPS://GOOD.example", "https://good.example/"])
 def test_web_pages_of_an_allowed_origin_are_accepted_with_the_key(origin: str) -> None:
-    gate = Gate("key", ("https://Good.example/",))
+    gate = Gate(Keys("key"), ("https://Good.example/",))
     assert refusal(gate, origin=origin, authorization="key") is None
     assert refusal(gate, origin=origin, authorization="wrong") == HTTPStatus.UNAUTHORIZED
 
@@ -96,11 +97,11 @@ def test_web_pages_of_an_allowed_origin_are_accepted_with_the_key(origin: str) -
 def test_a_refusal_has_a_status_and_a_text_without_the_key(
     headers: dict[str, str], status: int, text: str
 ) -> None:
-    assert enter(Gate("key", ()), **headers) == Refusal(HTTPStatus(status), text)
+    assert enter(Gate(Keys("key"), ()), **headers) == Refusal(HTTPStatus(status), text)
 
 
 def test_the_caller_has_the_name_of_the_key_and_where_it_comes_from() -> None:
-    gate = Gate("key", ())
+    gate = Gate(Keys("key"), ())
     assert enter(gate, authorization="Bearer key") == Caller("secret_key", "192.0.2.7", "native", "conn-7")
     assert gate.identify("key", "192.0.2.8", "better-ipc", "conn-8") == Caller(
         "secret_key", "192.0.2.8", "better-ipc", "conn-8"
@@ -108,12 +109,12 @@ def test_the_caller_has_the_name_of_the_key_and_where_it_comes_from() -> None:
 
 
 def test_the_caller_of_a_server_without_a_key_has_no_key() -> None:
-    gate = Gate(None, ())
+    gate = Gate(Keys(None), ())
     assert enter(gate, authorization="anything") == Caller(None, "192.0.2.7", "native", "conn-7")
 
 
 def test_a_caller_without_an_address_is_called_unknown() -> None:
-    caller = Gate(None, ()).enter(CIMultiDict(), None, "native", "conn-7")
+    caller = Gate(Keys(None), ()).enter(CIMultiDict(), None, "native", "conn-7")
     assert isinstance(caller, Caller)
     assert caller.address == "unknown"
 
@@ -165,7 +166,7 @@ def test_refusals_of_one_address_for_one_reason_are_one_line_a_minute_and_then_a
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     clock = IncidentClock(monkeypatch)
-    incidents = Gate("k", ()).incidents
+    incidents = Gate(Keys("k"), ()).incidents
     for number in range(1000):
         incidents.warning("192.0.2.1", "refused %d", number, label=f"conn-{number} 192.0.2.1")
     incidents.warning("192.0.2.2", "refused %d", 1)
@@ -182,7 +183,7 @@ def test_the_number_of_lines_a_minute_is_bounded_whatever_the_number_of_addresse
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     clock = IncidentClock(monkeypatch)
-    incidents = Gate("k", ()).incidents
+    incidents = Gate(Keys("k"), ()).incidents
     for number in range(5000):
         incidents.warning(f"2001:db8::{number:x}", "refused")
     assert len(caplog.messages) == logs.INCIDENT_KINDS + 1

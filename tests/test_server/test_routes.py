@@ -60,6 +60,7 @@ def test_the_parameters_of_route_are_those_of_the_reference() -> None:
             ("name", inspect.Parameter.POSITIONAL_OR_KEYWORD, "..."),
             ("idempotent", inspect.Parameter.KEYWORD_ONLY, "False"),  # beyond the reference
             ("timeout", inspect.Parameter.KEYWORD_ONLY, "None"),
+            ("scopes", inspect.Parameter.KEYWORD_ONLY, "None"),
         ]
 
 

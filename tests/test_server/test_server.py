@@ -104,6 +104,7 @@ def test_the_defaults_are_those_of_the_reference() -> None:
     [
         "client",
         "host",
+        "keys",
         "limits",
         "multicast",
         "multicast_port",

@@ -32,7 +32,7 @@ def topic_of(*receivers: Receiver) -> Topic:
 
 
 def event(data: Any = None, **keys: Any) -> Published:
-    published = Published("event", checked_keys(keys), False)
+    published = Published("event", checked_keys(**keys), False)
     if data is not None:
         published.raw = msgspec.json.encode(data)
     return published

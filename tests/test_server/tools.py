@@ -40,6 +40,7 @@ from discord_tools.ipc_server.dialects.websocket import DialectSocket
 from discord_tools.ipc_server.dispatch import Dispatcher
 from discord_tools.ipc_server.events import Hub
 from discord_tools.ipc_server.gate import Gate
+from discord_tools.ipc_server.keys import IN_PROCESS, Keys
 from discord_tools.ipc_server.routes import RouteTable
 from discord_tools.ipc_server.shared import Shared
 from discord_tools.ipc_server.turns import TurnBudget
@@ -58,7 +59,7 @@ NOT_UNDERSTOOD = b'{"not":"understood"}'
 FORGED = "x\n2026-01-01 ERROR forged line\r\x1b[31m\x00" * 10
 
 #: What the gate makes of a native client.
-CALLER = Caller("secret_key", "192.0.2.1", NATIVE, "conn-1001")
+CALLER = Caller("secret_key", "192.0.2.1", NATIVE, "conn-1001", credential=IN_PROCESS)
 
 
 def records_with(caplog: pytest.LogCaptureFixture, words: str) -> list[logging.LogRecord]:
@@ -126,7 +127,7 @@ class MemoryServer:
         self.unauthenticated = Unauthenticated()
         #: How long the event loop was blocked, as far as the server knows.
         self.blocked = 0.0
-        dispatcher, gate = Dispatcher(client, self.table), Gate(KEY, ())
+        dispatcher, gate = Dispatcher(client, self.table), Gate(Keys(KEY), ())
         shared = Shared(
             dispatcher,
             Hub(limits),
@@ -142,7 +143,7 @@ class MemoryServer:
             self.made.append(Conversation(token, hello, caller, shared))
             return self.made[-1]
 
-        self.conversations = Conversations(make, gate.incidents, limits, lambda: ready, lambda: IDEMPOTENT)
+        self.conversations = Conversations(make, gate, limits, lambda: ready, lambda caller: IDEMPOTENT)
         self.service = DialectService(
             gate,
             dispatcher,

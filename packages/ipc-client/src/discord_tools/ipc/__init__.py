@@ -19,14 +19,17 @@ from discord_tools.ipc.streams import Stream
 from discord_tools.ipc.subscriptions import Event, EventInfo, Gap, Subscription
 
 _SERVER_NAMES = (
-    *("Cached", "Request", "Route", "RouteGroup", "Server"),
+    *("AuditEntry", "Cached", "Caller", "Key", "Request", "Route", "RouteGroup", "Server"),
     *("by_caller", "check", "cooldown", "full", "max_concurrency", "only", "route"),
 )
 _HAS_SERVER = find_spec("discord_tools.ipc_server") is not None
 
 if TYPE_CHECKING:
     from discord_tools.ipc_server import (
+        AuditEntry,
         Cached,
+        Caller,
+        Key,
         Request,
         Route,
         RouteGroup,
@@ -41,12 +44,15 @@ if TYPE_CHECKING:
     )
 
     __all__ = (
+        "AuditEntry",
         "Cached",
+        "Caller",
         "ClientLimits",
         "ClientSession",
         "Event",
         "EventInfo",
         "Gap",
+        "Key",
         "Request",
         "Route",
         "RouteGroup",

@@ -134,7 +134,7 @@ class Unauthorized(IPCError):
         self.port: int = port
 
     def __str__(self) -> str:
-        return f"{self.host}:{self.port} does not accept the secret key (it must equal Server.secret_key)"
+        return f"{self.host}:{self.port} does not accept the secret key (it must equal the server's or one of its keys)"
 
 
 class ConnectionLost(IPCError, ConnectionError):
@@ -566,12 +566,22 @@ class FetchFailed(RemoteError):
 
 
 class Forbidden(RemoteError):
-    """The caller may not do this.
+    """The caller may not do this. A key without the scope that a route or an event needs leads to it, too.
 
     .. versionadded:: 1.0
     """
 
     code = -32002
+
+    @property
+    def scopes(self) -> list[str]:
+        """List[:class:`str`]: Scopes of which the key needs one. Empty where nothing opens the route to such keys,
+        and where the refusal has another reason.
+
+        .. versionadded:: 1.2
+        """
+        found = cast("list[Any] | None", _field(self.data, "scopes", list))
+        return [one for one in found or [] if isinstance(one, str)]
 
 
 class CheckFailed(Forbidden):

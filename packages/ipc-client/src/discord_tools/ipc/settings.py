@@ -11,6 +11,7 @@ from typing import Any, Final
 from discord_tools.ipc.missing import MISSING
 
 __all__ = (
+    "MAX_KEY_BYTES",
     "check_limits",
     "checked_flag",
     "checked_headers",
@@ -18,6 +19,7 @@ __all__ = (
     "checked_key",
     "checked_port",
     "checked_seconds",
+    "checked_value",
     "without_key",
 )
 
@@ -37,20 +39,24 @@ def checked_key(value: Any) -> str | None:
     """
     if value is MISSING:
         return None
+    return checked_value(value, "secret_key", " Leave it out to run without a key")
+
+
+def checked_value(value: Any, name: str, hint: str = "") -> str:
+    """Returns the value of a key, which must not be missing; see :func:`checked_key`.
+
+    ``hint`` says what to do instead where it is ``None`` or empty.
+    """
     if value is None:
-        raise ValueError(
-            "secret_key is None: is the environment variable set? Leave it out to run without a key"
-        )
+        raise ValueError(f"{name} is None: is the environment variable set?{hint}")
     if not isinstance(value, str):
-        raise TypeError(f"secret_key must be a str, not {type(value).__name__}")
+        raise TypeError(f"{name} must be a str, not {type(value).__name__}")
     if not value.strip():
-        raise ValueError(
-            "secret_key is empty: is the environment variable set? Leave it out to run without a key"
-        )
+        raise ValueError(f"{name} is empty: is the environment variable set?{hint}")
     if value != value.strip() or not value.isprintable():
-        raise ValueError("secret_key must not begin or end with white space nor hold control characters")
+        raise ValueError(f"{name} must not begin or end with white space nor hold control characters")
     if len(value.encode(errors="surrogatepass")) > MAX_KEY_BYTES:
-        raise ValueError(f"secret_key must not be longer than {MAX_KEY_BYTES} bytes")
+        raise ValueError(f"{name} must not be longer than {MAX_KEY_BYTES} bytes")
     return value
 
 

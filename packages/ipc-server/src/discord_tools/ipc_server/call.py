@@ -1,4 +1,4 @@
-"""What a call has to offer to the dispatcher and to its request."""
+"""What a call has to offer to the dispatcher, to its request and to a subscription."""
 
 from __future__ import annotations
 
@@ -10,7 +10,17 @@ from typing import Any, Protocol
 from discord_tools.ipc.errors import DeadlineExceeded, RemoteError
 from discord_tools.ipc_server.caller import Caller
 
-__all__ = ("Call", "IncomingCall", "Sink", "expire", "expired", "normal", "wait_for_handlers", "without_key")
+__all__ = (
+    "Call",
+    "IncomingCall",
+    "Reader",
+    "Sink",
+    "expire",
+    "expired",
+    "normal",
+    "wait_for_handlers",
+    "without_key",
+)
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +76,8 @@ class IncomingCall(Call, Protocol):
     settled: bool
     streams: bool
     task: asyncio.Task[None] | None
+    #: The name and the code of the error that answered it, if one has.
+    failure: tuple[str, int] | None
 
     def must_wait(self) -> bool:
         """Whether the handler may not start yet: its result would wait behind answers that the client does not read."""
@@ -95,6 +107,30 @@ class IncomingCall(Call, Protocol):
 
     def ended(self) -> None:
         """Takes note that the handler has ended, perhaps long after its answer."""
+        ...
+
+
+class Reader(Protocol):
+    """The call that reads a subscription. Implemented by :class:`~.incoming.NativeCall`."""
+
+    params: bytes
+
+    @property
+    def takes(self) -> bool:
+        """Whether it takes an item now. If not, it pumps the subscription once it does."""
+        ...
+
+    @property
+    def largest(self) -> int:
+        """The largest item that it takes, in bytes."""
+        ...
+
+    def push(self, item: bytes) -> None:
+        """Sends an encoded item."""
+        ...
+
+    def abort(self, error: RemoteError) -> None:
+        """Ends the subscription with an error."""
         ...
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final
 
 __all__ = ("NATIVE", "Caller")
@@ -13,29 +15,47 @@ NATIVE: Final = "native"
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls. The gate makes it, and it accompanies the connection, its conversation and its calls.
+    """Who calls: which key, from where, over what. :attr:`Request.caller` has it.
+
+    .. versionadded:: 1.2
 
     Attributes
     ----------
     key: Optional[:class:`str`]
-        The name of the key that was shown. ``None`` where the server has no key.
+        The name of the key that was shown: its name in :attr:`Server.keys`, or ``secret_key`` for
+        :attr:`Server.secret_key`. ``None`` where the server has no key.
     address: :class:`str`
-        The remote address.
+        The remote address. ``memory`` for a session in the same process.
     dialect: :class:`str`
-        What the caller speaks.
+        What the caller speaks: ``native`` for a :class:`ClientSession`, ``jsonrpc``, ``http``, ``discord-ext-ipc`` or
+        ``better-ipc``.
     connection: :class:`str`
-        The short id of the connection.
+        The short id of the connection, as in the log.
+    scopes: Optional[frozenset[:class:`str`]]
+        What the key opens: routes and events that name one of these scopes. ``None`` for everything.
+    expires: Optional[:class:`datetime.datetime`]
+        Until when the key is accepted. ``None`` for a key that does not expire.
     """
 
     key: str | None
     address: str
     dialect: str
     connection: str
+    scopes: frozenset[str] | None = None
+    expires: datetime | None = None
+    #: What tells the value that was shown from others of the same name. ``None`` where the server has no key.
+    credential: bytes | None = field(default=None, repr=False, compare=False)
+
+    def opens(self, scopes: Collection[str]) -> bool:
+        """:class:`bool`: Returns whether the key opens what names these scopes."""
+        return self.scopes is None or not self.scopes.isdisjoint(scopes)
 
     @property
     def identity(self) -> tuple[str | None, str]:
         """Tuple[Optional[:class:`str`], :class:`str`]: What must be the same to resume a conversation. The address is
         not part of it: a laptop changes networks.
+
+        :meta private:
         """
         return self.key, self.dialect
 
@@ -43,15 +63,23 @@ class Caller:
     def account(self) -> tuple[str | None, str, str]:
         """Tuple[Optional[:class:`str`], :class:`str`, :class:`str`]: Whose calls are counted together, among clients
         that make a connection for each request.
+
+        :meta private:
         """
         return self.key, self.dialect, self.address
 
     @property
     def account_label(self) -> str:
-        """:class:`str`: What precedes lines in the log that are the same for all connections of the caller."""
+        """:class:`str`: What precedes lines in the log that are the same for all connections of the caller.
+
+        :meta private:
+        """
         return f"{self.address} {'no key' if self.key is None else f'key {self.key}'}"
 
     @property
     def label(self) -> str:
-        """:class:`str`: What precedes lines in the log."""
+        """:class:`str`: What precedes lines in the log.
+
+        :meta private:
+        """
         return f"{self.connection} {self.account_label}"

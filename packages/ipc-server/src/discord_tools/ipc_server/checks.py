@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeAlias, TypeVar, cast
 
 from discord.ext import commands
 
+from discord_tools.ipc_server.access import NO_SCOPES, checked_scopes
 from discord_tools.ipc_server.cooldowns import Concurrency, CooldownRule, key_of
 from discord_tools.ipc_server.request import Request
 
@@ -113,20 +114,38 @@ class Rules:
         Whether the route is a method. ``None`` for a group, whose routes may be of either kind.
     timeout: Optional[:class:`float`]
         How many seconds a call may take.
+    scopes: Optional[Collection[:class:`str`]]
+        What opens it to keys with scopes. ``None`` for the scopes of the group.
+
+    Raises
+    ------
+    TypeError
+        The timeout or the scopes are of a wrong type.
+    ValueError
+        The timeout is not positive, or a scope has no usable name.
     """
 
     __slots__ = (
         *("_method", "_where", "after", "before", "checks", "concurrency", "cooldowns", "error", "guards"),
-        *("parent", "timeout"),
+        *("parent", "scopes", "timeout"),
     )
 
     def __init__(
-        self, where: str, parent: Rules | None = None, *, method: bool | None, timeout: float | None = None
+        self,
+        where: str,
+        parent: Rules | None = None,
+        *,
+        method: bool | None,
+        timeout: float | None = None,
+        scopes: Collection[str] | None = None,
     ) -> None:
         self._where = where
         self._method = method
         self.parent: Rules | None = parent
-        self.timeout: float | None = timeout
+        self.timeout: float | None = checked_timeout(timeout, where)
+        own = checked_scopes(scopes, where)
+        inherited = NO_SCOPES if parent is None else parent.scopes
+        self.scopes: frozenset[str] = inherited if own is None else own
         #: Predicates, in the order in which they are asked.
         self.checks: tuple[Predicate, ...] = ()
         #: All of these have to allow a call.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine
 from functools import partial
 from typing import Any
 
@@ -12,12 +12,11 @@ from msgspec import UNSET
 
 from discord_tools.ipc.connection import Connection
 from discord_tools.ipc.deadlines import Deadlines
-from discord_tools.ipc.errors import Cancelled, RemoteError, TooLarge, UnknownEndpoint
+from discord_tools.ipc.errors import Cancelled, RemoteError
 from discord_tools.ipc.logs import LabelledLogger, conversation_id
 from discord_tools.ipc.tasks import spawn
 from discord_tools.ipc.transports.base import GOING_AWAY, POLICY, REPLACED, Transport
 from discord_tools.ipc.wire.frames import (
-    DISCOVER,
     READY as READY_METHOD,
     RESERVED,
     SUBSCRIBE,
@@ -38,9 +37,9 @@ from discord_tools.ipc.wire.received import (
 )
 from discord_tools.ipc_server.admission import FEW_BYTES, FEW_CALLS, SMALL_BYTES, Account, closing
 from discord_tools.ipc_server.budget import MemoryBudget
-from discord_tools.ipc_server.call import expire, expired, wait_for_handlers, without_key
+from discord_tools.ipc_server.call import expire, expired, wait_for_handlers
+from discord_tools.ipc_server.call_headers import CallHeaders
 from discord_tools.ipc_server.caller import Caller
-from discord_tools.ipc_server.clock import CallerClock
 from discord_tools.ipc_server.event_bounds import Share
 from discord_tools.ipc_server.incoming import NativeCall
 from discord_tools.ipc_server.shared import Shared
@@ -90,8 +89,6 @@ class Conversation:
         self.outbox.wake = self._wake
         #: Whether it has ended: the client said so, or was away for too long.
         self.over: bool = False
-        #: Headers that all calls of the client carry.
-        self._headers: Mapping[str, Any] = without_key(hello.headers)
         #: Decides whether calls may start.
         self._admission = shared.admission
         #: Runs calls.
@@ -105,12 +102,10 @@ class Conversation:
         self.turns: TurnBudget = shared.turns
         #: Sizes and timeouts.
         self._limits = limits
-        #: How long a call may take, in seconds.
-        self._timeout = (
-            limits.call_timeout if hello.timeout is None else min(limits.call_timeout, hello.timeout)
-        )
         #: The event loop of the conversation.
         self._loop = asyncio.get_running_loop()
+        #: What its calls carry beside their data.
+        self._headers = CallHeaders(hello, limits.call_timeout, self._loop)
         #: The current connection.
         self._connection: Connection | None = None
         #: Whether more waits to be sent than the backlog may hold. While the client is away, nothing is sent.
@@ -129,8 +124,6 @@ class Conversation:
         self._deadlines: Deadlines[NativeCall] = Deadlines(self._loop, expire)
         #: Tasks of handlers that are neither waited for nor cancelled: they asked for the end of the server.
         self._spared: Collection[asyncio.Task[Any]] = ()
-        #: How old calls are that are read now.
-        self._clock = CallerClock()
         #: Whether another item of a stream may be sent in this turn of the loop.
         self.may_send_item: Callable[[], bool] = TurnShare(self._loop).take
         #: Pumps subscriptions as soon as the backlog has capacity.
@@ -142,9 +135,11 @@ class Conversation:
     # -- connections
 
     def welcomed(self, caller: Caller) -> None:
-        """Goes on with the caller of the new connection."""
-        self.caller = caller
+        """Goes on with the caller of the new connection, or with what the key opens now. Ends what it does not open."""
+        before, self.caller = self.caller, caller
         self._label()
+        for call in tuple(self._calls) if caller.scopes != before.scopes else ():
+            call.renew(caller, self._dispatcher)
 
     @property
     def received(self) -> int:
@@ -173,15 +168,16 @@ class Conversation:
         That connection is closed.
         """
         older, self._connection = self._connection, None
-        if older is not None:
-            self._close_later(older, REPLACED, "another connection took this conversation over")
+        self._close_later(older, REPLACED, "another connection took this conversation over")
         return self._peer.resume(received)
 
-    def _close_later(self, connection: Connection, code: int, reason: str) -> None:
-        connection.stop()
-        closing = self._loop.create_task(connection.close(code, reason))
-        self._closings.add(closing)
-        closing.add_done_callback(self._closings.discard)
+    def _close_later(self, old: Connection | None, code: int, reason: str, *, flush: bool = False) -> None:
+        if old is not None:
+            if not flush:
+                old.stop()
+            closing = self._loop.create_task(old.close(code, reason))
+            self._closings.add(closing)
+            closing.add_done_callback(self._closings.discard)
 
     def detach(self, connection: Connection) -> bool:
         """Takes note that a connection has ended. Returns ``False`` where another one has replaced it."""
@@ -282,9 +278,15 @@ class Conversation:
 
     def evict(self, reason: str) -> None:
         self.end(reason)
-        if self._connection is not None:
-            self._close_later(self._connection, POLICY, reason)
+        self._close_later(self._connection, POLICY, reason)
         self.outbox.clear()
+
+    def revoke(self, reason: str, spared: Collection[asyncio.Task[Any]]) -> None:
+        """Ends it and closes the connection, after the callers of its calls have been answered."""
+        self._spared = spared
+        self._peer.bye(reason)  # so that no more calls are sent, which would be lost
+        self.end(reason)
+        self._close_later(self._connection, POLICY, reason, flush=True)
 
     # -- the end
 
@@ -348,23 +350,22 @@ class Conversation:
             self.end("the client closed it")
 
     def _start(self, event: CallReceived) -> None:
-        headers, timeout = self._headers, self._timeout
+        headers, timeout = self._headers.common, self._headers.timeout
         if event.headers is not UNSET or event.meta is not UNSET:
-            headers, timeout = self._own_headers(event)
+            headers, timeout = self._headers.of(event)
         call = NativeCall(self, event, headers)
         size = self._peer.message_size
-        refusal = self._admission.refusal(self.account, size)
-        if self.over:
-            refusal = closing("this conversation is over")
+        over = "this conversation is over"
+        refusal = closing(over) if self.over else self._admission.refusal(self.account, size)
         if refusal is not None:
-            call.fail(refusal)
+            self._dispatcher.refuse(call, refusal)
             return
         if size > SMALL_BYTES:
             # Before the handler starts, which may run at once and whose request refers to the data. It is a view into
             # the whole message, which would be held for it.
             call.params = params = bytes(call.params)
             # Headers of its own may be as large as the message.
-            others = 0 if headers is self._headers else size
+            others = 0 if headers is self._headers.common else size
             # Small calls may come in a large pack. They count as all small calls do, and are not worth measuring.
             if others or len(params) > FEW_BYTES or type(event.id) is str:
                 call.measure(others)
@@ -374,10 +375,12 @@ class Conversation:
         if not call.streams:
             now = self._loop.time()
             call.deadline = now + timeout
-            if timeout <= 0 or (now - self._clock.sent > timeout and self._shared.was_blocked_for(timeout)):
+            if timeout <= 0 or (
+                now - self._headers.clock.sent > timeout and self._shared.was_blocked_for(timeout)
+            ):
                 # It was waiting here for as long as its caller waits. A clock that was stopped, as that of a computer
                 # that slept, counts only if this side was blocked as well.
-                call.fail(expired())
+                self._dispatcher.refuse(call, expired())
                 return
         task = spawn(self._dispatcher.handle(call), self._loop)
         if task.done():
@@ -386,19 +389,6 @@ class Conversation:
         self._count(call)
         if call.deadline is not None:
             self._deadlines.add(call, call.deadline)
-
-    def _own_headers(self, event: CallReceived) -> tuple[Mapping[str, Any], float]:
-        """Returns the caller's own headers, and how long the call may take, in seconds."""
-        headers = {} if event.headers is UNSET else event.headers
-        # Clients of 1.0 and 1.1 know no other place for it.
-        timeout = headers.pop("timeout", None)
-        if event.meta is not UNSET:
-            timeout = event.meta.timeout if event.meta.timeout is not None else timeout
-            if event.meta.clock is not None:
-                self._clock.compare(event.meta.clock, self._loop.time())
-        if not isinstance(timeout, int | float) or timeout >= self._timeout:
-            timeout = self._timeout
-        return {**self._headers, **without_key(headers)} if headers else self._headers, timeout
 
     def _count(self, call: NativeCall) -> None:
         """Counts a call as in progress, until :meth:`forget`."""
@@ -415,20 +405,19 @@ class Conversation:
     def _protocol_call(self, method: str, call: NativeCall) -> None:
         if method == SUBSCRIBE and call.streams:
             self._subscribe(call)
-        elif method == DISCOVER:
-            try:
-                self._peer.reply(call.number, self._dispatcher.discover())
-            except TooLarge as error:
-                call.fail(error)
         else:
-            call.fail(UnknownEndpoint("there is no such method"))
+            try:
+                self._peer.reply(call.number, self._dispatcher.describe(method, self.caller))
+            except RemoteError as error:
+                call.fail(error)
 
     def _subscribe(self, call: NativeCall) -> None:
         # No task: items are pushed by the publisher of an event, and by the credit that the reader grants.
         self._count(call)
         try:
-            call.subscriber = self._shared.hub.subscribe(call, self._subscriptions)
+            call.subscriber = self._shared.hub.subscribe(call, self._subscriptions, self.caller)
             call.subscriber.begin()
         except RemoteError as error:
             call.fail(error)
             self.forget(call)
+        self._dispatcher.subscribed(call)

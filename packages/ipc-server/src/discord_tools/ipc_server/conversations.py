@@ -10,9 +10,8 @@ from typing import Any, Final
 
 from discord_tools.ipc._version import __version__
 from discord_tools.ipc.limits import ServerLimits
-from discord_tools.ipc.logs import Incidents
 from discord_tools.ipc.tasks import complete
-from discord_tools.ipc.transports.base import GOING_AWAY, PROTOCOL_ERROR, Closed, Transport
+from discord_tools.ipc.transports.base import GOING_AWAY, POLICY, PROTOCOL_ERROR, Closed, Transport
 from discord_tools.ipc.wire.frames import Id
 from discord_tools.ipc.wire.handshake import (
     Grants,
@@ -25,6 +24,8 @@ from discord_tools.ipc.wire.handshake import (
 )
 from discord_tools.ipc_server.caller import Caller
 from discord_tools.ipc_server.conversation import Conversation
+from discord_tools.ipc_server.gate import Gate
+from discord_tools.ipc_server.keys import REVOKED
 
 __all__ = ("Conversations",)
 
@@ -40,27 +41,30 @@ class Conversations:
     ----------
     make: Callable[[:class:`str`, :class:`Hello`, :class:`Caller`], :class:`Conversation`]
         Makes a new conversation.
-    incidents: :class:`~discord_tools.ipc.logs.Incidents`
-        Logs what clients can cause any number of times.
+    gate: :class:`Gate`
+        Compares callers with the keys as they are now, and logs what clients can cause any number of times.
     ready: Callable[[], :class:`bool`]
         Returns whether the bot is ready.
-    idempotent: Callable[[], List[:class:`str`]]
-        Returns the routes that may run twice.
+    idempotent: Callable[[:class:`Caller`], List[:class:`str`]]
+        Returns the routes that may run twice, of those that a caller's key opens.
     """
 
     def __init__(
         self,
         make: Callable[[str, Hello, Caller], Conversation],
-        incidents: Incidents,
+        gate: Gate,
         limits: ServerLimits,
         ready: Callable[[], bool],
-        idempotent: Callable[[], list[str]],
+        idempotent: Callable[[Caller], list[str]],
     ) -> None:
         self._make = make
-        self._incidents = incidents
+        #: Logs what clients can cause any number of times.
+        self._incidents = gate.incidents
         self._limits = limits
         self._ready = ready
         self._idempotent = idempotent
+        #: Returns a caller with what its key opens now, or ``None`` if the key is not accepted any more.
+        self._renewed = gate.renewed
         #: All conversations by their tokens.
         self._all: dict[str, Conversation] = {}
         #: Conversations whose clients are away, with the timers that end them; the longest away comes first.
@@ -81,6 +85,11 @@ class Conversations:
         if drains != self._drains:  # all conversations ended before this hello, which could not be among them
             await transport.close(GOING_AWAY, "the bot is shutting down")
             return
+        renewed = self._renewed(caller)
+        if renewed is None:  # the key was revoked since the handshake
+            await transport.close(POLICY, REVOKED)
+            return
+        caller = renewed
         number, hello = shaken
         conversation, resumed = self._find(hello, caller)
         connection = conversation.attach(transport)
@@ -100,6 +109,20 @@ class Conversations:
             # Clients can cause it any number of times.
             level = logging.INFO
             self._incidents.warning(caller.account_label, text, closed.reason, label=label, level=level)
+
+    def compare_callers(self) -> None:
+        """Ends the conversations whose keys are not accepted any more, and what the other keys do not open any more.
+
+        A route that has changed the keys is not cancelled.
+        """
+        spared = {task for task in (asyncio.current_task(),) if task is not None}
+        for conversation in tuple(self._all.values()):
+            caller = self._renewed(conversation.caller)
+            if caller is None:
+                conversation.revoke(REVOKED, spared)
+                self._end(conversation, REVOKED)
+            elif caller is not conversation.caller:
+                conversation.welcomed(caller)
 
     def tell_ready(self, ready: bool) -> None:
         """Tells every client whether the bot is ready."""
@@ -201,7 +224,7 @@ class Conversations:
             heartbeat=self._limits.heartbeat,
             limits=Grants(self._limits.calls, self._limits.message_bytes),
             ready=self._ready(),
-            idempotent=self._idempotent(),
+            idempotent=self._idempotent(conversation.caller),
         )
         return encode_welcome(number, welcome)
 

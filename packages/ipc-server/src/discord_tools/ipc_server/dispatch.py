@@ -7,7 +7,7 @@ import logging
 import secrets
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Coroutine, Mapping
 from contextlib import aclosing
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ from discord_tools.ipc.errors import (
     Cancelled,
     ConverterError,
     DiscordError,
+    Forbidden,
     InvalidRequest,
     RemoteError,
     RouteFailed,
@@ -26,7 +27,11 @@ from discord_tools.ipc.errors import (
     UnknownEndpoint,
 )
 from discord_tools.ipc.logs import INCIDENT_PERIOD, Incidents
+from discord_tools.ipc.wire.frames import DISCOVER
+from discord_tools.ipc_server.access import NO_SCOPES, route_refusal
+from discord_tools.ipc_server.audit import entry_of, protocol_entry, subscription_entry
 from discord_tools.ipc_server.call import IncomingCall, expired
+from discord_tools.ipc_server.caller import Caller
 from discord_tools.ipc_server.failures import typed
 from discord_tools.ipc_server.guard import GuardedCall, error_handlers
 from discord_tools.ipc_server.openrpc import Discovery
@@ -50,6 +55,8 @@ _WRONG_KIND = {
 
 _COMPLETION: Final = "ipc_request_completion"
 _ON_COMPLETION: Final = "on_ipc_request_completion"
+_AUDIT: Final = "ipc_audit"
+_ON_AUDIT: Final = "on_ipc_audit"
 
 #: For routes without parameters.
 _NO_ARGUMENTS: Final[dict[str, Any]] = {}
@@ -64,6 +71,7 @@ class Dispatcher:
         routes: RouteTable,
         events: Mapping[str, Any] | None = None,
         server: Any = None,
+        event_scopes: Mapping[str, frozenset[str]] | None = None,
     ) -> None:
         self._client = client
         self._routes = routes
@@ -71,6 +79,8 @@ class Dispatcher:
         self._source = Source(client)
         #: Events by name, with what is known about them.
         self._events: Mapping[str, Any] = {} if events is None else events
+        #: The scopes of those that name any.
+        self._event_scopes: Mapping[str, frozenset[str]] = {} if event_scopes is None else event_scopes
         #: Describes the routes and the events.
         self._discovery = Discovery()
         #: What requests know about the bot and the server.
@@ -86,9 +96,29 @@ class Dispatcher:
         #: Whether dispatching is discord.py's own.
         self._plain = type(client).dispatch in (discord.Client.dispatch, commands.bot.BotBase.dispatch)
 
-    def discover(self) -> bytes:
-        """Describes all present routes and events, for ``rpc.discover``."""
-        return self._discovery.document(self._routes.view(), self._events)
+    def describe(self, method: str, caller: Caller) -> bytes:
+        """Answers a call of ``rpc.discover``, with the present routes and events that a caller may use.
+
+        Raises
+        ------
+        UnknownEndpoint
+            It is another method, which the protocol does not have.
+        """
+        error = None if method == DISCOVER else UnknownEndpoint("there is no such method")
+        if self._is_heard(_AUDIT, _ON_AUDIT):
+            self.emit(_AUDIT, protocol_entry(caller, method, error))
+        if error is not None:
+            raise error
+        routes, events, scopes = self._routes.view(), self._events, self._event_scopes
+        if caller.scopes is not None:
+            routes = {name: route for name, route in routes.items() if caller.opens(route.scopes)}
+            events = {name: one for name, one in events.items() if caller.opens(scopes.get(name, NO_SCOPES))}
+        return self._discovery.document(routes, events, scopes)
+
+    def scopes(self) -> frozenset[str]:
+        """All scopes that a route or an event names."""
+        routes = (route.scopes for route in self._routes.view().values())
+        return NO_SCOPES.union(*routes, *self._event_scopes.values())
 
     def emit(self, event: str, *args: Any) -> None:
         """Dispatches an event of discord.py. Does nothing before the client has a loop and after it was closed."""
@@ -121,8 +151,19 @@ class Dispatcher:
         except AttributeError:
             return True
 
-    async def handle(self, call: IncomingCall) -> None:
+    def handle(self, call: IncomingCall) -> Coroutine[Any, Any, None]:
         """Runs one call to its end. It is settled afterwards, whatever happens."""
+        return self._audited(call) if self._is_heard(_AUDIT, _ON_AUDIT) else self._run(call)
+
+    async def _audited(self, call: IncomingCall) -> None:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            await self._run(call)
+        finally:
+            self._audit(call, Request.of(call, loop, self._world), loop.time() - began)
+
+    async def _run(self, call: IncomingCall) -> None:
         loop = asyncio.get_running_loop()
         request = Request.of(call, loop, self._world)
         ran: bool | GuardedCall = False
@@ -137,10 +178,10 @@ class Dispatcher:
                 waited = True
             if waited and call.deadline is not None and loop.time() > call.deadline:
                 raise expired()  # the process was stopped since the call was read, so no timer has ended it
-            if (route := self._routes.find(call.endpoint)) is None:
-                raise self._unknown(call)
-            signature = route.signature
-            if signature.streams != call.streams:
+            route = self._routes.find(call.endpoint)
+            if route is None or (call.caller.scopes is not None and not call.caller.opens(route.scopes)):
+                raise self._unknown(call) if route is None else self._refused(call.caller, route)
+            if (signature := route.signature).streams != call.streams:
                 raise InvalidRequest(_WRONG_KIND[route.streams])
             # Without the methods in between, here and below: this is the path of every call.
             request._route = route  # pyright: ignore[reportPrivateUsage]
@@ -176,6 +217,23 @@ class Dispatcher:
             if (ran if ran is True else ran and ran.close()) and self._is_heard(_COMPLETION, _ON_COMPLETION):
                 self.emit(_COMPLETION, request)
             call.ended()
+
+    def refuse(self, call: IncomingCall, error: RemoteError) -> None:
+        """Answers a call that is not admitted."""
+        call.fail(error)
+        if self._is_heard(_AUDIT, _ON_AUDIT):
+            self._audit(call, None, 0.0)
+
+    def subscribed(self, call: IncomingCall) -> None:
+        """Takes note that a subscription has begun or was refused."""
+        if self._is_heard(_AUDIT, _ON_AUDIT):
+            self.emit(_AUDIT, subscription_entry(call))
+
+    def _audit(self, call: IncomingCall, request: Request | None, duration: float) -> None:
+        route = self._routes.find(call.endpoint)
+        if request is not None:
+            request._route = route  # pyright: ignore[reportPrivateUsage] (as below)
+        self.emit(_AUDIT, entry_of(call, route, request, duration))
 
     # -- what guarded calls need
 
@@ -214,9 +272,27 @@ class Dispatcher:
             caller.account_label, "There is no endpoint %.200r", call.endpoint, label=caller.label
         )
         nearest = self._routes.nearest(call.endpoint)
-        if nearest is None:
+        found = None if nearest is None else self._routes.find(nearest)
+        # The names of routes that a key does not open are none of its business.
+        if found is None or not caller.opens(found.scopes):
             return UnknownEndpoint("there is no such endpoint")
         return UnknownEndpoint(f"there is no such endpoint: did you mean {nearest!r}?")
+
+    def refusal(self, call: IncomingCall, caller: Caller) -> Forbidden | None:
+        """The error for a call in progress whose route the caller's key does not open any more."""
+        route = self._routes.find(call.endpoint)
+        return None if route is None or caller.opens(route.scopes) else self._refused(caller, route)
+
+    def _refused(self, caller: Caller, route: Route[Any]) -> Forbidden:
+        error = route_refusal(caller, route.scopes)
+        self._incidents.warning(
+            f"{caller.account_label} {route.name:.200}",
+            "Refused %.200r: %.500s",
+            route.name,
+            error.message,
+            label=caller.label,
+        )
+        return error
 
     async def _stream(self, items: AsyncGenerator[Any, None], call: IncomingCall) -> None:
         # Closing the generator runs its ``finally`` before anything else happens, even if it waits in a ``yield``.

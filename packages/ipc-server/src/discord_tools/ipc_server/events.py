@@ -12,9 +12,12 @@ from typing import Any, Final, Protocol
 import msgspec
 from msgspec import UNSET
 
-from discord_tools.ipc.errors import BadData, FellBehind, Overloaded, RemoteError
+from discord_tools.ipc.errors import BadData, FellBehind, Forbidden, Overloaded
 from discord_tools.ipc.limits import ServerLimits
 from discord_tools.ipc.wire.events import EventItem, Subscribe, Subscribed
+from discord_tools.ipc_server.access import NO_SCOPES, EventScopes, event_refusal
+from discord_tools.ipc_server.call import Reader
+from discord_tools.ipc_server.caller import Caller
 from discord_tools.ipc_server.encoding import STANDARD, encode_answer
 from discord_tools.ipc_server.event_bounds import Share, SubscriptionBounds, checked_size
 from discord_tools.ipc_server.event_table import Keys
@@ -43,30 +46,6 @@ MAX_UNKNOWN: Final = 8
 
 #: Maximum number of names with subscribers, or with events that are kept. Clients can make up names.
 MAX_TOPICS: Final = 16384
-
-
-class Reader(Protocol):
-    """The call that reads a subscription. Implemented by :class:`~.incoming.NativeCall`."""
-
-    params: bytes
-
-    @property
-    def takes(self) -> bool:
-        """Whether it takes an item now. If not, it pumps the subscription once it does."""
-        ...
-
-    @property
-    def largest(self) -> int:
-        """The largest item that it takes, in bytes."""
-        ...
-
-    def push(self, item: bytes) -> None:
-        """Sends an encoded item."""
-        ...
-
-    def abort(self, error: RemoteError) -> None:
-        """Ends the subscription with an error."""
-        ...
 
 
 class Spec(Protocol):
@@ -115,11 +94,16 @@ class Hub:
         self.known: dict[str, Any] = {}
         #: Finds the one of them that is most like one that does not exist.
         self._nearest = Nearest()
+        #: What opens events to callers whose keys have scopes.
+        self.scopes: EventScopes = EventScopes()
         #: Identifies this run of the bot: sequence numbers of another run mean nothing here.
         self.epoch: Final[str] = secrets.token_hex(8)
 
-    def publish(self, name: str, data: Any, keys: Keys = NO_KEYS) -> None:
-        """Hands an event to its subscribers.
+    def publish(
+        self, name: str, data: Any, keys: Keys = NO_KEYS, scopes: frozenset[str] | None = None
+    ) -> None:
+        """Hands an event to its subscribers. Its scopes are those that were declared for the name, unless it has its
+        own.
 
         Raises
         ------
@@ -129,12 +113,16 @@ class Hub:
         self._published += 1
         if name not in self.known:
             self.learn(name)
+        if scopes is None:
+            scopes = self.scopes.declared.get(name, NO_SCOPES)
+        elif name in self.known:
+            self.scopes.remember(name, scopes)
         if self._left:
             self.sweep()
         topic = self._topics.get(name)
         if topic is None:
             return  # nobody has ever subscribed to it
-        event = Published(name, keys, False)
+        event = Published(name, keys, False, scopes)
         if topic.is_filtered:
             receivers = self._encoded(topic, event, lambda: data)
         elif topic.is_kept:
@@ -162,7 +150,7 @@ class Hub:
         if not topic.is_filtered and not topic.is_kept:
             topic.skip()
             return
-        event = Published(spec.name, NO_KEYS, False)
+        event = Published(spec.name, NO_KEYS, False, self.scopes.declared.get(spec.name, NO_SCOPES))
         try:
             event.keys = keys = spec.keys(args)
             event.whole = spec.has_all_keys
@@ -209,7 +197,7 @@ class Hub:
 
     # -- subscriptions
 
-    def subscribe(self, call: Reader, share: Share | None = None) -> Subscriber:
+    def subscribe(self, call: Reader, share: Share | None = None, caller: Caller | None = None) -> Subscriber:
         """Makes a subscription. :meth:`Subscriber.begin` starts it.
 
         Parameters
@@ -218,11 +206,15 @@ class Hub:
             The call that reads it.
         share: Optional[:class:`Share`]
             What the subscriptions of its client take. It is counted there until it is closed. Defaults to a new one.
+        caller: Optional[:class:`Caller`]
+            Who subscribes. ``None`` for a caller that may have all events.
 
         Raises
         ------
         BadData
             The parameters are no parameters of a subscription.
+        Forbidden
+            The caller's key does not open one of the events.
         Overloaded
             There are too many names, or too many bytes of parameters.
         """
@@ -233,6 +225,8 @@ class Hub:
             raise BadData(f"bad parameters of a subscription: {error}") from None
         if not wish.events or len(wish.events) > MAX_EVENTS:
             raise BadData(f"a subscription names 1 to {MAX_EVENTS} events")
+        if caller is not None and (refusal := event_refusal(caller, wish.events, self.scopes.opened)):
+            raise refusal
         share = share or Share()
         share.check(len(wish.events), wish.filter)
         wanted = Filter(wish.filter) if wish.filter else None
@@ -248,6 +242,7 @@ class Hub:
         topics = {name: self._topic(name) for name in wish.events}
         taken = self._bounds.places(len(topics), wanted, share.places_left)
         subscriber = Subscriber(self, call, topics, wish, wanted, size, taken, share)
+        subscriber.scopes = None if caller is None else caller.scopes
         self._bounds.add(size, wanted, subscriber.places)
         share.add(subscriber)
         return subscriber
@@ -331,6 +326,8 @@ class Subscriber:
         self.is_indexed: bool = places is not None
         #: Number of places that it takes in the index.
         self.places: int = places or 0
+        #: Scopes of its reader's key, of which an event must have one. None for a key that opens everything.
+        self.scopes: frozenset[str] | None = None
         #: Size of its parameters, in bytes.
         self._size = size
         #: What the subscriptions of its client take.
@@ -371,7 +368,7 @@ class Subscriber:
             if missed != 0:
                 lost.append(_encode(EventItem(name, after, time.time(), missed=missed)))
             for event in topic.kept:
-                if event.seq > after and (self.filter is None or self.filter.matches(event)):
+                if event.seq > after and self._may_have(event):
                     replay.append(event)
                 event.tidy()
         replay.sort(key=lambda event: event.order)
@@ -409,8 +406,10 @@ class Subscriber:
         return after, 0
 
     def offer(self, event: Published) -> None:
-        """Sends an event, or adds it to the backlog, if the filter matches."""
+        """Sends an event, or adds it to the backlog, if the reader may have it and the filter matches."""
         if self.filter is not None and not self.filter.matches(event):
+            return
+        if self.scopes is not None and self.scopes.isdisjoint(event.scopes):
             return
         call, item = self._call, event.item
         if not 0 < len(item) <= call.largest:
@@ -425,6 +424,11 @@ class Subscriber:
             self._missed[event.name] = (count + 1, event.seq)
         else:
             self._put(item)
+
+    def renew(self, caller: Caller) -> Forbidden | None:
+        """Takes note of what the reader's key opens now. Returns the error where one of the events is not among it."""
+        self.scopes = caller.scopes
+        return event_refusal(caller, self._topics, self._hub.scopes.opened)
 
     def pump(self) -> None:
         """Sends what waits, as far as the reader takes items."""
@@ -450,6 +454,12 @@ class Subscriber:
             self._hub.leave(self, topics, self._size)
         self._first.clear()
         self._queue.clear()
+
+    def _may_have(self, event: Published) -> bool:
+        # Repeated in offer(), where a call would cost more than the comparison.
+        if self.scopes is not None and self.scopes.isdisjoint(event.scopes):
+            return False
+        return self.filter is None or self.filter.matches(event)
 
     def _item(self, event: Published) -> bytes:
         """The item of an event; a gap where it has no data, or the reader does not take an item of that size."""

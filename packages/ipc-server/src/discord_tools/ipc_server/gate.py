@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hmac
 import logging
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
@@ -13,13 +12,11 @@ from urllib.parse import urlsplit
 from discord_tools.ipc.logs import Incidents
 from discord_tools.ipc_server.brake import Brake
 from discord_tools.ipc_server.caller import Caller
+from discord_tools.ipc_server.keys import BEARER, Keys
 
 __all__ = ("Gate", "Refusal", "checked_origins")
 
 log = logging.getLogger(__name__)
-
-#: The name of the key that the server was given as ``secret_key``.
-SECRET_KEY: Final = "secret_key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,21 +68,22 @@ class Gate:
 
     Parameters
     ----------
-    secret_key: Optional[:class:`str`]
-        The key that callers must show, or ``None`` where there is none.
+    keys: :class:`Keys`
+        The keys that callers may show.
     origins: Collection[:class:`str`]
         The browser origins that may connect, such as ``https://example.org``.
     """
 
-    def __init__(self, secret_key: str | None, origins: Collection[str]) -> None:
-        #: The key, encoded for the comparison.
-        self._key = None if secret_key is None else secret_key.encode()
+    def __init__(self, keys: Keys, origins: Collection[str]) -> None:
+        self._keys = keys
         #: The origins, normalised.
         self._origins = frozenset(origin.lower().rstrip("/") for origin in origins)
         #: Logs refusals.
         self.incidents: Incidents = Incidents(log)
         #: Slows down clients that guess keys.
         self.brake: Brake = Brake()
+        #: Compares a caller with the keys as they are now; see :meth:`Keys.renewed`.
+        self.renewed: Callable[[Caller], Caller | None] = keys.renewed
 
     def enter(
         self, headers: Mapping[str, str], address: str | None, dialect: str, connection: str
@@ -95,18 +93,16 @@ class Gate:
         if refusal is not None:
             return refusal
         shown = headers.get("Authorization", "")
-        # Both are compared always, so that the time does not tell which form was nearer.
-        plain, bearer = self._accepts(shown), self._accepts(shown.removeprefix("Bearer "))
-        return self._caller(address, dialect, connection) if plain or bearer else WRONG_KEY
+        return self._judge((shown, shown.removeprefix(BEARER)), address, dialect, connection) or WRONG_KEY
 
     def identify(self, key: Any, address: str | None, dialect: str, connection: str) -> Caller | None:
         """Judges the key in a message. Returns ``None`` where it is wrong."""
-        return self._caller(address, dialect, connection) if self._accepts(key) else None
+        return self._judge((key,), address, dialect, connection)
 
     @property
-    def key_values(self) -> Iterable[bytes]:
-        """Iterable[:class:`bytes`]: All keys that callers may have. None where the server has no key."""
-        return () if self._key is None else (self._key,)
+    def key_values(self) -> tuple[bytes, ...]:
+        """Tuple[:class:`bytes`, ...]: All values of keys that callers may have. None where the server has no key."""
+        return self._keys.accepted
 
     def origin_refusal(self, headers: Mapping[str, str]) -> Refusal | None:
         """Refuses a request from a web page that may not connect.
@@ -119,11 +115,13 @@ class Gate:
             WRONG_ORIGIN if origin is not None and origin.lower().rstrip("/") not in self._origins else None
         )
 
-    def _accepts(self, key: Any) -> bool:
-        """Whether the key is the right one. Takes the same time however much of it is right."""
-        if self._key is None:
-            return True
-        return isinstance(key, str) and hmac.compare_digest(key.encode(errors="surrogateescape"), self._key)
-
-    def _caller(self, address: str | None, dialect: str, connection: str) -> Caller:
-        return Caller(None if self._key is None else SECRET_KEY, address or "unknown", dialect, connection)
+    def _judge(
+        self, shown: Iterable[Any], address: str | None, dialect: str, connection: str
+    ) -> Caller | None:
+        address = address or "unknown"
+        found = self._keys.enter(shown, address, dialect, connection)
+        if not isinstance(found, str):
+            return found
+        # The client gets the same answer as for a wrong key: others may have found an old one.
+        self.incidents.warning(address, "The key %s has expired", found, label=f"{connection} {address}")
+        return None

@@ -1,8 +1,8 @@
-"""Groups of routes: a common prefix, checks, hooks and an error handler."""
+"""Groups of routes: a common prefix, checks, scopes, hooks and an error handler."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any, Protocol, TypeVar
 
 from discord_tools.ipc.missing import MISSING
@@ -10,7 +10,7 @@ from discord_tools.ipc_server.checks import Rules, checked_predicate
 from discord_tools.ipc_server.parameters.annotations import calling_frame
 from discord_tools.ipc_server.routes import Decorator, Route, checked_name, make_route
 
-__all__ = ("RouteGroup",)
+__all__ = ("RouteGroup", "checked_functions")
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
@@ -25,6 +25,25 @@ class Owner(Protocol):
     def remove_route(self, name: str, /) -> Any:
         """Removes a route."""
         ...
+
+
+def checked_functions(routes: Iterable[Any]) -> list[Route[Any]]:
+    """Returns routes that a server can add.
+
+    Raises
+    ------
+    TypeError
+        One of them is no route, or a method, which comes with its cog.
+    """
+    added = list(routes)
+    for one in added:
+        if not isinstance(one, Route):
+            raise TypeError(f"{one!r:.100} is no Route: decorate it with @route(), or use add_route()")
+        if one.cog is None and one.signature.bound:
+            raise TypeError(
+                f"{one.origin} is a method; it comes with its cog, or take it from an object of that class"
+            )
+    return added
 
 
 class RouteGroup:
@@ -47,23 +66,32 @@ class RouteGroup:
         What the names of its routes begin with: the route ``get`` of the group ``settings`` is ``/settings/get``.
     checks: Iterable[Callable[[:class:`Request`], Any]]
         Functions that decide whether a call may run; see :func:`check`. Defaults to none.
+    scopes: Optional[Collection[:class:`str`]]
+        What opens its routes to keys with scopes; see :func:`route`. A route or a group inside of it that has scopes of
+        its own has only those. Defaults to ``None``, no scopes.
 
     Raises
     ------
     TypeError
-        The prefix is no string, or a check cannot be called with the request.
+        The prefix is no string, a check cannot be called with the request, or the scopes are one string.
     ValueError
-        The prefix is empty or begins with ``rpc.``, which belongs to the protocol.
+        The prefix is empty or begins with ``rpc.``, which belongs to the protocol, or a scope has no usable name.
     """
 
     __slots__ = ("_groups", "_owners", "_parent", "_prefix", "_routes", "_rules")
 
-    def __init__(self, prefix: str, *, checks: Iterable[Callable[[Any], Any]] = ()) -> None:
+    def __init__(
+        self,
+        prefix: str,
+        *,
+        checks: Iterable[Callable[[Any], Any]] = (),
+        scopes: Collection[str] | None = None,
+    ) -> None:
         #: The group around this one.
         self._parent: RouteGroup | None = None
         self._prefix = f"/{checked_name(prefix, 'the prefix of a group').strip('/')}"
-        #: Checks, hooks and an error handler.
-        self._rules = Rules(f"group {self._prefix}", method=None)
+        #: Checks, scopes, hooks and an error handler.
+        self._rules = Rules(f"group {self._prefix}", method=None, scopes=scopes)
         #: Routes in the order of their definition.
         self._routes: list[Route[Any]] = []
         #: Groups inside of this one.
@@ -86,7 +114,13 @@ class RouteGroup:
     def __repr__(self) -> str:
         return f"<RouteGroup prefix={self.prefix!r}>"
 
-    def group(self, prefix: str, *, checks: Iterable[Callable[[Any], Any]] = ()) -> RouteGroup:
+    def group(
+        self,
+        prefix: str,
+        *,
+        checks: Iterable[Callable[[Any], Any]] = (),
+        scopes: Collection[str] | None = None,
+    ) -> RouteGroup:
         """Makes a group inside of this one. Its prefix, checks, hooks and error handler are added to those of this
         group.
 
@@ -96,6 +130,8 @@ class RouteGroup:
             What comes after the prefix of this group.
         checks: Iterable[Callable[[:class:`Request`], Any]]
             Functions that decide whether a call may run, after those of this group.
+        scopes: Optional[Collection[:class:`str`]]
+            What opens its routes to keys with scopes. Defaults to ``None``, the scopes of this group.
 
         Returns
         -------
@@ -104,14 +140,19 @@ class RouteGroup:
         """
         group = RouteGroup(prefix)
         group._parent, group._owners = self, list(self._owners)
-        group._rules = Rules(f"group {group.prefix}", self._rules, method=None)
+        group._rules = Rules(f"group {group.prefix}", self._rules, method=None, scopes=scopes)
         for predicate in checks:
             group.check(predicate)
         self._groups.append(group)
         return group
 
     def route(
-        self, name: str = MISSING, *, idempotent: bool = False, timeout: float | None = None
+        self,
+        name: str = MISSING,
+        *,
+        idempotent: bool = False,
+        timeout: float | None = None,
+        scopes: Collection[str] | None = None,
     ) -> Decorator:
         """A decorator that makes a coroutine function a route of this group; see :func:`route`.
 
@@ -123,6 +164,8 @@ class RouteGroup:
             Whether running it twice does no harm. Defaults to ``False``.
         timeout: Optional[:class:`float`]
             How many seconds a call may take. Defaults to ``None``, no limit of the route's own.
+        scopes: Optional[Collection[:class:`str`]]
+            What opens the route to keys with scopes. Defaults to ``None``, the scopes of the group.
 
         Raises
         ------
@@ -131,7 +174,7 @@ class RouteGroup:
         DuplicateRoute
             The group was added to a server, and the name is taken there.
         """
-        make = make_route(name, idempotent, calling_frame(), timeout, (self.prefix, self._rules))
+        make = make_route(name, idempotent, calling_frame(), timeout, scopes, (self.prefix, self._rules))
 
         def decorate(callback: Any) -> Route[Any]:
             made = make(callback)

@@ -15,6 +15,7 @@ from discord_tools.ipc.wire.received import CallReceived
 from discord_tools.ipc_server.admission import SMALL_BYTES, Account, measure
 from discord_tools.ipc_server.budget import RECOUNT, MemoryBudget
 from discord_tools.ipc_server.caller import Caller
+from discord_tools.ipc_server.dispatch import Dispatcher
 from discord_tools.ipc_server.encoding import (
     encode_large,
     encode_reply,
@@ -103,6 +104,8 @@ class NativeCall:
     _turn: int = -1
     #: Whether it has its answer, or needs none.
     settled: bool = False
+    #: The name and the code of the error that answered it. Not the error, which refers to what was called.
+    failure: tuple[str, int] | None = None
     #: The subscription, where this is the call of one.
     subscriber: Subscriber | None = None
     #: Runs the handler. Set once the handler waits: one that does not has ended by then.
@@ -133,6 +136,15 @@ class NativeCall:
     @property
     def caller(self) -> Caller:
         return self._channel.caller
+
+    def renew(self, caller: Caller, dispatcher: Dispatcher) -> None:
+        """Ends it if the caller's key does not open any more what was called."""
+        if self.subscriber is None:
+            refusal = dispatcher.refusal(self, caller)
+        else:
+            refusal = self.subscriber.renew(caller)
+        if refusal is not None:
+            self.abort(refusal)
 
     def must_wait(self) -> bool:
         channel = self._channel
@@ -261,6 +273,7 @@ class NativeCall:
     def fail(self, error: RemoteError) -> None:
         if not self.settled:
             self._channel.send_error(self.number, error_object(error, self._channel.encoder))
+            self.failure = type(error).__name__, error.code
             self.settled = True
 
     def give_up(self, error: RemoteError) -> None:

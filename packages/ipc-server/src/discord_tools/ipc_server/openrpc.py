@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 import discord
@@ -31,21 +31,30 @@ class Discovery:
         #: Documents as JSON, with what they describe. The identities of that are the keys. The oldest comes first.
         self._documents: dict[Any, tuple[bytes, Any]] = {}
 
-    def document(self, routes: Mapping[str, Route[Any]], events: Mapping[str, Any]) -> bytes:
+    def document(
+        self,
+        routes: Mapping[str, Route[Any]],
+        events: Mapping[str, Any],
+        scopes: Mapping[str, Collection[str]] | None = None,
+    ) -> bytes:
         """Returns the document about routes and events, as JSON."""
         described = (*routes.items(), None, *events.items())
-        key = tuple(one and (one[0], id(one[1])) for one in described)
+        opening = tuple((scopes or {}).get(name) for name in events)
+        key = tuple(one and (one[0], id(one[1])) for one in described), opening
         if key not in self._documents:
             if len(self._documents) >= DOCUMENTS:
                 del self._documents[next(iter(self._documents))]
-            text = msgspec.json.encode(describe(routes, __version__, events))
+            text = msgspec.json.encode(describe(routes, __version__, events, scopes))
             # As long as they are kept, nothing else has their identities.
             self._documents[key] = text, described
         return self._documents[key][0]
 
 
 def describe(
-    routes: Mapping[str, Route[Any]], version: str, events: Mapping[str, Any] | None = None
+    routes: Mapping[str, Route[Any]],
+    version: str,
+    events: Mapping[str, Any] | None = None,
+    scopes: Mapping[str, Collection[str]] | None = None,
 ) -> dict[str, Any]:
     """Describes routes in an OpenRPC document.
 
@@ -58,19 +67,30 @@ def describe(
     events: Optional[Mapping[:class:`str`, Any]]
         The events by name: :class:`~.event_table.EventSpec`, :class:`~.event_table.Declared`, or ``None`` for one about
         which nothing is known.
+    scopes: Optional[Mapping[:class:`str`, Collection[:class:`str`]]]
+        The scopes of the events that name any.
     """
     components = Components()
-    document = _document(routes, version, events or {}, components)
+    document = _document(routes, version, events or {}, scopes or {}, components)
     # Which names classes of discord.py have is known now. All others are free.
     used = components.used
-    return document if used is None else _document(routes, version, events or {}, Components(used))
+    return (
+        document if used is None else _document(routes, version, events or {}, scopes or {}, Components(used))
+    )
 
 
 def _document(
-    routes: Mapping[str, Route[Any]], version: str, events: Mapping[str, Any], components: Components
+    routes: Mapping[str, Route[Any]],
+    version: str,
+    events: Mapping[str, Any],
+    scopes: Mapping[str, Collection[str]],
+    components: Components,
 ) -> dict[str, Any]:
     methods = [_method(routes[name], components) for name in sorted(routes)]
     described = [_event(name, about, components) for name, about in sorted(events.items())]
+    for event in described:
+        if opening := scopes.get(event["name"]):
+            event["scopes"] = sorted(opening)
     return {
         "openrpc": OPENRPC,
         "info": {"title": "discord_tools.ipc", "version": version},
@@ -128,6 +148,8 @@ def _method(route: Route[Any], components: Components) -> dict[str, Any]:
     if route.streams:
         # The specification knows no streams, and leaves names that begin so to extensions.
         method["x-streams"] = True
+    if route.scopes:
+        method["x-scopes"] = sorted(route.scopes)
     if route.description:
         method["summary"] = route.description
     return method

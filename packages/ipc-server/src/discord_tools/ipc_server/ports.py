@@ -104,6 +104,10 @@ class Ports:
         """:class:`int`: Size of the data of their calls in progress, in bytes."""
         return self._dialects.calls.held_bytes
 
+    def compare_callers(self) -> None:
+        """Ends the calls and closes the sockets of these clients whose keys are not accepted any more."""
+        self._dialects.compare_callers()
+
     def stop_listening(self) -> None:
         """Frees both ports. Connections stay."""
         self._main.stop_listening()

@@ -11,6 +11,7 @@ import msgspec
 
 from discord_tools.ipc.errors import AlreadyResponded, BadData
 from discord_tools.ipc_server.call import Call, Sink
+from discord_tools.ipc_server.caller import Caller
 from discord_tools.ipc_server.snowflakes import snowflake
 
 if TYPE_CHECKING:
@@ -288,8 +289,17 @@ class Request(Mapping[str, Any]):
 
         .. versionadded:: 1.2
         """
-        number = self._guild_id()
+        number = self.named_guild()
         return None if number is None or self._world.client is None else self._world.client.get_guild(number)
+
+    @property
+    def caller(self) -> Caller | None:
+        """Optional[:class:`Caller`]: Who calls: which key, from where, over what. ``None`` for a request that was made
+        by hand.
+
+        .. versionadded:: 1.2
+        """
+        return getattr(self._ws, "caller", None)
 
     @property
     def caller_id(self) -> Hashable:
@@ -297,10 +307,14 @@ class Request(Mapping[str, Any]):
 
         :meta private:
         """
-        caller = getattr(self._ws, "caller", None)
+        caller = self.caller
         return None if caller is None else (caller.key, caller.address)
 
-    def _guild_id(self) -> int | None:
+    def named_guild(self) -> int | None:
+        """The id of the guild that the data names. Raises :exc:`BadData` for data that is no JSON object.
+
+        :meta private:
+        """
         data, route = self._mapping(), self._route
         place = None if route is None else route.signature.guild_parameter
         if place is None:

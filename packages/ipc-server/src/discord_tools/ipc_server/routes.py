@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterable, Callable, Collection, Coroutine, Iterable, Iterator, Mapping
+from functools import partial
 from operator import is_
 from types import CodeType, FrameType, MappingProxyType
 from typing import Any, Generic, Protocol, TypeVar, overload
@@ -15,12 +16,13 @@ from discord.ext import commands
 
 from discord_tools.ipc.errors import DuplicateRoute
 from discord_tools.ipc.missing import MISSING
+from discord_tools.ipc_server.access import checked_scopes
 from discord_tools.ipc_server.call import normal
 from discord_tools.ipc_server.checks import CHECK_HOOK, Rules, checked_timeout, has_hooks, rules_of
 from discord_tools.ipc_server.cooldowns import Usage
 from discord_tools.ipc_server.marks import is_mark, refuse_mark, refuse_marks, wrapped_in
 from discord_tools.ipc_server.nearest import Nearest
-from discord_tools.ipc_server.parameters.annotations import calling_frame, function_of
+from discord_tools.ipc_server.parameters.annotations import calling_frame, function_of, visible_names
 from discord_tools.ipc_server.parameters.callables import unwrapped
 from discord_tools.ipc_server.signature import Signature
 
@@ -61,6 +63,7 @@ class Route(Generic[R]):
         *,
         idempotent: bool = False,
         timeout: float | None = None,
+        scopes: Collection[str] | None = None,
         namespace: Mapping[str, Any] | None = None,
         group: Rules | None = None,
     ) -> None:
@@ -80,9 +83,7 @@ class Route(Generic[R]):
         self._leading: tuple[Any, ...] = ()
         where = f"route {self.origin}"
         #: Checks, hooks and the like. All bound copies of a route share them.
-        self.rules: Rules = Rules(
-            where, group, method=self.signature.bound, timeout=checked_timeout(timeout, where)
-        )
+        self.rules: Rules = Rules(where, group, method=self.signature.bound, timeout=timeout, scopes=scopes)
         for rule in rules_of(callback):
             self.rules.add(rule)
         #: Whether the cog has something to run at each call.
@@ -227,6 +228,14 @@ class Route(Generic[R]):
         return self.rules.timeout
 
     @property
+    def scopes(self) -> frozenset[str]:
+        """frozenset[:class:`str`]: The scopes of which a key with scopes needs one. Keys without scopes need none.
+
+        .. versionadded:: 1.2
+        """
+        return self.rules.scopes
+
+    @property
     def usage(self) -> Usage:
         """Who has called it lately.
 
@@ -277,7 +286,13 @@ class Decorator(Protocol):
     def __call__(self, callback: Callable[..., AsyncIterable[R]], /) -> Route[R]: ...
 
 
-def route(name: str = MISSING, *, idempotent: bool = False, timeout: float | None = None) -> Decorator:
+def route(
+    name: str = MISSING,
+    *,
+    idempotent: bool = False,
+    timeout: float | None = None,
+    scopes: Collection[str] | None = None,
+) -> Decorator:
     """A decorator that makes a coroutine function a route of the cog, or of the bot class, it is defined in.
 
     Route and cog come and go together: adding, removing and reloading a cog does the same to its routes. A plain
@@ -313,17 +328,24 @@ def route(name: str = MISSING, *, idempotent: bool = False, timeout: float | Non
         Defaults to ``None``, no limit of the route's own.
 
         .. versionadded:: 1.2
+    scopes: Optional[Collection[:class:`str`]]
+        What opens the route to keys with scopes: those that have one of these. Keys without scopes open every route;
+        see :class:`Key`. Defaults to ``None``, the scopes of the :class:`RouteGroup`, if any. A route without scopes is
+        closed to keys with scopes.
+
+        .. versionadded:: 1.2
 
     Raises
     ------
     TypeError
         The function cannot be a route: it is no coroutine function, has no parameter for the request, one of its
         annotations cannot be made from JSON, or it has a decorator of discord.py that has no effect on routes, such as
-        a check or a cooldown. The timeout is no number.
+        a check or a cooldown. The timeout is no number, or the scopes are one string.
     ValueError
-        The name is empty or begins with ``rpc.``, which belongs to the protocol. The timeout is not positive.
+        The name is empty or begins with ``rpc.``, which belongs to the protocol. The timeout is not positive, or a
+        scope has no usable name.
     """
-    return make_route(name, idempotent, calling_frame(), timeout)
+    return make_route(name, idempotent, calling_frame(), timeout, scopes)
 
 
 def make_route(
@@ -331,6 +353,7 @@ def make_route(
     idempotent: bool,
     frame: FrameType,
     timeout: float | None = None,
+    scopes: Collection[str] | None = None,
     group: tuple[str, Rules] | None = None,
 ) -> Decorator:
     """The decorator, for a call in ``frame``: names in annotations may be local to it.
@@ -340,6 +363,8 @@ def make_route(
     if callable(name):
         raise TypeError("the decorator is written with parentheses: @route()")
     checked_timeout(timeout, "@route()")
+    opening = checked_scopes(scopes, "@route()")
+    make: partial[Route[Any]] = partial(Route, idempotent=idempotent, timeout=timeout, scopes=opening)
 
     def decorate(callback: Any) -> Route[Any]:
         full, rules = name, None
@@ -348,8 +373,8 @@ def make_route(
             full = getattr(callback, "__name__", "") if name is MISSING else name
             if isinstance(full, str) and full.strip("/"):  # pyright: ignore[reportUnnecessaryIsInstance]
                 full = f"{prefix}/{full.strip('/')}"
-        namespace = dict(_visible(frame))
-        return Route(callback, full, idempotent=idempotent, timeout=timeout, namespace=namespace, group=rules)
+        namespace = dict(visible_names(frame))
+        return make(callback, full, namespace=namespace, group=rules)
 
     return decorate
 
@@ -379,19 +404,6 @@ def _owner(callback: Any) -> Any:
         if inspect.ismethod(one) and not isinstance(one.__self__, type):
             return one.__self__
     return None
-
-
-def _visible(frame: FrameType) -> Iterator[tuple[str, Any]]:
-    """The local names of the functions and classes around a decorator. The innermost come last and take precedence."""
-    frames: list[FrameType] = []
-    module: Mapping[str, Any] = frame.f_globals
-    current: FrameType | None = frame
-    while current is not None and current.f_globals is module:
-        frames.append(current)
-        current = current.f_back
-    for one in reversed(frames):
-        if one.f_locals is not module:
-            yield from list(one.f_locals.items())
 
 
 class RouteTable:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, MutableMapping
+from typing import Any, Generic, Self, TypeVar, cast
 
 import discord
 
 from discord_tools.ipc.address import Address
-from discord_tools.ipc.errors import ListenError
 from discord_tools.ipc.limits import ServerLimits
 from discord_tools.ipc.logs import connection_id
 from discord_tools.ipc.missing import MISSING
@@ -19,9 +17,10 @@ from discord_tools.ipc.settings import checked_host, checked_key, checked_port
 from discord_tools.ipc.tasks import complete
 from discord_tools.ipc.transports.base import GOING_AWAY, Transport
 from discord_tools.ipc.wire.handshake import Hello
+from discord_tools.ipc_server.access import checked_scopes
 from discord_tools.ipc_server.admission import Admission
 from discord_tools.ipc_server.budget import Holder, MemoryBudget
-from discord_tools.ipc_server.caller import NATIVE, Caller
+from discord_tools.ipc_server.caller import Caller
 from discord_tools.ipc_server.close_hook import CloseHook
 from discord_tools.ipc_server.conversation import Conversation
 from discord_tools.ipc_server.conversations import Conversations
@@ -30,23 +29,21 @@ from discord_tools.ipc_server.dispatch import Dispatcher
 from discord_tools.ipc_server.event_table import Declared
 from discord_tools.ipc_server.events import Hub
 from discord_tools.ipc_server.forward import Custom, Forwarder, checked_events
-from discord_tools.ipc_server.gate import SECRET_KEY, Gate, checked_origins
-from discord_tools.ipc_server.groups import RouteGroup
-from discord_tools.ipc_server.listeners.sockets import addresses_of
+from discord_tools.ipc_server.gate import Gate, checked_origins
+from discord_tools.ipc_server.groups import RouteGroup, checked_functions
+from discord_tools.ipc_server.keys import Key, Keys
+from discord_tools.ipc_server.listeners.sockets import check_exposure
 from discord_tools.ipc_server.parameters.annotations import calling_frame
 from discord_tools.ipc_server.ports import Ports
 from discord_tools.ipc_server.readiness import Readiness
 from discord_tools.ipc_server.request import Request
 from discord_tools.ipc_server.routes import Decorator, Route, RouteTable, make_route
 from discord_tools.ipc_server.shared import Shared
-from discord_tools.ipc_server.topics import Ids, checked_keys
+from discord_tools.ipc_server.topics import NO_KEYS, Ids, checked_keys
 from discord_tools.ipc_server.turns import TurnBudget
 from discord_tools.ipc_server.values.encoder import Encoder
 from discord_tools.ipc_server.values.own import checked_class, checked_function
 from discord_tools.ipc_server.watchdog import Watchdog
-
-if TYPE_CHECKING:
-    from typing import Self
 
 __all__ = ("Server",)
 
@@ -100,6 +97,12 @@ class Server(Generic[ClientT]):
         .. versionadded:: 1.1
     limits: :class:`ServerLimits`
         Sizes and timeouts that seldom need a change.
+    keys: Mapping[:class:`str`, :class:`Key`]
+        More keys by their names, each with its own values, scopes and expiry: ``{"status": Key("...",
+        scopes={"read"})}``. Clients show a value of one of them as their ``secret_key``. :attr:`keys` changes them
+        while the server runs. Defaults to none. An empty dict refuses everybody until a key is set.
+
+        .. versionadded:: 1.2
 
     Raises
     ------
@@ -107,8 +110,9 @@ class Server(Generic[ClientT]):
         A setting is of a wrong type, or the client is not a client of discord.py.
     ValueError
         The host is a URL or has a port or a path, a port is out of range, the secret key is empty or ``None`` or cannot
-        be carried by an HTTP header, an origin can never match a browser's, or a dialect is not known. The text names
-        the setting and the value, and says what to write instead.
+        be carried by an HTTP header, a key is named ``secret_key``, two keys have the same value, an origin can never
+        match a browser's, or a dialect is not known. The text names the setting and the value, unless that is secret,
+        and says what to write instead.
     """
 
     def __init__(
@@ -123,6 +127,7 @@ class Server(Generic[ClientT]):
         origins: Collection[str] = (),
         dialects: Collection[Dialect] = DIALECTS,
         limits: ServerLimits = ServerLimits(),  # noqa: B008 (it is frozen)
+        keys: Mapping[str, Key] = MISSING,
     ) -> None:
         if not isinstance(client, discord.Client):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"client must be a discord.Client, such as your bot, not {client!r}")
@@ -133,8 +138,9 @@ class Server(Generic[ClientT]):
         self._multicast_port = checked_port(multicast_port, "multicast_port", free=True)
         self._secret_key = checked_key(secret_key)
         self._dialects = checked_dialects(dialects)
+        self._keys = Keys(self._secret_key, keys, self._compare_callers)
         #: Decides who may connect.
-        self._gate = Gate(self._secret_key, checked_origins(origins))
+        self._gate = Gate(self._keys, checked_origins(origins))
         #: All routes.
         self._table = RouteTable(client)
         #: Notices when the event loop is blocked.
@@ -150,7 +156,7 @@ class Server(Generic[ClientT]):
         self._readiness = Readiness(client, self._forwarder.listen, self._tell_ready)
         #: All native clients.
         self._conversations = Conversations(
-            self._converse, self._gate.incidents, limits, self._readiness.is_ready, self._idempotent
+            self._converse, self._gate, limits, self._readiness.is_ready, self._idempotent
         )
         #: Terminates the server when the client is closed.
         self._close_hook = CloseHook(client, self.terminate_server)
@@ -166,7 +172,7 @@ class Server(Generic[ClientT]):
     def _parts(self, client: discord.Client, budget: MemoryBudget, limits: ServerLimits) -> Shared:
         hub = Hub(limits, self._encoder)
         return Shared(
-            dispatcher=Dispatcher(client, self._table, hub.known, self),
+            dispatcher=Dispatcher(client, self._table, hub.known, self, hub.scopes.opened),
             hub=hub,
             admission=Admission(limits, budget),
             budget=budget,
@@ -205,6 +211,20 @@ class Server(Generic[ClientT]):
         return self._secret_key
 
     @property
+    def keys(self) -> MutableMapping[str, Key]:
+        """MutableMapping[:class:`str`, :class:`Key`]: The keys beside :attr:`secret_key`, by their names. Changes take
+        effect at once, also while the server runs: ``server.keys["status"] = Key(...)`` sets a key, and ``del
+        server.keys["status"]`` revokes it.
+
+        Where a value is not accepted any more, because its key was removed, replaced or has expired, the connections
+        and conversations of the clients that showed it are closed, and their calls in progress are cancelled. Where a
+        key has lost a scope, what is in progress without it is ended with :exc:`Forbidden`; everything else goes on.
+
+        .. versionadded:: 1.2
+        """
+        return self._keys
+
+    @property
     def port(self) -> int:
         """:class:`int`: Returns the port the server runs on. While it does not run, the one that was asked for."""
         return self._port if self._running is None else self._running.port
@@ -214,12 +234,8 @@ class Server(Generic[ClientT]):
         """:class:`int`: Returns the port the multicasting server runs on. While it does not run, the one that was
         asked for.
         """
-        running = self._running
-        return (
-            self._multicast_port
-            if running is None or running.multicast_port is None
-            else running.multicast_port
-        )
+        open_port = None if self._running is None else self._running.multicast_port
+        return self._multicast_port if open_port is None else open_port
 
     @property
     def ws_url(self) -> str:
@@ -245,7 +261,12 @@ class Server(Generic[ClientT]):
     # -- routes
 
     def route(
-        self, name: str = MISSING, *, idempotent: bool = False, timeout: float | None = None
+        self,
+        name: str = MISSING,
+        *,
+        idempotent: bool = False,
+        timeout: float | None = None,
+        scopes: Collection[str] | None = None,
     ) -> Decorator:
         """A decorator that adds a coroutine function to the routes of this server.
 
@@ -263,6 +284,10 @@ class Server(Generic[ClientT]):
             How many seconds a call may take; see :func:`route`. Defaults to ``None``, no limit of the route's own.
 
             .. versionadded:: 1.2
+        scopes: Optional[Collection[:class:`str`]]
+            What opens the route to keys with scopes; see :func:`route`. Defaults to ``None``, no scopes.
+
+            .. versionadded:: 1.2
 
         Raises
         ------
@@ -271,7 +296,7 @@ class Server(Generic[ClientT]):
         DuplicateRoute
             The name is taken.
         """
-        make = make_route(name, idempotent, calling_frame(), timeout)
+        make = make_route(name, idempotent, calling_frame(), timeout, scopes)
 
         def decorate(callback: Any) -> Route[Any]:
             return self._add(make(callback))
@@ -285,6 +310,7 @@ class Server(Generic[ClientT]):
         *,
         idempotent: bool = False,
         timeout: float | None = None,
+        scopes: Collection[str] | None = None,
     ) -> Route[R]:
         """Adds a coroutine function to the routes of this server.
 
@@ -303,6 +329,10 @@ class Server(Generic[ClientT]):
             How many seconds a call may take; see :func:`route`. Defaults to ``None``, no limit of the route's own.
 
             .. versionadded:: 1.2
+        scopes: Optional[Collection[:class:`str`]]
+            What opens the route to keys with scopes; see :func:`route`. Defaults to ``None``, no scopes.
+
+            .. versionadded:: 1.2
 
         Raises
         ------
@@ -317,8 +347,8 @@ class Server(Generic[ClientT]):
             The route.
         """
         if not isinstance(callback, Route):
-            return self._add(make_route(name, idempotent, calling_frame(), timeout)(callback))
-        if name is not MISSING or idempotent or timeout is not None:
+            return self._add(make_route(name, idempotent, calling_frame(), timeout, scopes)(callback))
+        if name is not MISSING or idempotent or timeout is not None or scopes is not None:
             raise TypeError("a Route has its name and its properties already")
         return self._add(cast("Route[R]", callback))
 
@@ -339,21 +369,19 @@ class Server(Generic[ClientT]):
         DuplicateRoute
             A name is taken.
         """
-        added = list(routes)
-        for one in added:
-            if not isinstance(one, Route):  # pyright: ignore[reportUnnecessaryIsInstance]
-                raise TypeError(f"{one!r:.100} is no Route: decorate it with @route(), or use add_route()")
-            if one.cog is None and one.signature.bound:
-                raise TypeError(
-                    f"{one.origin} is a method; it comes with its cog, or take it from an object of that class"
-                )
-        self._table.add_all(added)
+        self._table.add_all(checked_functions(routes))
 
     def _add(self, route: Route[R]) -> Route[R]:
         self.add_routes((route,))
         return route
 
-    def group(self, prefix: str, *, checks: Iterable[Callable[[Request], Any]] = ()) -> RouteGroup:
+    def group(
+        self,
+        prefix: str,
+        *,
+        checks: Iterable[Callable[[Request], Any]] = (),
+        scopes: Collection[str] | None = None,
+    ) -> RouteGroup:
         """Makes a group of routes of this server. Functions that :meth:`RouteGroup.route` decorates are added at once.
 
         .. versionadded:: 1.2
@@ -364,11 +392,13 @@ class Server(Generic[ClientT]):
             What the names of its routes begin with.
         checks: Iterable[Callable[[:class:`Request`], Any]]
             Functions that decide whether a call may run; see :func:`check`. Defaults to none.
+        scopes: Optional[Collection[:class:`str`]]
+            What opens its routes to keys with scopes; see :class:`RouteGroup`. Defaults to ``None``, no scopes.
 
         Raises
         ------
         TypeError
-            The prefix is no string, or a check cannot be called with the request.
+            The prefix is no string, a check cannot be called with the request, or the scopes are one string.
         ValueError
             The prefix is empty or begins with ``rpc.``, which belongs to the protocol.
 
@@ -377,7 +407,7 @@ class Server(Generic[ClientT]):
         :class:`RouteGroup`
             The group.
         """
-        group = RouteGroup(prefix, checks=checks)
+        group = RouteGroup(prefix, checks=checks, scopes=scopes)
         group.join(self)
         return group
 
@@ -477,6 +507,7 @@ class Server(Generic[ClientT]):
         channel_id: Ids = None,
         user_id: Ids = None,
         message_id: Ids = None,
+        scopes: Collection[str] | None = None,
     ) -> None:
         """|coro|
 
@@ -490,7 +521,7 @@ class Server(Generic[ClientT]):
         .. versionadded:: 1.1
 
         .. versionchanged:: 1.2
-            The ids.
+            The ids, and ``scopes``.
 
         Parameters
         ----------
@@ -506,24 +537,27 @@ class Server(Generic[ClientT]):
             The user: the author, or who did it. Defaults to the member of the data.
         message_id: Optional[Union[:class:`int`, :class:`str`, Collection[Union[:class:`int`, :class:`str`]]]]
             The message. Defaults to the member of the data.
+        scopes: Optional[Collection[:class:`str`]]
+            What opens this event to keys with scopes; see :class:`Key`. It does not reach subscribers with other keys
+            that have scopes. Defaults to ``None``, the scopes that :meth:`add_event` declares for the name. A key with
+            scopes can subscribe to a name once it is declared or was published with one of its scopes.
 
         Raises
         ------
         TypeError
-            The data cannot be written as JSON, or an id is neither a number nor a text.
+            The data cannot be written as JSON, an id is neither a number nor a text, or the scopes are one string.
+        ValueError
+            A scope has no usable name.
         """
-        if guild_id is None and channel_id is None and user_id is None and message_id is None:
-            self._shared.hub.publish(name, data)
-        else:
-            keys = {
-                "guild_id": guild_id,
-                "channel_id": channel_id,
-                "user_id": user_id,
-                "message_id": message_id,
-            }
-            self._shared.hub.publish(name, data, checked_keys(keys))
+        ids = NO_KEYS
+        if guild_id is not None or channel_id is not None or user_id is not None or message_id is not None:
+            ids = checked_keys(
+                guild_id=guild_id, channel_id=channel_id, user_id=user_id, message_id=message_id
+            )
+        own = None if scopes is None else checked_scopes(scopes, "publish()")
+        self._shared.hub.publish(name, data, ids, own)
 
-    def add_event(self, name: str, type: Any = Any, /) -> None:
+    def add_event(self, name: str, type: Any = Any, /, *, scopes: Collection[str] | None = None) -> None:
         """Declares an event that this bot publishes.
 
         That is not needed for publishing it. But a subscriber to a name that the bot neither forwards nor has published
@@ -539,17 +573,24 @@ class Server(Generic[ClientT]):
         type: Type
             What its data is: a builtin type, a dataclass, a :class:`typing.TypedDict`, a class of discord.py, ...
             Defaults to anything. It can only be given by position.
+        scopes: Optional[Collection[:class:`str`]]
+            What opens the event to keys with scopes; see :class:`Key`. They are added to those that were declared
+            before. Defaults to ``None``, no more scopes: an event without scopes is closed to keys with scopes.
 
         Raises
         ------
         TypeError
-            The name is no :class:`str`.
+            The name is no :class:`str`, or the scopes are one string.
+        ValueError
+            A scope has no usable name.
         """
         if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"the name of an event must be a str, not {name!r:.100}")
+        opening = checked_scopes(scopes, "add_event()")
         self._shared.hub.learn(name, Declared(type))
+        self._shared.hub.scopes.declare((name,), opening)
 
-    def forward(self, *events: str, custom: Custom = ()) -> None:
+    def forward(self, *events: str, custom: Custom = (), scopes: Collection[str] | None = None) -> None:
         """Publishes events of discord.py, such as ``member_join``, under their own names while the server runs.
 
         :doc:`/guides/all-events` lists them with their data and the ids that filters compare. In general, an event with
@@ -572,15 +613,20 @@ class Server(Generic[ClientT]):
         custom: Union[Collection[:class:`str`], Mapping[:class:`str`, Sequence[:class:`str`]]]
             Events that the bot itself dispatches, with ``client.dispatch(...)``: their names, or the names of
             their arguments by name. Defaults to none.
+        scopes: Optional[Collection[:class:`str`]]
+            What opens these events to keys with scopes; see :class:`Key`. They are added to those that were declared
+            before. Defaults to ``None``, no more scopes: an event without scopes is closed to keys with scopes.
 
         Raises
         ------
         TypeError
-            A name is no string, or ``custom`` is of another type.
+            A name is no string, ``custom`` is of another type, or the scopes are one string.
         ValueError
-            There is no such event or group. The text has the most similar name. No event was added.
+            There is no such event or group, or a scope has no usable name. The text has the most similar name. No event
+            was added.
         """
         specs = checked_events(events, custom)
+        self._shared.hub.scopes.declare([one.name for one in specs], checked_scopes(scopes, "forward()"))
         self._forwarder.add(specs, {name.removeprefix("on_") for name in events})
 
     # -- life
@@ -606,7 +652,8 @@ class Server(Generic[ClientT]):
             if self._running is not None:
                 return
             self._table.check()
-            await self._check_exposure()
+            if self._keys.is_open:
+                await check_exposure(self.host, self._port)
             self._shared.admission.draining = False
             self._shared.turns.close()  # the last event loop may have ended without that
             # Clients may connect from the moment the port is open, before the rest of this is done.
@@ -619,6 +666,7 @@ class Server(Generic[ClientT]):
                 self._forwarder.start()
                 self._readiness.start()
                 self._watchdog.start()
+                self._keys.start()
             except BaseException:
                 self._running = None
                 await listening.close()
@@ -651,6 +699,7 @@ class Server(Generic[ClientT]):
                 self._forwarder.stop()
                 self._readiness.stop()
                 self._watchdog.stop()
+                self._keys.stop()
                 listening.stop_listening()
                 self._shared.admission.draining = True
                 others = asyncio.create_task(listening.drain(self._terminators))
@@ -667,9 +716,7 @@ class Server(Generic[ClientT]):
         await self.start()
         return self
 
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *exc: object) -> None:
         await self.terminate_server()
 
     # -- inside
@@ -690,19 +737,6 @@ class Server(Generic[ClientT]):
             self._lock, self._loop = asyncio.Lock(), loop
         return self._lock
 
-    async def _check_exposure(self) -> None:
-        if self._secret_key is not None:
-            return
-        try:
-            addresses = await addresses_of(self.host)
-        except OSError as error:
-            raise ListenError(self.host, self._port, error.strerror or str(error)) from error
-        if any(Address(host=address).is_exposed for _, address in addresses):
-            raise ValueError(
-                f"{self.host or 'every address'} can be reached from outside, so secret_key is needed"
-            )
-        log.warning("There is no secret key: every program on this machine can call the bot")
-
     def _converse(self, token: str, hello: Hello, caller: Caller) -> Conversation:
         return Conversation(token, hello, caller, self._shared)
 
@@ -714,19 +748,30 @@ class Server(Generic[ClientT]):
     def _held_by_others(self) -> int:
         return 0 if self._running is None else self._running.held_bytes
 
+    def _compare_callers(self) -> None:
+        if self._running is not None:
+            self._running.compare_callers()
+            self._conversations.compare_callers()
+            self._check_scopes()
+
+    def _check_scopes(self) -> None:
+        if self._readiness.is_ready():  # before that, cogs may be missing
+            self._keys.check_scopes(self._shared.dispatcher.scopes())
+
     def _tell_ready(self, ready: bool) -> None:
         self._conversations.tell_ready(ready)
+        self._check_scopes()
 
-    def _idempotent(self) -> list[str]:
-        return [name for name, route in self._table.view().items() if route.idempotent]
+    def _idempotent(self, caller: Caller) -> list[str]:
+        routes = self._table.view().values()
+        return [one.name for one in routes if one.idempotent and caller.opens(one.scopes)]
 
     async def serve(self, transport: Transport) -> None:
         """Serves a connection that was made in this process, until it ends.
 
         :meta private:
         """
-        key = None if self._secret_key is None else SECRET_KEY
-        await self._serve(transport, Caller(key, "memory", NATIVE, connection_id()))
+        await self._serve(transport, self._keys.in_process(connection_id()))
 
     async def _serve(self, transport: Transport, caller: Caller) -> None:
         if self._running is None:

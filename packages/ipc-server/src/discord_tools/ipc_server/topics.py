@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from typing import Any, Final, Protocol, TypeAlias, cast
 
 import msgspec
@@ -12,6 +12,7 @@ from msgspec import Raw
 
 from discord_tools.ipc.limits import ServerLimits
 from discord_tools.ipc.wire.events import EventItem
+from discord_tools.ipc_server.access import NO_SCOPES
 from discord_tools.ipc_server.event_table import KEYS, Keys
 from discord_tools.ipc_server.filters import Filter, Path, Value, values_at
 
@@ -59,6 +60,8 @@ class Published:
         The ids beside the data, by name.
     whole: :class:`bool`
         Whether these are all ids that there are. If not, the members of the data with these names count, too.
+    scopes: frozenset[:class:`str`]
+        What opens it to callers whose keys have scopes.
     seq: :class:`int`
         Its number among the events of this name.
     order: :class:`int`
@@ -69,12 +72,13 @@ class Published:
         The item of a subscription. Empty without data.
     """
 
-    __slots__ = ("_found", "item", "keys", "name", "order", "raw", "seq", "whole")
+    __slots__ = ("_found", "item", "keys", "name", "order", "raw", "scopes", "seq", "whole")
 
-    def __init__(self, name: str, keys: Keys, whole: bool) -> None:
+    def __init__(self, name: str, keys: Keys, whole: bool, scopes: frozenset[str] = NO_SCOPES) -> None:
         self.name = name
         self.keys = keys
         self.whole = whole
+        self.scopes = scopes
         self.raw: bytes | None = None
         self.item: bytes = b""
         #: While filters are compared: the decoded data under the empty path, and the values at the paths.
@@ -285,7 +289,7 @@ class Topic:
             del self._parts[path]
 
 
-def checked_keys(given: Mapping[str, Ids]) -> Keys:
+def checked_keys(**given: Ids) -> Keys:
     """The ids that were given for an event, as they are compared. Those that were left out are not in there.
 
     Raises

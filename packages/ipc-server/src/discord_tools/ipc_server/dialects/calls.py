@@ -22,6 +22,7 @@ from discord_tools.ipc_server.call import expire, normal, wait_for_handlers, wit
 from discord_tools.ipc_server.caller import Caller
 from discord_tools.ipc_server.dispatch import Dispatcher
 from discord_tools.ipc_server.encoding import STANDARD, encode_large, encode_small
+from discord_tools.ipc_server.keys import REVOKED
 from discord_tools.ipc_server.turns import TurnBudget
 from discord_tools.ipc_server.values.encoder import Encoder
 
@@ -103,6 +104,7 @@ class DialectCall:
         "encoder",
         "endpoint",
         "expected",
+        "failure",
         "headers",
         "params",
         "settled",
@@ -148,6 +150,8 @@ class DialectCall:
         self.turn: int = -1
         #: When nobody waits for the answer any more, by the loop's clock.
         self.deadline: float | None = None
+        #: The name and the code of the error that answered it. Not the error, which refers to what was called.
+        self.failure: tuple[str, int] | None = None
         #: Whether it has its answer.
         self.settled = False
         #: Runs the handler, from the start on.
@@ -212,6 +216,7 @@ class DialectCall:
             # Those of this library are small, and always sent, even if the budget of a batch is spent.
             if answer is not None and len(answer) > ERROR_BYTES:
                 self.budget.take(len(answer))
+            self.failure = type(error).__name__, error.code
             self._settle(answer)
 
     def ended(self) -> None:
@@ -229,7 +234,13 @@ def _ignore(answer: bytes | None) -> None:
 
 
 class DialectCalls:
-    """All such calls of one server."""
+    """All such calls of one server.
+
+    Parameters
+    ----------
+    renewed: Callable[[:class:`Caller`], Optional[:class:`Caller`]]
+        Returns a caller with what its key opens now, or ``None`` where the key is not accepted any more.
+    """
 
     def __init__(
         self,
@@ -239,8 +250,10 @@ class DialectCalls:
         turns: TurnBudget,
         limits: ServerLimits,
         encoder: Encoder = STANDARD,
+        renewed: Callable[[Caller], Caller | None] = lambda caller: caller,
     ) -> None:
         self._dispatcher = dispatcher
+        self._renewed = renewed
         self._budget = budget
         self._admission = admission
         self._limits = limits
@@ -260,6 +273,11 @@ class DialectCalls:
 
         It counts in the account, or without one in that of all connections of its caller.
         """
+        caller = self._renewed(call.caller)
+        if caller is None:  # a body may take long, and a batch starts over several turns of the loop
+            self._dispatcher.refuse(call, Cancelled(REVOKED))
+            return
+        call.caller = caller
         key = None if account is not None else call.caller.account
         if account is None:
             account = self._accounts.get(call.caller.account) or Account()
@@ -268,7 +286,7 @@ class DialectCalls:
         call.size = measure(call.params) + (len(encode(call.headers)) if call.headers else 0)
         refusal = self._admission.refusal(account, call.size)
         if refusal is not None:
-            call.fail(refusal)
+            self._dispatcher.refuse(call, refusal)
             return
         self._calls.add(call)
         account.calls += 1
@@ -294,6 +312,17 @@ class DialectCalls:
 
         # Not at the end of the task's own code: one that is cancelled before its first step never comes there.
         call.task.add_done_callback(ended)
+
+    def compare_callers(self) -> None:
+        """Ends the calls of keys that are not accepted any more, and those that the other keys do not open any more."""
+        for call in tuple(self._calls):
+            caller = self._renewed(call.caller)
+            if caller is None:
+                call.abort(Cancelled(REVOKED))
+            elif caller is not call.caller:
+                call.caller = caller
+                if (refusal := self._dispatcher.refusal(call, caller)) is not None:
+                    call.abort(refusal)
 
     @property
     def held_bytes(self) -> int:

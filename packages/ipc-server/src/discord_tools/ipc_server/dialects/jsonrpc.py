@@ -6,14 +6,15 @@ from collections.abc import Callable
 
 from msgspec import UNSET, Raw
 
-from discord_tools.ipc.errors import RemoteError, UnknownEndpoint
+from discord_tools.ipc.errors import Cancelled, RemoteError
 from discord_tools.ipc.wire import jsonrpc
-from discord_tools.ipc.wire.frames import DISCOVER, RESERVED
+from discord_tools.ipc.wire.frames import RESERVED
 from discord_tools.ipc_server.admission import Account
 from discord_tools.ipc_server.caller import Caller
 from discord_tools.ipc_server.dialects.calls import Backlog, ByteBudget, DialectCall
 from discord_tools.ipc_server.dialects.service import DialectService
 from discord_tools.ipc_server.encoding import STANDARD, error_object
+from discord_tools.ipc_server.keys import REVOKED
 from discord_tools.ipc_server.values.encoder import Encoder
 
 __all__ = ("ById", "Exchange")
@@ -138,9 +139,13 @@ class Exchange:
         self._service.calls.start(call, self._account)
 
     def _protocol(self, method: str, writer: ById) -> bytes:
-        if method == DISCOVER:
-            return writer.result(self._service.discover())
-        return writer.error(UnknownEndpoint("there is no such method"))
+        caller = self._service.gate.renewed(self._caller)
+        if caller is None:
+            return writer.error(Cancelled(REVOKED))
+        try:
+            return writer.result(self._service.describe(method, caller))
+        except RemoteError as error:
+            return writer.error(error)
 
     def _settle(self, place: int, answer: bytes | None) -> None:
         self._answers[place] = answer

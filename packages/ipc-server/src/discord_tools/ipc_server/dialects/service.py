@@ -12,6 +12,7 @@ from discord_tools.ipc.transports.base import GOING_AWAY
 from discord_tools.ipc.wire.dialects import BETTER, FAMILY, JSONRPC, LegacyDialect
 from discord_tools.ipc_server.admission import Admission
 from discord_tools.ipc_server.budget import Holder, MemoryBudget
+from discord_tools.ipc_server.caller import Caller
 from discord_tools.ipc_server.connections import Connections
 from discord_tools.ipc_server.dialects.calls import DialectCalls
 from discord_tools.ipc_server.dispatch import Dispatcher
@@ -56,6 +57,10 @@ class ClosableSocket(Holder, Protocol):
         """Sends the answers that are ready, and closes."""
         ...
 
+    def revoke(self) -> None:
+        """Closes, after its calls have been answered, if its key is not accepted any more."""
+        ...
+
 
 class DialectService:
     """What these clients share.
@@ -92,10 +97,12 @@ class DialectService:
         self.dialects: frozenset[str] = dialects
         self.port: Callable[[], int] = port
         self.encoder: Encoder = encoder
-        #: Describes all routes, for ``rpc.discover``.
-        self.discover: Callable[[], bytes] = dispatcher.discover
+        #: Answers calls of the protocol's own methods; see :meth:`Dispatcher.describe`.
+        self.describe: Callable[[str, Caller], bytes] = dispatcher.describe
         #: All calls in progress.
-        self.calls: DialectCalls = DialectCalls(dispatcher, admission, budget, turns, limits, encoder)
+        self.calls: DialectCalls = DialectCalls(
+            dispatcher, admission, budget, turns, limits, encoder, gate.renewed
+        )
         #: Bounds the calls that are started in one turn of the event loop.
         self.starts: Starts = Starts()
         #: All open WebSockets.
@@ -112,6 +119,12 @@ class DialectService:
                 "program and use discord_tools.ipc.ClientSession",
                 dialect.label,
             )
+
+    def compare_callers(self) -> None:
+        """Ends the calls and closes the sockets whose keys are not accepted any more."""
+        self.calls.compare_callers()
+        for socket in tuple(self.sockets):
+            socket.revoke()
 
     async def drain(self, spared: Collection[asyncio.Task[Any]]) -> None:
         """Waits for the calls in progress; see :meth:`DialectCalls.drain`."""

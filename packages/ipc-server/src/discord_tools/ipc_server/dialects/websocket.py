@@ -30,6 +30,7 @@ from discord_tools.ipc_server.dialects.calls import ByteBudget, DialectCall
 from discord_tools.ipc_server.dialects.jsonrpc import Exchange
 from discord_tools.ipc_server.dialects.port_question import PortQuestions
 from discord_tools.ipc_server.dialects.service import DialectService
+from discord_tools.ipc_server.keys import REVOKED
 from discord_tools.ipc_server.turns import LARGE_BYTES
 
 __all__ = ("DialectSocket", "JsonRpcSocket", "LegacySocket")
@@ -157,6 +158,12 @@ class DialectSocket:
             self._sender.cancel()  # it waits for a client that does not read
         self._close_soon(reason)
 
+    def revoke(self) -> None:
+        if self.caller is not None and self._service.gate.renewed(self.caller) is None:
+            if self._dialogue is not None:
+                self._dialogue.abort(Cancelled(REVOKED))
+            self._close_soon(REVOKED)
+
     async def run(self) -> None:
         """Reads and answers messages until either side closes."""
         service = self._service
@@ -167,6 +174,7 @@ class DialectSocket:
         try:
             if service.admission.draining:
                 self._closing = "the bot is shutting down"
+            self.revoke()  # the key may have been since the handshake
             patience = None if self.caller is not None else service.limits.handshake_timeout
             async with asyncio.timeout(patience) as self._timeout:
                 await self._read()

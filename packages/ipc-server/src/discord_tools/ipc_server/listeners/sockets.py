@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import socket
 from typing import Final, TypeAlias
 
+from discord_tools.ipc.address import Address
 from discord_tools.ipc.errors import ListenError
 
-__all__ = ("BACKLOG", "addresses_of", "listen")
+__all__ = ("BACKLOG", "addresses_of", "check_exposure", "listen")
+
+log = logging.getLogger(__name__)
 
 #: Family and IP address.
 SocketAddress: TypeAlias = tuple[int, str]
@@ -41,6 +45,27 @@ async def addresses_of(host: str) -> list[SocketAddress]:
     except ValueError as error:
         raise OSError(f"this is no host name: {error}") from error
     return list(dict.fromkeys((int(family), str(address[0])) for family, _, _, _, address in infos))
+
+
+async def check_exposure(host: str, port: int) -> None:
+    """Checks a host for a server without a key.
+
+    Raises
+    ------
+    ListenError
+        The host name cannot be resolved.
+    ValueError
+        It can be reached from outside.
+    """
+    try:
+        addresses = await addresses_of(host)
+    except OSError as error:
+        raise ListenError(host, port, error.strerror or str(error)) from error
+    if any(Address(host=address).is_exposed for _, address in addresses):
+        raise ValueError(
+            f"{host or 'every address'} can be reached from outside, so secret_key is needed, or keys"
+        )
+    log.warning("There is no secret key: every program on this machine can call the bot")
 
 
 def listen(addresses: list[SocketAddress], host: str, port: int) -> list[socket.socket]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from types import FrameType, SimpleNamespace
 from typing import (
@@ -32,6 +32,7 @@ __all__ = (
     "names_of",
     "resolved",
     "signature_of",
+    "visible_names",
     "without_qualifiers",
 )
 
@@ -68,6 +69,19 @@ def signature_of(callback: Callable[..., Any]) -> inspect.Signature:
 def calling_frame() -> FrameType:
     """The frame that called the function which calls this. Annotations may use its names."""
     return sys._getframe(2)  # pyright: ignore[reportPrivateUsage] (as typing and enum do)
+
+
+def visible_names(frame: FrameType) -> Iterator[tuple[str, Any]]:
+    """The local names of the functions and classes around a frame. The innermost come last and take precedence."""
+    frames: list[FrameType] = []
+    module: Mapping[str, Any] = frame.f_globals
+    current: FrameType | None = frame
+    while current is not None and current.f_globals is module:
+        frames.append(current)
+        current = current.f_back
+    for one in reversed(frames):
+        if one.f_locals is not module:
+            yield from list(one.f_locals.items())
 
 
 def names_of(callback: Callable[..., Any], namespace: Mapping[str, Any]) -> Names:
