@@ -18,7 +18,7 @@ from discord_tools.ipc.missing import MISSING
 from discord_tools.ipc_server.call import normal
 from discord_tools.ipc_server.checks import CHECK_HOOK, Rules, checked_timeout, has_hooks, rules_of
 from discord_tools.ipc_server.cooldowns import Usage
-from discord_tools.ipc_server.marks import is_mark, refuse_mark, refuse_marks, wrapped_in
+from discord_tools.ipc_server.marks import is_mark, refuse_mark, refuse_marks, watch_class, wrapped_in
 from discord_tools.ipc_server.nearest import Nearest
 from discord_tools.ipc_server.parameters.annotations import calling_frame, function_of
 from discord_tools.ipc_server.parameters.callables import unwrapped
@@ -343,7 +343,8 @@ def route(name: str = MISSING, *, idempotent: bool = False, timeout: float | Non
     TypeError
         The function cannot be a route: it is no coroutine function, has no parameter for the request, one of its
         annotations cannot be made from JSON, or it has a decorator of discord.py that has no effect on routes, such as
-        a check or a cooldown. The timeout is no number.
+        a check or a cooldown. Such a decorator above ``@staticmethod`` is found when the class is made, where Python
+        3.11 raises a :exc:`RuntimeError` with this one as its cause. The timeout is no number.
     ValueError
         The name is empty or begins with ``rpc.``, which belongs to the protocol. The timeout is not positive.
     """
@@ -373,6 +374,7 @@ def make_route(
             if isinstance(full, str) and full.strip("/"):  # pyright: ignore[reportUnnecessaryIsInstance]
                 full = f"{prefix}/{full.strip('/')}"
         namespace = dict(_visible(frame))
+        watch_class(frame, Route)
         return Route(callback, full, idempotent=idempotent, timeout=timeout, namespace=namespace, group=rules)
 
     return decorate
