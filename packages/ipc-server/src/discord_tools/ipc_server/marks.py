@@ -118,8 +118,10 @@ class _Watch:
     def _check(self, method: Any, where: str) -> None:
         if isinstance(method, classmethod):
             raise TypeError(f"{where}: a class method cannot be a route: make it a method or a static method")
-        for mark in filter(is_mark, vars(method)):
-            raise refuse_mark(mark, where)
+        attributes: dict[str, Any] = vars(method)
+        for name in attributes:
+            if is_mark(name):
+                raise refuse_mark(name, where)
 
 
 def watch_class(frame: FrameType, kind: type[Any]) -> None:
