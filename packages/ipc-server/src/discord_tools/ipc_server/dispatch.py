@@ -10,9 +10,6 @@ from collections.abc import AsyncGenerator, Awaitable, Mapping
 from contextlib import aclosing
 from typing import Any, Final
 
-import discord
-from discord.ext import commands
-
 from discord_tools.ipc.errors import (
     AlreadyResponded,
     Cancelled,
@@ -27,6 +24,7 @@ from discord_tools.ipc.errors import (
 from discord_tools.ipc.logs import Incidents
 from discord_tools.ipc_server.call import IncomingCall, expired
 from discord_tools.ipc_server.failures import typed
+from discord_tools.ipc_server.forks import ADDED_LISTENERS, CLIENT_WITH_LISTENERS, OWN_DISPATCH, discord
 from discord_tools.ipc_server.guard import GuardedCall, error_handlers
 from discord_tools.ipc_server.openrpc import discovery
 from discord_tools.ipc_server.parameters.binding import Source
@@ -74,9 +72,9 @@ class Dispatcher:
         #: Logs what clients can cause any number of times.
         self._incidents = Incidents(log)
         #: Whether the client has listeners beside its own methods.
-        self._is_bot = isinstance(client, commands.bot.BotBase)
+        self._has_listeners = isinstance(client, CLIENT_WITH_LISTENERS)
         #: Whether dispatching is discord.py's own.
-        self._plain = type(client).dispatch in (discord.Client.dispatch, commands.bot.BotBase.dispatch)
+        self._plain = type(client).dispatch in OWN_DISPATCH
 
     def discover(self) -> bytes:
         """Describes all present routes and events, for ``rpc.discover``."""
@@ -103,7 +101,7 @@ class Dispatcher:
             return (
                 event in client._listeners
                 or hasattr(client, name)
-                or (self._is_bot and name in client.extra_events)
+                or (self._has_listeners and name in getattr(client, ADDED_LISTENERS))
                 or not self._plain
                 or "dispatch" in client.__dict__
             )

@@ -116,9 +116,9 @@ class _Watch:
                     self._check(method, f"route {owner.__module__}.{owner.__qualname__}.{attribute}")
 
     def _check(self, method: Any, where: str) -> None:
-        if isinstance(method, classmethod):
+        if type(method) is classmethod:
             raise TypeError(f"{where}: a class method cannot be a route: make it a method or a static method")
-        attributes: dict[str, Any] = vars(method)
+        attributes = cast("dict[str, Any]", vars(method))
         for name in attributes:
             if is_mark(name):
                 raise refuse_mark(name, where)

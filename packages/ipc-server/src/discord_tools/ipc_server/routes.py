@@ -10,14 +10,12 @@ from types import CodeType, FrameType, MappingProxyType
 from typing import Any, Generic, Protocol, TypeVar, overload
 from weakref import WeakSet
 
-import discord
-from discord.ext import commands
-
 from discord_tools.ipc.errors import DuplicateRoute
 from discord_tools.ipc.missing import MISSING
 from discord_tools.ipc_server.call import normal
 from discord_tools.ipc_server.checks import CHECK_HOOK, Rules, checked_timeout, has_hooks, rules_of
 from discord_tools.ipc_server.cooldowns import Usage
+from discord_tools.ipc_server.forks import CLIENT_WITH_COGS, discord
 from discord_tools.ipc_server.marks import is_mark, refuse_mark, refuse_marks, watch_class, wrapped_in
 from discord_tools.ipc_server.nearest import Nearest
 from discord_tools.ipc_server.parameters.annotations import calling_frame, function_of
@@ -417,7 +415,7 @@ class RouteTable:
     def __init__(self, client: discord.Client) -> None:
         self._client = client
         #: The client, where it has cogs.
-        self._bot = client if isinstance(client, commands.bot.BotBase) else None
+        self._bot = client if isinstance(client, CLIENT_WITH_COGS) else None
         #: Routes that were added to the server.
         self._own: dict[str, Route[Any]] = {}
         #: All routes, as of the last scan.
