@@ -56,7 +56,9 @@ else:
         """
 
         def __init__(self, name: str, module: ModuleType | None) -> None:
+            #: The name of the module, for errors.
             self.__name__ = name
+            #: The module, or ``None`` where the library does not have it.
             self._module = module
 
         def __getattr__(self, name: str) -> Any:
