@@ -263,11 +263,17 @@ class Gateway:
             if session.is_stale():
                 self.forget(session)
 
-    async def close(self, *, resumable: bool) -> None:
-        """Closes every socket; sessions that are not resumable are gone too."""
-        if not resumable:
-            self._sessions.clear()
-        await asyncio.gather(*(connection.close() for connection in self._connections))
+    async def close(self, *, resumable: bool, shard: int | None = None) -> None:
+        """Closes every socket, or those of one shard; sessions that are not resumable are gone too."""
+        for session in tuple(self._sessions.values()):
+            if shard is None or (session.shard is not None and session.shard[0] == shard):
+                connection = session.connection
+                if not resumable:
+                    self.forget(session)
+                if shard is not None and connection is not None:
+                    await connection.close()
+        if shard is None:
+            await asyncio.gather(*(connection.close() for connection in self._connections))
 
     def identify(self, intents: int, shard: tuple[int, int] | None) -> Session:
         """A new session with READY and its guilds queued."""

@@ -76,11 +76,14 @@ class Rest:
             web.get(f"{api}/invites/{{code}}", self._guarded(self.get_invite)),
             web.get(f"{api}/channels/{{channel}}/messages/{{message}}", self._guarded(self.get_message)),
             web.get(f"{api}/oauth2/applications/@me", self._guarded(self.application)),
+            web.get(f"{api}/gateway", self._guarded(self.gateway_bot)),
             web.get(f"{api}/gateway/bot", self._guarded(self.gateway_bot)),
             web.post(f"{api}/channels/{{channel}}/messages", self._guarded(self.post_message)),
             web.get(f"{api}/guilds/{{guild}}/members/{{user}}", self._guarded(self.get_member)),
             web.put(role, self._guarded(self.add_role)),
             web.delete(role, self._guarded(self.remove_role)),
+            web.get(f"{application}/commands", self._guarded(self.nothing)),
+            web.get(f"{api}/soundboard-default-sounds", self._guarded(self.nothing)),
             web.put(f"{application}/commands", self._guarded(self.sync)),
             web.put(f"{application}/guilds/{{guild}}/commands", self._guarded(self.sync)),
             web.route("*", "/{path:.*}", self.unknown),
@@ -138,10 +141,14 @@ class Rest:
         return answer(payloads.application(self._world.bot, self._world.owner))
 
     async def gateway_bot(self, request: web.Request) -> web.Response:
-        """``GET /gateway/bot``: asked by a bot that wants to be told its number of shards."""
+        """``GET /gateway/bot``: asked by a bot that wants to be told its number of shards, or by any of py-cord."""
         limit = {"total": 1000, "remaining": 1000, "reset_after": 86_400_000, "max_concurrency": 1}
         url = "wss://gateway.discord.gg"
         return answer({"url": url, "shards": self._shards, "session_start_limit": limit})
+
+    async def nothing(self, request: web.Request) -> web.Response:
+        """What py-cord asks for when it has logged in: commands and sounds, of which there are none."""
+        return answer([])
 
     async def post_message(self, request: web.Request) -> web.Response:
         """``POST /channels/{channel}/messages``: the bot speaks, and hears itself on the gateway."""

@@ -268,8 +268,8 @@ class LoopbackDiscord(Moderation):
         self.gateway.dispatch("MESSAGE_CREATE", channel.guild, payloads.message(message))
         return message
 
-    async def drop_gateways(self, *, resumable: bool = True) -> None:
-        """Closes every gateway socket, as Discord does when it moves bots to another machine.
+    async def drop_gateways(self, *, resumable: bool = True, shard: int | None = None) -> None:
+        """Closes every gateway socket, or those of one shard, as Discord does when it moves bots to another machine.
 
         The sockets end with close frames: if TCP alone ended while the bot is busy, aiohttp 3.14 would leave
         an unclosed connection to the garbage collector, which warns.
@@ -277,7 +277,7 @@ class LoopbackDiscord(Moderation):
         Bots come back by themselves: with RESUME, and are sent what they missed, or with IDENTIFY if
         not ``resumable``. Use :meth:`wait_until` with the counters to wait for that.
         """
-        await self.gateway.close(resumable=resumable)
+        await self.gateway.close(resumable=resumable, shard=shard)
 
     # --- Inside
 

@@ -7,8 +7,9 @@ import asyncio
 import pytest
 from discord.ext import commands
 
-from discord_tools.ipc import ClientSession, Request, Server, UnknownEndpoint
+from discord_tools.ipc import ClientSession, Request, Server, UnknownEndpoint, route
 from equipment.key import KEY
+from equipment.serving import connecting, serving
 from equipment.until import until
 from loopback import LoopbackDiscord
 from loopback.bots import running_bot
@@ -71,3 +72,41 @@ async def test_closing_the_bot_ends_all_of_its_servers(loopback_discord: Loopbac
             await bot.close()
             assert [server.is_running() for server in servers] == [False] * 3
             await until(lambda: not session.is_connected())
+
+
+class Counter(commands.Cog):
+    """A cog that several bots load."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    @route()
+    async def count(self, request: Request) -> int:
+        return self.number
+
+
+async def test_a_cog_of_two_bots_and_their_events_do_not_mix(loopback_discord: LoopbackDiscord) -> None:
+    async with (
+        running_bot(loopback_discord) as one,
+        running_bot(loopback_discord) as two,
+        serving(one, multicast_port=0) as first,
+        serving(two, multicast_port=0) as second,
+        connecting(multicast_port=first.multicast_port) as asking_first,
+        connecting(multicast_port=second.multicast_port) as asking_second,
+    ):
+        await one.add_cog(Counter(1))
+        await two.add_cog(Counter(2))
+        for _ in range(2):
+            assert await asking_first.request("count") == 1
+            assert await asking_second.request("count") == 2
+        async with asking_first.subscribe("order") as here, asking_second.subscribe("order") as there:
+            await first.publish("order", 1)
+            await second.publish("order", 2)
+            assert [(await anext(aiter(events))).data for events in (here, there)] == [1, 2]
+        await one.remove_cog("Counter")
+        with pytest.raises(UnknownEndpoint):
+            await asking_first.request("count")
+        assert await asking_second.request("count") == 2
+        await one.close()
+        assert not first.is_running()
+        assert await asking_second.request("count") == 2

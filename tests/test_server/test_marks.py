@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
@@ -14,7 +17,7 @@ from discord import app_commands, ui
 from discord.app_commands import checks as app_checks
 from discord.ext import commands, tasks
 
-from discord_tools.ipc import Request, Server, route
+from discord_tools.ipc import Request, Route, Server, route
 
 Decorator = Callable[[Any], Any]
 
@@ -219,3 +222,67 @@ def test_other_attributes_cannot_be_set_on_a_route() -> None:
 
     with pytest.raises(AttributeError):
         route()(stats).category = "x"  # pyright: ignore[reportAttributeAccessIssue]
+
+
+# -- decorators around static methods
+
+
+@contextmanager
+def refused_by_the_class(match: str) -> Iterator[None]:
+    """Until Python 3.12 the interpreter raises its own error, with the one of the class as its cause."""
+    with pytest.raises((TypeError, RuntimeError)) as caught:
+        yield
+    error: BaseException | None = caught.value
+    if sys.version_info < (3, 12):
+        error = caught.value.__cause__
+    assert isinstance(error, TypeError)
+    assert re.search(match, str(error)), error
+
+
+@EACH
+def test_a_decorator_of_discord_py_above_a_static_method_says_what_to_use(
+    decorator: Decorator, advice: str
+) -> None:
+    with refused_by_the_class(f"Cog.stats: .* no effect on routes: .*{re.escape(advice)}"):
+
+        class Cog(commands.Cog):
+            @decorator
+            @staticmethod
+            @route()
+            async def stats(request: Request, x: int = 1) -> None: ...
+
+
+def test_the_same_holds_for_any_class_and_for_decorators_of_ones_own() -> None:
+    def plain(function: Any) -> Any:
+        return route()(function)
+
+    with refused_by_the_class("Holder.one: .* no effect on routes"):
+
+        class Holder:
+            @commands.is_owner()
+            @staticmethod
+            @plain
+            async def one(request: Request) -> None: ...
+
+
+def test_a_class_method_around_a_route_is_refused() -> None:
+    with refused_by_the_class("Cog.stats: a class method cannot be a route: make it a method or a static"):
+
+        class Cog(commands.Cog):
+            @classmethod
+            @route()
+            async def stats(cls, request: Request) -> None: ...
+
+
+def test_a_static_method_without_marks_is_a_route_and_leaves_nothing_in_the_class() -> None:
+    class Cog(commands.Cog):
+        @staticmethod
+        @route()
+        async def stats(request: Request) -> None: ...
+
+        @commands.is_owner()
+        @staticmethod
+        async def helper(request: Request) -> None: ...
+
+    assert isinstance(Cog.stats, Route)
+    assert [name for name in vars(Cog) if "ipc" in name] == []

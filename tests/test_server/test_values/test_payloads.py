@@ -7,14 +7,13 @@ import json
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import discord
 import pytest
-from discord import app_commands
 from discord.activity import create_activity
 from discord.components import _component_factory  # pyright: ignore[reportPrivateUsage] (it makes all components)
 from discord.ext import commands
 
 from discord_tools.ipc_server.encoding import encode_answer
+from discord_tools.ipc_server.forks import app_commands, discord
 from discord_tools.ipc_server.values.encoder import Encoder
 from discord_tools.ipc_server.values.tables import table_of
 from loopback import LoopbackDiscord, payloads

@@ -1,5 +1,10 @@
 """The bot's side. Import its names from :mod:`discord_tools.ipc`."""
 
+from discord_tools.ipc_server.installation import refuse_mixed
+
+# Before anything imports discord.py: two libraries that are mixed fail in any way, or not until a bot runs.
+refuse_mixed()
+
 from discord_tools.ipc_server.audit import AuditEntry
 from discord_tools.ipc_server.caller import Caller
 from discord_tools.ipc_server.checks import check, cooldown, max_concurrency

@@ -11,9 +11,6 @@ from collections.abc import AsyncGenerator, Awaitable, Coroutine, Mapping
 from contextlib import aclosing
 from typing import Any, Final
 
-import discord
-from discord.ext import commands
-
 from discord_tools.ipc.errors import (
     AlreadyResponded,
     Cancelled,
@@ -33,6 +30,7 @@ from discord_tools.ipc_server.audit import entry_of, protocol_entry, subscriptio
 from discord_tools.ipc_server.call import IncomingCall, expired
 from discord_tools.ipc_server.caller import Caller
 from discord_tools.ipc_server.failures import typed
+from discord_tools.ipc_server.forks import ADDED_LISTENERS, CLIENT_WITH_LISTENERS, OWN_DISPATCH, discord
 from discord_tools.ipc_server.guard import GuardedCall, error_handlers
 from discord_tools.ipc_server.openrpc import Discovery
 from discord_tools.ipc_server.parameters.binding import Source
@@ -92,9 +90,9 @@ class Dispatcher:
         #: When the present minute of failures began, by the monotonic clock.
         self._failures_since = time.monotonic()
         #: Whether the client has listeners beside its own methods.
-        self._is_bot = isinstance(client, commands.bot.BotBase)
+        self._has_listeners = isinstance(client, CLIENT_WITH_LISTENERS)
         #: Whether dispatching is discord.py's own.
-        self._plain = type(client).dispatch in (discord.Client.dispatch, commands.bot.BotBase.dispatch)
+        self._plain = type(client).dispatch in OWN_DISPATCH
 
     def describe(self, method: str, caller: Caller) -> bytes:
         """Answers a call of ``rpc.discover``, with the present routes and events that a caller may use.
@@ -144,7 +142,7 @@ class Dispatcher:
             return (
                 event in client._listeners
                 or hasattr(client, name)
-                or (self._is_bot and name in client.extra_events)
+                or (self._has_listeners and name in getattr(client, ADDED_LISTENERS))
                 or not self._plain
                 or "dispatch" in client.__dict__
             )

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import discord
-from discord import app_commands
-from discord.ext import commands
-
 from discord_tools.ipc.errors import (
     BadData,
     CheckFailed,
@@ -16,6 +12,7 @@ from discord_tools.ipc.errors import (
     OnCooldown,
     RemoteError,
 )
+from discord_tools.ipc_server.forks import app_commands, commands, discord
 
 __all__ = ("typed",)
 

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any, Final
+from types import FrameType
+from typing import Any, Final, cast
 
-__all__ = ("is_mark", "refuse_mark", "refuse_marks", "wrapped_in")
+__all__ = ("is_mark", "refuse_mark", "refuse_marks", "watch_class", "wrapped_in")
 
 #: Names of attributes that decorators of discord.py set on the function of a command, a listener or a component.
 _MARK: Final = re.compile(r"__(?:commands|discord|cog|hybrid)_\w+__|__(?:before|after)_invoke__")
 
 #: Number of wrappers around a function that are searched for marks.
 _WRAPPERS: Final = 64
+
+#: Number of frames between the decorator of a route and the body of its class: functions that decorate for others.
+_FRAMES: Final = 8
+
+#: The attribute of a class that is being made which looks for marks. It removes itself.
+_WATCH: Final = "__ipc_marks__"
 
 _CHECK = "use @check() of discord_tools.ipc, or cog_ipc_check of the cog"
 _PARAMETER = "annotate the parameter instead, as the guide on routes describes"
@@ -83,3 +90,57 @@ def wrapped_in(callback: Any) -> Iterator[Any]:
         if not callable(inner):
             return
         callback = inner
+
+
+class _Watch:
+    """Looks at the static methods and class methods of a class when it is made.
+
+    A decorator above ``@staticmethod`` leaves its mark on the static method, of which the route in it hears nothing.
+
+    Parameters
+    ----------
+    kind: :class:`type`
+        The class of routes.
+    """
+
+    def __init__(self, kind: type[Any]) -> None:
+        self._kind = kind
+
+    def __set_name__(self, owner: type[Any], name: str) -> None:
+        # Python 3.11 raises a RuntimeError in place of what is raised here, with that as its cause.
+        delattr(owner, name)
+        for attribute, value in vars(owner).items():
+            if isinstance(value, (staticmethod, classmethod)):
+                method = cast("staticmethod[..., Any]", value)
+                if isinstance(method.__func__, self._kind):
+                    self._check(method, f"route {owner.__module__}.{owner.__qualname__}.{attribute}")
+
+    def _check(self, method: Any, where: str) -> None:
+        if type(method) is classmethod:
+            raise TypeError(f"{where}: a class method cannot be a route: make it a method or a static method")
+        attributes = cast("dict[str, Any]", vars(method))
+        for name in attributes:
+            if is_mark(name):
+                raise refuse_mark(name, where)
+
+
+def watch_class(frame: FrameType, kind: type[Any]) -> None:
+    """Has the class in whose body a route is decorated refuse marks around static methods, once the class is made.
+
+    Parameters
+    ----------
+    frame: :class:`types.FrameType`
+        The frame of the decorator. Outside of the body of a class this does nothing.
+    kind: :class:`type`
+        The class of routes.
+    """
+    current: FrameType | None = frame
+    for _ in range(_FRAMES):
+        if current is None:
+            return
+        # The namespace of a body, which becomes the class, has both from its beginning.
+        names = current.f_locals
+        if names is not current.f_globals and "__module__" in names and "__qualname__" in names:
+            names[_WATCH] = _Watch(kind)
+            return
+        current = current.f_back

@@ -42,12 +42,15 @@ class Readiness:
         self._on_changed = changed
         #: Waits for the log-in and for the first guilds.
         self._watching: asyncio.Task[None] | None = None
-        #: Whether the bot has begun a new session at Discord, and has not received its guilds.
-        self._identifying = False
+        #: The shards that have begun a new session at Discord and have not received their guilds. A client without
+        #: shards has the shard ``None``.
+        self._identifying: set[int | None] = set()
         #: Notices new sessions.
         self._listeners = Listeners(client)
+        # A new session of one shard out of several ends with shard_ready, and not with ready.
+        prefix = "shard_" if isinstance(client, discord.AutoShardedClient) else ""
         for event in ("connect", "ready"):
-            self._listeners.add(event, partial(self._gateway_event, ready=event == "ready"))
+            self._listeners.add(prefix + event, partial(self._gateway_event, ready=event == "ready"))
 
     def is_ready(self) -> bool:
         """Whether the bot is ready."""
@@ -64,10 +67,16 @@ class Readiness:
         if self._watching is not None:
             self._watching.cancel()
 
-    def _gateway_event(self, *, ready: bool) -> None:
-        if ready or self._client.is_ready():
-            self._identifying = not ready
-            self._on_changed(ready)
+    def _gateway_event(self, shard: int | None = None, *, ready: bool) -> None:
+        if ready:
+            self._identifying.discard(shard)
+        elif self._client.is_ready():
+            self._identifying.add(shard)
+        else:
+            return
+        # The first sessions of all shards end with the ready of the client, which is waited for.
+        if self._client.is_ready():
+            self._on_changed(not self._identifying)
 
     async def _watch(self) -> None:
         client: Any = self._client

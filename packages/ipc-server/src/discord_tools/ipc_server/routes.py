@@ -11,16 +11,14 @@ from types import CodeType, FrameType, MappingProxyType
 from typing import Any, Generic, Protocol, TypeVar, overload
 from weakref import WeakSet
 
-import discord
-from discord.ext import commands
-
 from discord_tools.ipc.errors import DuplicateRoute
 from discord_tools.ipc.missing import MISSING
 from discord_tools.ipc_server.access import checked_scopes
 from discord_tools.ipc_server.call import normal
 from discord_tools.ipc_server.checks import CHECK_HOOK, Rules, checked_timeout, has_hooks, rules_of
 from discord_tools.ipc_server.cooldowns import Usage
-from discord_tools.ipc_server.marks import is_mark, refuse_mark, refuse_marks, wrapped_in
+from discord_tools.ipc_server.forks import CLIENT_WITH_COGS, discord
+from discord_tools.ipc_server.marks import is_mark, refuse_mark, refuse_marks, watch_class, wrapped_in
 from discord_tools.ipc_server.nearest import Nearest
 from discord_tools.ipc_server.parameters.annotations import calling_frame, function_of, visible_names
 from discord_tools.ipc_server.parameters.callables import unwrapped
@@ -340,7 +338,9 @@ def route(
     TypeError
         The function cannot be a route: it is no coroutine function, has no parameter for the request, one of its
         annotations cannot be made from JSON, or it has a decorator of discord.py that has no effect on routes, such as
-        a check or a cooldown. The timeout is no number, or the scopes are one string.
+        a check or a cooldown. Such a decorator above ``@staticmethod`` is found when the class is made, where Python
+        3.11 raises a :exc:`RuntimeError` with this one as its cause. The timeout is no number, or the scopes are one
+        string.
     ValueError
         The name is empty or begins with ``rpc.``, which belongs to the protocol. The timeout is not positive, or a
         scope has no usable name.
@@ -374,6 +374,7 @@ def make_route(
             if isinstance(full, str) and full.strip("/"):  # pyright: ignore[reportUnnecessaryIsInstance]
                 full = f"{prefix}/{full.strip('/')}"
         namespace = dict(visible_names(frame))
+        watch_class(frame, Route)
         return make(callback, full, namespace=namespace, group=rules)
 
     return decorate
@@ -415,7 +416,7 @@ class RouteTable:
     def __init__(self, client: discord.Client) -> None:
         self._client = client
         #: The client, where it has cogs.
-        self._bot = client if isinstance(client, commands.bot.BotBase) else None
+        self._bot = client if isinstance(client, CLIENT_WITH_COGS) else None
         #: Routes that were added to the server.
         self._own: dict[str, Route[Any]] = {}
         #: All routes, as of the last scan.

@@ -7,12 +7,10 @@ import types
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Final, Union, cast, get_args, get_origin
 
-import discord
 import msgspec
-from discord.app_commands.transformers import RangeTransformer
-from discord.ext import commands
 from msgspec import Meta, UnsetType
 
+from discord_tools.ipc_server.forks import RangeTransformer, commands, discord
 from discord_tools.ipc_server.parameters.annotations import Names, evaluated, names_of, resolved, signature_of
 from discord_tools.ipc_server.parameters.custom import (
     ConverterNode,

@@ -9,10 +9,9 @@ from functools import partial
 from typing import Any, Final, cast
 
 import msgspec
-from discord import app_commands
-from discord.ext import commands
 
 from discord_tools.ipc.errors import ConverterError, RemoteError
+from discord_tools.ipc_server.forks import app_commands, commands
 from discord_tools.ipc_server.parameters.binding import Binding
 from discord_tools.ipc_server.parameters.faults import Path, has_more_values, path_text
 from discord_tools.ipc_server.parameters.nodes import Node, Schemas

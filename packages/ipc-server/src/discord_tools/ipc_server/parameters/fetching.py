@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, TypeAlias
 
 import aiohttp
-import discord
 
 from discord_tools.ipc.errors import FetchFailed, Overloaded
+from discord_tools.ipc_server.forks import discord
 
 __all__ = ("MISS", "Fetcher", "Key")
 

@@ -6,9 +6,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final, TypeAlias
 
-import discord
-
 from discord_tools.ipc.errors import NotReady
+from discord_tools.ipc_server.forks import discord
 from discord_tools.ipc_server.parameters.binding import SCANNED, UNKNOWN, Binding
 from discord_tools.ipc_server.parameters.faults import Path, article, shown
 from discord_tools.ipc_server.parameters.fetching import MISS
@@ -83,11 +82,16 @@ _CHANNELS: Final = (discord.abc.GuildChannel, discord.abc.PrivateChannel, discor
 _BASES: Final = tuple(base for base, _ in _FINDERS if base is not discord.abc.Messageable)
 
 
+def _inherits(cls: type[Any], bases: tuple[type[Any], ...]) -> bool:
+    # Some of discord.abc are protocols: issubclass() is not possible with those that have attributes, as in py-cord.
+    return any(base in cls.__mro__ for base in bases)
+
+
 def is_looked_up(annotation: Any) -> bool:
     """Whether an annotation is a class whose objects are found by their id."""
     # Other subclasses of Messageable are no channels: the context of a command is one.
     return annotation is discord.abc.Messageable or (
-        isinstance(annotation, type) and issubclass(annotation, _BASES)
+        isinstance(annotation, type) and _inherits(annotation, _BASES)
     )
 
 
@@ -110,7 +114,7 @@ class Lookup(Node):
             # Without a guild, a member or user is a user.
             needs_guild=discord.Member in classes and discord.User not in classes,
             is_guild=classes == (discord.Guild,),
-            is_channel=all(issubclass(cls, _CHANNELS) or cls is discord.abc.Messageable for cls in classes),
+            is_channel=all(_inherits(cls, _CHANNELS) or cls is discord.abc.Messageable for cls in classes),
             summary=f"The id of {article(self.noun)} {self.noun}",
         )
         self.classes = classes
@@ -119,7 +123,7 @@ class Lookup(Node):
         self._accepted = classes + tuple(one for cls in classes for one in _ALSO.get(cls, ()))
         #: How each of the classes is found in the cache.
         self._finders = tuple(
-            next(finder for base, finder in _FINDERS if issubclass(cls, base)) for cls in classes
+            next(finder for base, finder in _FINDERS if base in cls.__mro__) for cls in classes
         )
         #: Classes whose objects are fetched from Discord.
         self._fetched = (

@@ -6,11 +6,10 @@ import datetime
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final
 
-import discord
 import msgspec
-from discord.flags import BaseFlags
 from msgspec import UNSET, Meta, UnsetType
 
+from discord_tools.ipc_server.forks import BaseFlags, colour_from_text, discord
 from discord_tools.ipc_server.parameters.binding import Binding
 from discord_tools.ipc_server.parameters.faults import Path, elements_of, members_of, shown
 from discord_tools.ipc_server.parameters.nodes import Node, Scalar, Schemas
@@ -147,7 +146,7 @@ class ColourNode(Node):
             return discord.Colour(number)
         if number < 0 and isinstance(value, str) and len(value) < 100 and value.isascii():
             try:
-                return discord.Colour.from_str(value)
+                return colour_from_text(value)
             except ValueError:
                 pass
         message = f"expected a colour, a number up to {_WHITE} or text such as '#5865f2', got {shown(value)}"

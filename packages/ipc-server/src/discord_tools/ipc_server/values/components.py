@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-import discord
-
+from discord_tools.ipc_server.forks import discord
 from discord_tools.ipc_server.values.kinds import (
     boolean,
     colour,

@@ -360,7 +360,8 @@ class Encoder:
 
     def _compile(self, cls: type[Any] | Table, selection: Selection | None) -> Writer:
         table = cls if isinstance(cls, Table) else table_of(cls)
-        assert table is not None
+        if table is None:
+            return _refuse
         if table.variants:
             return self._alternatives(table, selection)
         fields = [
@@ -406,6 +407,11 @@ class Encoder:
 
 def _refusal(kind: type[Any]) -> Unwritable:
     return Unwritable(f"objects of type {kind.__name__} cannot be written as JSON: {advice(kind)}")
+
+
+def _refuse(value: Any) -> Any:
+    """Takes the place of a writer for a class that the installed library has in another form."""
+    raise _refusal(type(value))  # pyright: ignore[reportUnknownArgumentType]
 
 
 def _id_as_key(form: Form) -> str:

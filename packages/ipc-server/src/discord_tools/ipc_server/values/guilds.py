@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import discord
-
+from discord_tools.ipc_server.forks import discord
 from discord_tools.ipc_server.values.activities import ACTIVITIES, OBJECT
 from discord_tools.ipc_server.values.emojis import emoji_pair
 from discord_tools.ipc_server.values.images import guild_icon_url, role_icon_url

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import discord
-from discord import app_commands
-
+from discord_tools.ipc_server.forks import app_commands, discord
 from discord_tools.ipc_server.values.activities import OBJECT
 from discord_tools.ipc_server.values.kinds import (
     INTEGER,

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import discord
-
+from discord_tools.ipc_server.forks import discord
 from discord_tools.ipc_server.values.activities import OBJECT
 from discord_tools.ipc_server.values.components import COMPONENTS
 from discord_tools.ipc_server.values.emojis import EMOJI, emoji_of

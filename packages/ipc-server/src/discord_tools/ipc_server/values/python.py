@@ -14,7 +14,8 @@ from pathlib import PurePath
 from typing import Any, Final, cast
 
 import msgspec
-from discord.enums import Enum as DiscordEnum
+
+from discord_tools.ipc_server.forks import DiscordEnum
 
 __all__ = ("ARRAYS", "BUILTIN", "field_names", "is_discord_enum", "named_tuple", "scalar_of", "turn_of")
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import discord
-
+from discord_tools.ipc_server.forks import app_commands, discord
 from discord_tools.ipc_server.values.emojis import EMOJI, emoji_of
 from discord_tools.ipc_server.values.kinds import (
     INTEGER,
@@ -133,7 +132,7 @@ TABLES: Final = (
         snowflake("id", "target_id"),
         snowflake("application_id"),
         snowflake("guild_id", "guild.id"),
-        many(nested(discord.app_commands.AppCommandPermissions, "permissions")),
+        many(nested(app_commands.AppCommandPermissions, "permissions")),
         types=("command.GuildApplicationCommandPermissions",),
     ),
 )

@@ -7,11 +7,9 @@ import types
 from collections.abc import AsyncIterator, Awaitable, Iterator
 from typing import Any, Final
 
-import discord
 import msgspec
-from discord import app_commands, ui
-from discord.context_managers import Typing
-from discord.ext import commands
+
+from discord_tools.ipc_server.forks import Typing, app_commands, commands, discord, ui
 
 __all__ = ("REFUSED", "advice")
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-import discord
-from discord.flags import BaseFlags
-
+from discord_tools.ipc_server.forks import BaseFlags, discord
 from discord_tools.ipc_server.values.kinds import COLOR, FLAGS, INTEGER, PERMISSIONS, URL, snowflake
 from discord_tools.ipc_server.values.table import Table
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
+
+from discord_tools.ipc_server.forks import REPLACED, discord, has_attribute
 
 __all__ = ("Field", "Function", "Kind", "Table")
 
@@ -100,9 +102,9 @@ class Table:
         variants: tuple[tuple[type[Any], Table, str], ...] = (),
     ) -> None:
         self.classes: tuple[type[Any], ...] = classes if isinstance(classes, tuple) else (classes,)
-        self.fields = fields
+        self.fields: tuple[Field, ...] = tuple(_present(self.classes[0], fields))
         #: The fields by name.
-        self._by_name = {field.name: field for field in reversed(fields)}
+        self._by_name = {field.name: field for field in reversed(self.fields)}
         self.types = types
         self.scalar = scalar
         self.variants = variants
@@ -115,3 +117,26 @@ class Table:
     def field(self, name: str) -> Field | None:
         """The field with a name, or ``None``."""
         return self._by_name.get(name)
+
+
+#: What paths in the table of a member begin with that are attributes of its user.
+_OF_USER = "_user."
+
+
+def _present(cls: type[Any], fields: Iterable[Field]) -> Iterator[Field]:
+    """The fields that the installed library knows something of, each with the way to it."""
+    for field in fields:
+        of_user = field.path.startswith(_OF_USER)
+        owner, prefix = (discord.User, _OF_USER) if of_user else (cls, "")
+        replaced = REPLACED.get(owner.__name__, {})
+        if field.name not in replaced:
+            path = field.path.removeprefix(prefix)
+            if not path or field.prepare is not None or has_attribute(owner, path):
+                yield field
+            continue
+        replacement = replaced[field.name]
+        if isinstance(replacement, str):
+            yield field._replace(path=f"{prefix}{replacement}")
+        elif replacement is not None:
+            kind = field.kind._replace(code="call({})", function=replacement, cls=None, many=False)
+            yield field._replace(path=prefix.rstrip("."), kind=kind, prepare=None)

@@ -6,6 +6,7 @@ from functools import lru_cache
 from itertools import chain
 from typing import Any, Final
 
+from discord_tools.ipc_server.forks import is_whole
 from discord_tools.ipc_server.values import (
     activities,
     applications,
@@ -45,7 +46,7 @@ SUBJECTS: Final[dict[str, tuple[Table, ...]]] = {
 
 #: The tables by class.
 TABLES: Final[dict[type[Any], Table]] = {
-    cls: table for table in chain.from_iterable(SUBJECTS.values()) for cls in table.classes
+    cls: table for table in chain.from_iterable(SUBJECTS.values()) for cls in table.classes if is_whole(cls)
 }
 
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import discord
-
+from discord_tools.ipc_server.forks import discord
 from discord_tools.ipc_server.values.activities import ACTIVITIES, OBJECT, client_status
 from discord_tools.ipc_server.values.images import member_avatar_url, user_avatar_url
 from discord_tools.ipc_server.values.kinds import (
