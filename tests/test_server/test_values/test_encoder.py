@@ -453,3 +453,49 @@ def test_classes_that_a_program_makes_while_it_runs_take_bounded_memory() -> Non
     assert json.loads(encoder.encode(rows)) == [{"a": n} for n in range(CLASSES + 10)]
     assert len(encoder._looks) <= CLASSES  # pyright: ignore[reportPrivateUsage]
     assert json.loads(encoder.encode(rows[:1])) == [{"a": 0}]
+
+
+@pytest.mark.parametrize(
+    "place",
+    [lambda it: it, lambda it: [it], lambda it: {"a": (1, it)}],
+    ids=["alone", "in a list", "in a dict"],
+)
+def test_a_ban_is_an_object_wherever_it_stands(place: Any) -> None:
+    data: Any = {"id": "5", "username": "ada", "discriminator": "0", "avatar": None}
+    user = discord.User(state=discord.Client(intents=discord.Intents.none())._connection, data=data)  # pyright: ignore[reportPrivateUsage] (users come from a state)
+    expected = {"reason": "spam", "user": written(user)}
+    assert written(place(discord.BanEntry("spam", user))) == written(place(expected))
+
+
+def test_a_row_with_two_columns_of_one_name_is_refused_by_name() -> None:
+    with sqlite3.connect(":memory:") as connection:
+        connection.row_factory = sqlite3.Row
+        row = connection.execute("select 1 as id, 2 as id").fetchone()
+    connection.close()
+    with pytest.raises(TypeError, match=r"rows\[0\]: the Row has several columns named 'id'"):
+        encode_answer({"rows": [row]})
+
+
+RECORD = np.array([(1, 2.5)], dtype=[("id", "i4"), ("share", "f4")])
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (RECORD, [{"id": 1, "share": 2.5}]),
+        (RECORD[0], {"id": 1, "share": 2.5}),
+        (np.longdouble(1.5), 1.5),
+        (np.array([1.5], dtype=np.longdouble), [1.5]),
+        (np.datetime64("2024-01-01T00:00:00", "ns"), "2024-01-01T00:00:00.000000000"),
+        (np.array([["2024-01-01"]], dtype="datetime64[ns]"), [["2024-01-01T00:00:00.000000000"]]),
+        (np.timedelta64(5, "s"), "PT5S"),
+    ],
+    ids=str,
+)
+def test_records_and_times_of_numpy_keep_their_names_and_units(value: Any, expected: Any) -> None:
+    assert written([value]) == [expected]
+
+
+def test_a_duration_of_numpy_that_python_has_none_of_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"\[0\]: objects of type timedelta64 .* convert them"):
+        encode_answer([np.timedelta64(5, "ns")])

@@ -184,8 +184,8 @@ class Encoder:
             return self._turning(kind, own)
         for base in kind.__mro__:
             if base in TABLES:
-                self._writers[kind] = self._usual(kind)
-                return _object
+                writer = self._writers[kind] = self._usual(kind)
+                return _named(writer) if issubclass(kind, ARRAYS) else _object
             if base in REFUSED:
                 raise _refusal(kind)
             if base in BUILTIN or base in ARRAYS or base is dict:
@@ -432,6 +432,15 @@ def _always(value: Any) -> bool:
 
 def _leaf(value: Any, budget: Budget) -> Any:
     return value
+
+
+def _named(writer: Writer) -> Look:
+    """For named tuples that have a table: msgspec takes them for arrays and would not ask for their writer."""
+
+    def look(value: Any, budget: Budget) -> Any:
+        return writer(_object(value, budget))
+
+    return look
 
 
 def _object(value: Any, budget: Budget) -> Any:

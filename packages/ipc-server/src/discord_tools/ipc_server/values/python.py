@@ -17,6 +17,8 @@ import msgspec
 
 from discord_tools.ipc_server.forks import DiscordEnum
 
+from discord_tools.ipc_server.values.errors import Unwritable
+
 __all__ = ("ARRAYS", "BUILTIN", "field_names", "is_discord_enum", "named_tuple", "scalar_of", "turn_of")
 
 Function = Callable[[Any], Any]
@@ -69,7 +71,7 @@ def scalar_of(kind: type[Any]) -> Function | None:
         if base in _SCALARS:
             return _SCALARS[base]
         if numpy is not None and base is numpy.generic and not issubclass(kind, numpy.complexfloating):
-            return None if issubclass(kind, numpy.void) else lambda value: value.item()
+            return None if issubclass(kind, numpy.void) else _item
     return None
 
 
@@ -101,7 +103,7 @@ def turn_of(kind: type[Any]) -> Function | None:
         return _mapping
     numpy = sys.modules.get("numpy")
     if numpy is not None and issubclass(kind, (numpy.ndarray, numpy.void)):
-        return lambda value: value.tolist()
+        return _of_numpy
     if issubclass(kind, (deque, range, UserList, array.array, Sequence, Set)) or kind in _VIEWS:
         return list
     return None
@@ -113,6 +115,30 @@ _VIEWS: Final[tuple[type[Any], ...]] = (
     type(_NOTHING.values()),
     type(_NOTHING.items()),
 )
+
+
+def _item(scalar: Any) -> Any:
+    """The scalar of Python that is equal to one of numpy."""
+    item = scalar.item()
+    if scalar.dtype.char == "g":
+        return float(scalar)  # Its item() returns the scalar itself.
+    if scalar.dtype.kind in "mM" and isinstance(item, int):
+        # Python's times end at microseconds, so item() has returned a number that says nothing without its unit.
+        if scalar.dtype.kind == "M":
+            return str(scalar)
+        unit = f"objects of type timedelta64 with the unit of {scalar!r:.100} cannot be written as JSON"
+        raise Unwritable(f"{unit}: convert them with astype('timedelta64[us]')")
+    return item
+
+
+def _of_numpy(value: Any) -> Any:
+    """A record as an object, an array as a list."""
+    names = value.dtype.names
+    if names is not None and not getattr(value, "ndim", 0):
+        return {name: value[name] for name in names}
+    if (names is None and value.dtype.kind not in "mM" and value.dtype.char != "g") or not value.ndim:
+        return value.tolist()
+    return list(value)
 
 
 def _value(member: Any) -> Any:
@@ -149,4 +175,11 @@ def named_tuple(value: Any) -> dict[str, Any]:
 
 
 def _mapping(value: Any) -> dict[Any, Any]:
-    return {key: value[key] for key in cast("Collection[Any]", value.keys())}
+    names = list(cast("Collection[Any]", value.keys()))
+    made = {name: value[name] for name in names}
+    if len(made) < len(names):  # columns of a join
+        double = next(name for name in names if names.count(name) > 1)
+        raise Unwritable(
+            f"the {type(value).__name__} has several columns named {double!r:.100}: give each a name of its own"
+        )
+    return made
