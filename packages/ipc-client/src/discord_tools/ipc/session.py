@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+import ssl as tls
 import weakref
 from collections.abc import Coroutine, Mapping
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
@@ -14,16 +16,16 @@ import aiohttp
 import msgspec
 from msgspec import Raw
 
-from discord_tools.ipc.address import Address
+from discord_tools.ipc.address import checked_address, checked_tls
 from discord_tools.ipc.connectors.base import Connector
 from discord_tools.ipc.connectors.websocket import WebSocketConnector
 from discord_tools.ipc.conversation import Conversation
+from discord_tools.ipc.environment import client_settings
 from discord_tools.ipc.errors import ConnectionLost, DecodeError, EncodeError, SessionClosed, WrongEventLoop
 from discord_tools.ipc.limits import ClientLimits
 from discord_tools.ipc.missing import MISSING
 from discord_tools.ipc.settings import (
     checked_headers,
-    checked_host,
     checked_key,
     checked_port,
     checked_seconds,
@@ -49,6 +51,9 @@ if TYPE_CHECKING:
 __all__ = ("ClientSession",)
 
 T = TypeVar("T")
+
+#: The defaults of what a connector replaces.
+_REPLACED = ("localhost", MISSING, 20000, MISSING, MISSING, None, None)
 
 
 class ClientSession:
@@ -95,10 +100,23 @@ class ClientSession:
         What routes find in :attr:`Request.headers`. Defaults to nothing.
     limits: :class:`ClientLimits`
         Sizes and timeouts that seldom need a change.
+    url: Optional[:class:`str`]
+        The address in place of ``host`` and ``port``: ``wss://bot.example/ipc/``, also with ``ws``, ``http`` or
+        ``https``, or ``unix:///run/bot.sock`` for a Unix socket. Without a port it has the one of its scheme, 80 or
+        443. Defaults to ``None``.
+
+        .. versionadded:: 1.2
+    ssl: Optional[:class:`ssl.SSLContext`]
+        How to check the server's certificate, and which one to show. ``host`` and ``port`` are then used with TLS.
+        :func:`discord_tools.ipc.tls.client_context` makes one. Defaults to ``None``: a URL with ``wss`` or ``https``
+        accepts the certificates that the system trusts, and ``host`` and ``port`` are used without TLS.
+
+        .. versionadded:: 1.2
     connector: Optional[Connector]
-        Opens the connections in place of ``host``, ``port``, ``multicast_port``, ``secret_key`` and ``session``, which
-        then must not be given. With ``discord_tools.ipc.connectors.memory.MemoryConnector(server.serve)`` the session
-        and a server in the same process meet without a port. Defaults to WebSockets.
+        Opens the connections in place of ``host``, ``port``, ``multicast_port``, ``secret_key``, ``session``, ``url``
+        and ``ssl``, which then must not be given. With
+        ``discord_tools.ipc.connectors.memory.MemoryConnector(server.serve)`` the session and a server in the same
+        process meet without a port. Defaults to WebSockets.
 
         .. versionadded:: 1.2
 
@@ -107,9 +125,11 @@ class ClientSession:
     TypeError
         A setting is of a wrong type.
     ValueError
-        The host is a URL or has a port or a path, a port is out of range, the secret key is empty or ``None`` or cannot
-        be carried by an HTTP header, a timeout is negative, the headers have an ``Authorization``, or ``connector``
-        stands beside what it replaces. The text names the setting and the value, and says what to write instead.
+        The host is a URL or has a port or a path, a port is out of range, ``url`` is no URL of a bot or stands beside
+        ``host`` or ``port``, ``ssl`` or a Unix socket stands beside ``session``, the secret key is empty or ``None`` or
+        cannot be carried by an HTTP header, a timeout is negative, the headers have an ``Authorization``, or
+        ``connector`` stands beside what it replaces. The text names the setting and the value, and says what to write
+        instead.
     EncodeError
         The headers cannot be written as JSON.
     """
@@ -126,10 +146,12 @@ class ClientSession:
         connect_timeout: float = 5.0,
         headers: Mapping[str, Any] | None = None,
         limits: ClientLimits = ClientLimits(),  # noqa: B008 (it is frozen)
+        url: str | None = None,
+        ssl: tls.SSLContext | None = None,
         connector: Connector | None = None,
     ) -> None:
-        self._host = checked_host(host)
-        self._port: int | None = None if port is MISSING else checked_port(port, "port")
+        #: The address that was given.
+        self._address = address = checked_address(host, port, url, checked_tls(ssl))
         self._multicast_port = checked_port(multicast_port, "multicast_port")
         self._timeout = None if timeout is None else checked_seconds(timeout, "timeout")
         self._connect_timeout = checked_seconds(connect_timeout, "connect_timeout", zero=True)
@@ -146,18 +168,17 @@ class ClientSession:
         self._websocket: WebSocketConnector | None = None
         if connector is None:
             http = None if session is MISSING else session
+            if http is not None and (ssl is not None or address.unix is not None):
+                raise ValueError(
+                    "session has its own connector: give ssl to that, as aiohttp.TCPConnector(ssl=...), or leave out "
+                    "session; the same for a Unix socket"
+                )
             connector = self._websocket = WebSocketConnector(
-                Address(host=host, port=self._port or 0), self._multicast_port, self._secret_key, limits, http
+                address, self._multicast_port, self._secret_key, limits, http, ssl
             )
-        elif (host, port, multicast_port, secret_key, session) != (
-            "localhost",
-            MISSING,
-            20000,
-            MISSING,
-            MISSING,
-        ):
+        elif (host, port, multicast_port, secret_key, session, url, ssl) != _REPLACED:
             raise ValueError(
-                "connector replaces host, port, multicast_port, secret_key and session: give only it"
+                "connector replaces host, port, multicast_port, secret_key, session, url and ssl: give only it"
             )
         self._connector = connector
         #: The event loop that the session belongs to, from its first use on.
@@ -170,15 +191,40 @@ class ClientSession:
         self._supervisor = self._supervise()
         _sessions.add(self)
 
+    @classmethod
+    def from_env(cls, **settings: Any) -> Self:
+        """Makes a session with the address and the key of environment variables.
+
+        - ``IPC_URL``: the ``url``; or ``IPC_HOST`` and ``IPC_PORT``: the ``host`` and the ``port``.
+        - ``IPC_SECRET_KEY``: the key; or ``IPC_SECRET_KEY_FILE``: a file with it, such as a container's secret.
+
+        Variables that are not set leave the defaults.
+
+        .. versionadded:: 1.2
+
+        Parameters
+        ----------
+        **settings: Any
+            Other settings of the session. They replace those of variables.
+
+        Raises
+        ------
+        TypeError
+            There is no such setting, or it is of a wrong type.
+        ValueError
+            A variable is empty or not valid, the file cannot be read, or there are two variables for the same thing.
+        """
+        return cls(**client_settings(settings))
+
     @property
     def host(self) -> str:
-        """:class:`str`: The host to connect to."""
-        return self._host
+        """:class:`str`: The host to connect to. With a Unix socket, ``localhost``."""
+        return self._address.host
 
     @property
     def port(self) -> int | None:
-        """Optional[:class:`int`]: The port that was given, or ``None``."""
-        return self._port
+        """Optional[:class:`int`]: The port that was given, perhaps by the URL, or ``None``."""
+        return self._address.port or None
 
     @property
     def multicast_port(self) -> int:
@@ -210,11 +256,11 @@ class ClientSession:
     @property
     def url(self) -> str:
         """:class:`str`: Returns the WebSocket URL of the bot: with the port that the multicast port told, once it was
-        asked, and with :attr:`resolved_port` before.
+        asked, and with :attr:`resolved_port` before. With a Unix socket, ``unix://`` and its path.
         """
         websocket = self._websocket
-        address = Address(host=self.host, port=self.resolved_port) if websocket is None else websocket.address
-        return address.url.rstrip("/")
+        address = replace(self._address, port=self.resolved_port) if websocket is None else websocket.address
+        return address.short_url
 
     def is_connected(self) -> bool:
         """:class:`bool`: Returns whether there is a connection to the bot at the moment."""
