@@ -38,6 +38,7 @@ MODULES = (
     *("ipc_server.event_bounds", "ipc_server.event_table", "ipc_server.filters", "ipc_server.topics"),
     *("ipc_server.cooldowns", "ipc_server.failures", "ipc_server.nearest", "ipc_server.request"),
     *("ipc_server.gate", "ipc_server.listeners.http", "ipc_server.turns"),
+    *("ipc.tls", "ipc_server.listeners.proxies", "ipc_server.listeners.tls"),
     *("ipc_server.dialects.calls", "ipc_server.dialects.http", "ipc_server.dialects.jsonrpc"),
     *("ipc_server.dialects.listener", "ipc_server.dialects.multicast", "ipc_server.dialects.service"),
     *("ipc_server.dialects.websocket", "ipc_server.values.encoder"),

@@ -44,7 +44,7 @@ def unused(client: Any) -> discord.Client:
 @pytest.mark.parametrize(
     ("name", "command"), [("nginx", nginx), ("caddy", caddy), ("haproxy", haproxy)], ids=["nginx", "caddy", "haproxy"]
 )
-async def test_a_session_reaches_the_bot_through_the_proxy_and_the_bot_knows_the_address_of_the_client(
+async def test_a_session_reaches_the_bot_through_the_proxy_of_the_guide(
     reader: Reader,
     loopback: LoopbackDiscord,
     key: str,
@@ -62,14 +62,19 @@ async def test_a_session_reaches_the_bot_through_the_proxy_and_the_bot_knows_the
     async def ping(request: ipc.Request) -> str:
         return "pong"
 
-    text = reader.text(f"proxies-{name}").replace("/etc/ssl/bot.example.pem", str(cert.issue("localhost")))
+    files = {one: reader.text(f"proxies-{one}") for one in ("nginx", "caddy", "haproxy")}
+    text = files[name].replace("/etc/ssl/bot.example.pem", str(cert.issue("localhost")))
     text = text.replace("127.0.0.1:8000", f"127.0.0.1:{bot_port}").replace("443", str(port))
     text = text.replace("bot.example {", f"https://localhost:{port} {{").replace("bot.example", "localhost")
     assert re.search(r"wss://bot\.example/ipc/", reader.text("proxies-session"))
     url = f"wss://localhost:{port}/ipc/"
-    async with server, running(command(text, tmp_path), port, tmp_path):
-        async with ipc.ClientSession(url=url, secret_key=key, ssl=client_context(ca=cert.ca)) as session:
-            assert await session.request("ping") == "pong"
+    context = client_context(ca=cert.ca)
+    async with (
+        server,
+        running(command(text, tmp_path), port, tmp_path),
+        ipc.ClientSession(url=url, secret_key=key, ssl=context) as session,
+    ):
+        assert await session.request("ping") == "pong"
 
 
 @checks("deployment-env", "deployment-unix", "deployment-tls")
