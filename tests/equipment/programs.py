@@ -58,7 +58,12 @@ def nginx_files(folder: Path, server: str) -> list[str]:
 @asynccontextmanager
 async def running(command: list[str], port: int, folder: Path) -> AsyncIterator[None]:
     """Runs a server until the end, from the moment on when its port is open."""
-    environment = {**os.environ, "HOME": str(folder), "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
+    environment = {
+        **os.environ,
+        "HOME": str(folder),
+        "XDG_DATA_HOME": str(folder),
+        "XDG_CONFIG_HOME": str(folder),
+    }
     with (folder / "errors.txt").open("wb") as errors:
         process = await asyncio.create_subprocess_exec(
             *command, cwd=folder, env=environment, stdout=errors, stderr=errors

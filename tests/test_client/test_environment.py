@@ -113,7 +113,9 @@ def test_a_file_without_a_valid_key_is_refused_without_its_content(
 
 
 @EACH_SIDE
-def test_a_file_that_does_not_exist_is_named(side: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_file_that_does_not_exist_is_named(
+    side: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("IPC_SECRET_KEY_FILE", str(tmp_path / "none"))
     with pytest.raises(ValueError, match="none', which cannot be read: No such file or directory"):
         side()
@@ -122,7 +124,9 @@ def test_a_file_that_does_not_exist_is_named(side: Any, monkeypatch: pytest.Monk
 @EACH_SIDE
 @pytest.mark.parametrize("name", VARIABLES)
 @pytest.mark.parametrize("value", ["", " "])
-def test_an_empty_variable_is_named(side: Any, monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+def test_an_empty_variable_is_named(
+    side: Any, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(ValueError, match=f"^{name} is set and empty"):
         side()

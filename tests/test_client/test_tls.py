@@ -65,7 +65,10 @@ def test_files_are_checked_once_a_second_at_most(
 
 
 def test_a_key_that_does_not_fit_keeps_the_old_certificate_until_the_right_one_is_there(
-    certificates: Certificates, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    certificates: Certificates,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level("INFO")
     monkeypatch.setattr(tls, "CHECK_INTERVAL", 0.0)

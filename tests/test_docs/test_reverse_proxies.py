@@ -42,7 +42,9 @@ def unused(client: Any) -> discord.Client:
 
 @checks("proxies-server", "proxies-session", "proxies-nginx", "proxies-caddy", "proxies-haproxy")
 @pytest.mark.parametrize(
-    ("name", "command"), [("nginx", nginx), ("caddy", caddy), ("haproxy", haproxy)], ids=["nginx", "caddy", "haproxy"]
+    ("name", "command"),
+    [("nginx", nginx), ("caddy", caddy), ("haproxy", haproxy)],
+    ids=["nginx", "caddy", "haproxy"],
 )
 async def test_a_session_reaches_the_bot_through_the_proxy_of_the_guide(
     reader: Reader,

@@ -137,7 +137,10 @@ async def test_pings_keep_a_connection_that_is_idle_for_longer_than_the_read_tim
     # The same relation as 20 s and nginx's default of 60 s, in less time.
     assert ClientLimits().heartbeat * 3 <= 60
     server = serving(loopback_bot, path="/ipc/", heartbeat=0.3)
-    async with proxied(server, tmp_path, *ALL, "proxy_read_timeout 1s;", "proxy_send_timeout 1s;") as url:
-        async with session(url, limits=ClientLimits(heartbeat=0.3)) as ipc:
-            assert await ipc.request("slow") == "done"
+    timeouts = "proxy_read_timeout 1s; proxy_send_timeout 1s;"
+    async with (
+        proxied(server, tmp_path, *ALL, timeouts) as url,
+        session(url, limits=ClientLimits(heartbeat=0.3)) as ipc,
+    ):
+        assert await ipc.request("slow") == "done"
     assert not [message for message in caplog.messages if "lost" in message.lower()]

@@ -278,12 +278,8 @@ class Server(Generic[ClientT]):
         """:class:`int`: Returns the port the multicasting server runs on. While it does not run, the one that was
         asked for.
         """
-        running = self._running
-        return (
-            self._multicast_port
-            if running is None or running.multicast_port is None
-            else running.multicast_port
-        )
+        told = None if self._running is None else self._running.multicast_port
+        return self._multicast_port if told is None else told
 
     @property
     def ws_url(self) -> str:
@@ -673,7 +669,8 @@ class Server(Generic[ClientT]):
             if self._running is not None:
                 return
             self._table.check()
-            await self._check_exposure()
+            if self._secret_key is None:
+                await self._listening.check_exposure()
             self._shared.admission.draining = False
             self._shared.turns.close()  # the last event loop may have ended without that
             # Clients may connect from the moment the port is open, before the rest of this is done.
@@ -761,11 +758,6 @@ class Server(Generic[ClientT]):
         if self._lock is None or self._loop is not loop:
             self._lock, self._loop = asyncio.Lock(), loop
         return self._lock
-
-    async def _check_exposure(self) -> None:
-        if self._secret_key is not None:
-            return
-        await self._listening.check_exposure()
 
     def _converse(self, token: str, hello: Hello, caller: Caller) -> Conversation:
         return Conversation(token, hello, caller, self._shared)
