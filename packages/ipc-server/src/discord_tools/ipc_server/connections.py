@@ -187,17 +187,15 @@ class Unauthenticated:
 
     Parameters
     ----------
-    most: :class:`int`
-        The maximum number of them.
-    most_per_address: :class:`int`
-        The maximum number from one address.
+    most: Optional[:class:`int`]
+        The maximum number of them. Defaults to that for WebSockets.
+    most_per_address: Optional[:class:`int`]
+        The maximum number from one address. Defaults to that for WebSockets.
     """
 
-    def __init__(
-        self, most: int = UNAUTHENTICATED, most_per_address: int = UNAUTHENTICATED_PER_ADDRESS
-    ) -> None:
-        self._most = most
-        self._most_per_address = most_per_address
+    def __init__(self, most: int | None = None, most_per_address: int | None = None) -> None:
+        self._most = UNAUTHENTICATED if most is None else most
+        self._most_per_address = UNAUTHENTICATED_PER_ADDRESS if most_per_address is None else most_per_address
         #: Closes each of them, with its address; oldest first.
         self._sockets: dict[Callable[[], None], str] = {}
 
