@@ -20,6 +20,8 @@ def environment_of(program: str) -> tuple[set[str], set[str]]:
         match node:
             case ast.Subscript(value=ast.Attribute(attr="environ"), slice=ast.Constant(value=str(name))):
                 needed.add(name)
+            case ast.Call(func=ast.Attribute(attr="from_env")):
+                needed.add("IPC_SECRET_KEY")  # the others have defaults
             case ast.Call(
                 func=ast.Attribute(value=ast.Attribute(attr="environ"), attr="get"), args=[first, *_]
             ):

@@ -39,6 +39,7 @@ MODULES = (
     *("ipc_server.cooldowns", "ipc_server.failures", "ipc_server.nearest", "ipc_server.request"),
     *("ipc_server.access", "ipc_server.gate", "ipc_server.keys"),
     *("ipc_server.listeners.http", "ipc_server.turns"),
+    *("ipc.tls", "ipc_server.listeners.proxies", "ipc_server.listeners.tls"),
     *("ipc_server.dialects.calls", "ipc_server.dialects.http", "ipc_server.dialects.jsonrpc"),
     *("ipc_server.dialects.listener", "ipc_server.dialects.multicast", "ipc_server.dialects.service"),
     *("ipc_server.dialects.websocket", "ipc_server.dispatch", "ipc_server.signature"),

@@ -3,13 +3,46 @@
 from __future__ import annotations
 
 import ipaddress
+import os
+import socket
+import ssl
+import sys
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
-__all__ = ("Address",)
+from discord_tools.ipc.missing import MISSING
+from discord_tools.ipc.settings import checked_host, checked_port
+
+__all__ = ("Address", "checked_address", "checked_socket_path", "checked_tls")
 
 _SCHEMES: Final = {"ws": False, "http": False, "wss": True, "https": True}
+
+#: The longest path of a Unix socket, in bytes. The system has a field of fixed size for it.
+SOCKET_PATH_BYTES: Final = 107 if sys.platform == "linux" else 103
+
+
+def checked_socket_path(path: str) -> str:
+    """Returns the path of a Unix socket.
+
+    Raises
+    ------
+    ValueError
+        No socket can have it, or this platform has no Unix sockets.
+    """
+    if not hasattr(socket, "AF_UNIX"):
+        raise ValueError(
+            f"{path!r:.200} is a Unix socket, which this platform does not have: use a host and a port"
+        )
+    if "\0" in path:
+        raise ValueError(f"{path!r:.200} has a null character: write the path of a file")
+    size = len(os.fsencode(path))
+    if size > SOCKET_PATH_BYTES:
+        raise ValueError(
+            f"the path of the Unix socket {path!r:.200} has {size} bytes, the system takes {SOCKET_PATH_BYTES}: "
+            "write a shorter one, such as /run/bot.sock"
+        )
+    return path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +89,7 @@ class Address:
         if parts.scheme == "unix":
             if not url.partition(":")[2].startswith("///") or parts.path == "/":
                 raise ValueError(f"{url!r} must have three slashes before the path: unix:///run/bot.sock")
-            return cls(unix=parts.path)
+            return cls(unix=checked_socket_path(parts.path))
         if not parts.hostname:
             raise ValueError(f"{url!r} names no host")
         tls = _SCHEMES[parts.scheme]
@@ -83,6 +116,18 @@ class Address:
         return f"{self._bracketed_host}:{self.port}" if self.path == "/" and not self.tls else self.url
 
     @property
+    def short_url(self) -> str:
+        """:class:`str`: The URL for ``ClientSession(url=...)``, without the slash at its end."""
+        return self.url.rstrip("/") if self.unix is None else f"unix://{self.unix}"
+
+    @property
+    def facts(self) -> tuple[str, int, str]:
+        """Tuple[:class:`str`, :class:`int`, :class:`str`]: The host, the port and the label, for errors. For a Unix
+        socket, its path and 0.
+        """
+        return (self.host, self.port, self.label) if self.unix is None else (self.unix, 0, self.label)
+
+    @property
     def is_exposed(self) -> bool:
         """:class:`bool`: Whether other machines may reach it. A host name other than ``localhost`` is not looked up,
         so it counts as exposed.
@@ -97,3 +142,44 @@ class Address:
     @property
     def _bracketed_host(self) -> str:
         return f"[{self.host}]" if ":" in self.host else self.host
+
+
+def checked_address(host: Any, port: Any, url: Any, tls: ssl.SSLContext | None) -> Address:
+    """Returns the address that a session is given: as a URL, or as a host and perhaps a port.
+
+    Raises
+    ------
+    TypeError
+        One of them is of a wrong type.
+    ValueError
+        There is both, or one is wrong.
+    """
+    if url is None:
+        return Address(
+            host=checked_host(host),
+            port=0 if port is MISSING else checked_port(port, "port"),
+            tls=tls is not None,
+        )
+    if not isinstance(url, str):
+        raise TypeError(f"url must be a str, not {url!r:.100}")
+    if host != "localhost" or port is not MISSING:
+        raise ValueError("url replaces host and port: give either url, or host and port")
+    address = Address.parse(url)
+    if tls is not None and not address.tls:
+        raise ValueError(f"ssl is for TLS, and {url!r:.200} has none: write wss:// or leave ssl out")
+    return address
+
+
+def checked_tls(value: Any) -> ssl.SSLContext | None:
+    """Returns the context for TLS, or ``None`` where none was given.
+
+    Raises
+    ------
+    TypeError
+        It is something else.
+    """
+    if value is not None and not isinstance(value, ssl.SSLContext):
+        raise TypeError(
+            f"ssl must be an ssl.SSLContext, not {value!r:.100}: make one with discord_tools.ipc.tls"
+        )
+    return value

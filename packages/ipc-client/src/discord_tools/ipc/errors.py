@@ -70,23 +70,29 @@ class ConnectError(IPCError, ConnectionError):
     Attributes
     ----------
     host: :class:`str`
-        The host that was tried.
+        The host that was tried, or the path of the Unix socket.
     port: :class:`int`
-        The port that was tried.
+        The port that was tried, or 0 for a Unix socket.
     reason: :class:`str`
         Why it did not work, in words.
+    address: :class:`str`
+        The address in words: the host and the port, the URL, or ``unix:`` with the path of the socket.
+
+        .. versionadded:: 1.2
     """
 
-    def __init__(self, host: str, port: int, reason: str) -> None:
+    def __init__(self, host: str, port: int, reason: str, address: str | None = None) -> None:
         super().__init__()
+        given = () if address is None else (address,)
         # Not by OSError, which would take them for errno, strerror and filename.
-        self.args = (host, port, reason)
+        self.args = (host, port, reason, *given)
         self.host: str = host
         self.port: int = port
         self.reason: str = reason
+        self.address: str = f"{host}:{port}" if address is None else address
 
     def __str__(self) -> str:
-        return f"cannot connect to {self.host}:{self.port}: {self.reason}"
+        return f"cannot connect to {self.address}: {self.reason}"
 
 
 class ResolutionError(ConnectError):
@@ -99,7 +105,7 @@ class ResolutionError(ConnectError):
     """
 
     def __str__(self) -> str:
-        return f"cannot find the bot's port through the multicast port {self.host}:{self.port}: {self.reason}"
+        return f"cannot find the bot's port through the multicast port {self.address}: {self.reason}"
 
 
 class UnprovenServer(ConnectError):
@@ -123,18 +129,25 @@ class Unauthorized(IPCError):
     Attributes
     ----------
     host: :class:`str`
-        The host that refused the key.
+        The host that refused the key, or the path of the Unix socket.
     port: :class:`int`
-        The port that refused the key.
+        The port that refused the key, or 0 for a Unix socket.
+    address: :class:`str`
+        The address in words: the host and the port, the URL, or ``unix:`` with the path of the socket.
+
+        .. versionadded:: 1.2
     """
 
-    def __init__(self, host: str, port: int) -> None:
-        super().__init__(host, port)
+    def __init__(self, host: str, port: int, address: str | None = None) -> None:
+        super().__init__(host, port, *(() if address is None else (address,)))
         self.host: str = host
         self.port: int = port
+        self.address: str = f"{host}:{port}" if address is None else address
 
     def __str__(self) -> str:
-        return f"{self.host}:{self.port} does not accept the secret key (it must equal the server's or one of its keys)"
+        return (
+            f"{self.address} does not accept the secret key (it must equal the server's or one of its keys)"
+        )
 
 
 class ConnectionLost(IPCError, ConnectionError):
@@ -284,23 +297,29 @@ class ListenError(IPCError, OSError):
     Attributes
     ----------
     host: :class:`str`
-        The host that was tried.
+        The host that was tried, or the path of the Unix socket.
     port: :class:`int`
-        The port that was tried.
+        The port that was tried, or 0 for a Unix socket.
     reason: :class:`str`
         Why it did not work, in words.
+    address: :class:`str`
+        The address in words: the host and the port, the URL, or ``unix:`` with the path of the socket.
+
+        .. versionadded:: 1.2
     """
 
-    def __init__(self, host: str, port: int, reason: str) -> None:
+    def __init__(self, host: str, port: int, reason: str, address: str | None = None) -> None:
         super().__init__()
+        given = () if address is None else (address,)
         # Not by OSError, which would take them for errno, strerror and filename.
-        self.args = (host, port, reason)
+        self.args = (host, port, reason, *given)
         self.host: str = host
         self.port: int = port
         self.reason: str = reason
+        self.address: str = f"{host}:{port}" if address is None else address
 
     def __str__(self) -> str:
-        return f"cannot listen on {self.host}:{self.port}: {self.reason}"
+        return f"cannot listen on {self.address}: {self.reason}"
 
 
 class DuplicateRoute(IPCError, ValueError):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+import ssl as tls
 import weakref
 from collections.abc import Coroutine, Mapping
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, overload
 
@@ -14,17 +16,17 @@ import aiohttp
 import msgspec
 from msgspec import Raw
 
-from discord_tools.ipc.address import Address
+from discord_tools.ipc.address import Address, checked_address, checked_tls
 from discord_tools.ipc.connectors.base import Connector
 from discord_tools.ipc.connectors.websocket import WebSocketConnector
 from discord_tools.ipc.conversation import Conversation
+from discord_tools.ipc.environment import client_settings
 from discord_tools.ipc.errors import ConnectionLost, DecodeError, EncodeError, SessionClosed, WrongEventLoop
 from discord_tools.ipc.limits import ClientLimits
 from discord_tools.ipc.missing import MISSING
 from discord_tools.ipc.settings import (
     checked_flag,
     checked_headers,
-    checked_host,
     checked_key,
     checked_port,
     checked_seconds,
@@ -51,9 +53,10 @@ __all__ = ("ClientSession",)
 
 T = TypeVar("T")
 
+#: The defaults of what a connector replaces.
+_REPLACED: Final = ("localhost", MISSING, 20000, MISSING, MISSING, None, None, False)
 
-#: Defaults of what ``connector`` replaces.
-_NO_CONNECTION: Final = ("localhost", MISSING, 20000, MISSING, MISSING, False)
+_ONLY_CONNECTOR: Final = "connector replaces host, port, multicast_port, secret_key, session, url, ssl and older_servers: give only it"
 
 
 class ClientSession:
@@ -100,9 +103,21 @@ class ClientSession:
         What routes find in :attr:`Request.headers`. Defaults to nothing.
     limits: :class:`ClientLimits`
         Sizes and timeouts that seldom need a change.
+    url: Optional[:class:`str`]
+        The address in place of ``host`` and ``port``: ``wss://bot.example/ipc/``, also with ``ws``, ``http`` or
+        ``https``, or ``unix:///run/bot.sock`` for a Unix socket. Without a port it has the one of its scheme, 80 or
+        443. Defaults to ``None``.
+
+        .. versionadded:: 1.2
+    ssl: Optional[:class:`ssl.SSLContext`]
+        How to check the server's certificate, and which one to show. ``host`` and ``port`` are then used with TLS.
+        :func:`discord_tools.ipc.tls.client_context` makes one. Defaults to ``None``: a URL with ``wss`` or ``https``
+        accepts the certificates that the system trusts, and ``host`` and ``port`` are used without TLS.
+
+        .. versionadded:: 1.2
     connector: Optional[Connector]
-        Opens the connections in place of ``host``, ``port``, ``multicast_port``, ``secret_key``, ``session`` and
-        ``older_servers``, which then must not be given. With
+        Opens the connections in place of ``host``, ``port``, ``multicast_port``, ``secret_key``, ``session``, ``url``,
+        ``ssl`` and ``older_servers``, which then must not be given. With
         ``discord_tools.ipc.connectors.memory.MemoryConnector(server.serve)`` the session and a server in the same
         process meet without a port. Defaults to WebSockets.
 
@@ -120,9 +135,11 @@ class ClientSession:
     TypeError
         A setting is of a wrong type.
     ValueError
-        The host is a URL or has a port or a path, a port is out of range, the secret key is empty or ``None`` or cannot
-        be carried by an HTTP header, a timeout is negative, the headers have an ``Authorization``, or ``connector``
-        stands beside what it replaces. The text names the setting and the value, and says what to write instead.
+        The host is a URL or has a port or a path, a port is out of range, ``url`` is no URL of a bot or stands beside
+        ``host`` or ``port``, ``ssl`` or a Unix socket stands beside ``session``, the secret key is empty or ``None`` or
+        cannot be carried by an HTTP header, a timeout is negative, the headers have an ``Authorization``, or
+        ``connector`` stands beside what it replaces. The text names the setting and the value, and says what to write
+        instead.
     EncodeError
         The headers cannot be written as JSON.
     """
@@ -139,11 +156,13 @@ class ClientSession:
         connect_timeout: float = 5.0,
         headers: Mapping[str, Any] | None = None,
         limits: ClientLimits = ClientLimits(),  # noqa: B008 (it is frozen)
+        url: str | None = None,
+        ssl: tls.SSLContext | None = None,
         connector: Connector | None = None,
         older_servers: bool = False,
     ) -> None:
-        self._host = checked_host(host)
-        self._port: int | None = None if port is MISSING else checked_port(port, "port")
+        #: The address that was given.
+        self._address = address = checked_address(host, port, url, checked_tls(ssl))
         self._multicast_port = checked_port(multicast_port, "multicast_port")
         self._timeout = None if timeout is None else checked_seconds(timeout, "timeout")
         self._connect_timeout = checked_seconds(connect_timeout, "connect_timeout", zero=True)
@@ -159,19 +178,19 @@ class ClientSession:
         #: The connector for :attr:`url`. ``None`` where another one was given.
         self._websocket: WebSocketConnector | None = None
         if connector is None:
+            _check_given(session, address, ssl)
             http = None if session is MISSING else session
             connector = self._websocket = WebSocketConnector(
-                Address(host=host, port=self._port or 0),
+                address,
                 self._multicast_port,
                 self._secret_key,
                 limits,
                 http,
+                ssl,
                 older_servers=checked_flag(older_servers, "older_servers"),
             )
-        elif (host, port, multicast_port, secret_key, session, older_servers) != _NO_CONNECTION:
-            raise ValueError(
-                "connector replaces host, port, multicast_port, secret_key, session and older_servers: give only it"
-            )
+        elif (host, port, multicast_port, secret_key, session, url, ssl, older_servers) != _REPLACED:
+            raise ValueError(_ONLY_CONNECTOR)
         self._connector = connector
         #: The event loop that the session belongs to, from its first use on.
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -183,15 +202,40 @@ class ClientSession:
         self._supervisor = self._supervise()
         _sessions.add(self)
 
+    @classmethod
+    def from_env(cls, **settings: Any) -> Self:
+        """Makes a session with the address and the key of environment variables.
+
+        - ``IPC_URL``: the ``url``; or ``IPC_HOST`` and ``IPC_PORT``: the ``host`` and the ``port``.
+        - ``IPC_SECRET_KEY``: the key; or ``IPC_SECRET_KEY_FILE``: a file with it, such as a container's secret.
+
+        Variables that are not set leave the defaults.
+
+        .. versionadded:: 1.2
+
+        Parameters
+        ----------
+        **settings: Any
+            Other settings of the session. They replace those of variables.
+
+        Raises
+        ------
+        TypeError
+            There is no such setting, or it is of a wrong type.
+        ValueError
+            A variable is empty or not valid, the file cannot be read, or there are two variables for the same thing.
+        """
+        return cls(**client_settings(settings))
+
     @property
     def host(self) -> str:
-        """:class:`str`: The host to connect to."""
-        return self._host
+        """:class:`str`: The host to connect to. With a Unix socket, ``localhost``."""
+        return self._address.host
 
     @property
     def port(self) -> int | None:
-        """Optional[:class:`int`]: The port that was given, or ``None``."""
-        return self._port
+        """Optional[:class:`int`]: The port that was given, perhaps by the URL, or ``None``."""
+        return self._address.port or None
 
     @property
     def multicast_port(self) -> int:
@@ -223,11 +267,11 @@ class ClientSession:
     @property
     def url(self) -> str:
         """:class:`str`: Returns the WebSocket URL of the bot: with the port that the multicast port told, once it was
-        asked, and with :attr:`resolved_port` before.
+        asked, and with :attr:`resolved_port` before. With a Unix socket, ``unix://`` and its path.
         """
         websocket = self._websocket
-        address = Address(host=self.host, port=self.resolved_port) if websocket is None else websocket.address
-        return address.url.rstrip("/")
+        address = replace(self._address, port=self.resolved_port) if websocket is None else websocket.address
+        return address.short_url
 
     def is_connected(self) -> bool:
         """:class:`bool`: Returns whether there is a connection to the bot at the moment."""
@@ -576,6 +620,15 @@ def _name(route: str | Route[Any]) -> str:
     except UnicodeEncodeError as error:
         raise EncodeError(f"the name {name!r} cannot be written as JSON") from error
     return name
+
+
+def _check_given(session: aiohttp.ClientSession, address: Address, ssl: tls.SSLContext | None) -> None:
+    """Refuses settings that a session which was given cannot follow."""
+    if session is not MISSING and (ssl is not None or address.unix is not None):
+        raise ValueError(
+            "session has its own connector: give ssl to that, as aiohttp.TCPConnector(ssl=...), or leave out session; "
+            "the same for a Unix socket"
+        )
 
 
 def _after_fork() -> None:

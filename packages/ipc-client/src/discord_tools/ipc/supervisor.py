@@ -237,7 +237,7 @@ class Supervisor:
         last = self._failure
         if last is None:
             return self._connector.failure(f"no connection within {seconds:g} s")
-        return type(last)(last.host, last.port, f"{last.reason} (tried for {seconds:g} s)")
+        return type(last)(last.host, last.port, f"{last.reason} (tried for {seconds:g} s)", last.address)
 
     def _pause(self, attempt: int) -> float:
         longest = self._limits.backoff_initial * 2 ** min(max(attempt - 1, 0), 32)

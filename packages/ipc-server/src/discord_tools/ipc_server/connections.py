@@ -87,6 +87,10 @@ class Connections:
         self._refused: set[web.RequestHandler] = set()
         #: Number of idle connections at which closed ones are swept.
         self._sweep_at = SWEEP_AT
+        #: Connections whose TLS handshake has not ended. They are no part of the others.
+        self.handshakes: Unauthenticated = Unauthenticated(
+            min(NEW, self._limit // 2 + REFUSED), NEW_PER_ADDRESS
+        )
 
     def accepted(self, connection: web.RequestHandler) -> None:
         """Counts a new connection, and closes it unless it sends a request in time."""
@@ -175,13 +179,23 @@ def _close(waiting: dict[web.RequestHandler, T], connection: web.RequestHandler)
 
 
 class Unauthenticated:
-    """Open WebSockets of one port that have not shown a key.
+    """Connections that have not shown who they are: open WebSockets of one port that have not shown a key, or TLS
+    handshakes in progress.
 
     A new one is always admitted. Where there are too many, the oldest one is closed, of the address that has too many
     or of all: a healthy client shows its key within milliseconds.
+
+    Parameters
+    ----------
+    most: Optional[:class:`int`]
+        The maximum number of them. Defaults to that for WebSockets.
+    most_per_address: Optional[:class:`int`]
+        The maximum number from one address. Defaults to that for WebSockets.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most: int | None = None, most_per_address: int | None = None) -> None:
+        self._most = UNAUTHENTICATED if most is None else most
+        self._most_per_address = UNAUTHENTICATED_PER_ADDRESS if most_per_address is None else most_per_address
         #: Closes each of them, with its address; oldest first.
         self._sockets: dict[Callable[[], None], str] = {}
 
@@ -189,9 +203,9 @@ class Unauthenticated:
         """Counts a socket. ``close`` is called where it has to make way."""
         self._sockets[close] = address or "unknown"
         counts = Counter(self._sockets.values())
-        if counts[self._sockets[close]] > UNAUTHENTICATED_PER_ADDRESS:
+        if counts[self._sockets[close]] > self._most_per_address:
             self._close(next(one for one, other in self._sockets.items() if other == self._sockets[close]))
-        elif len(self._sockets) > UNAUTHENTICATED:
+        elif len(self._sockets) > self._most:
             self._close(next(iter(self._sockets)))
 
     def renew(self, close: Callable[[], None]) -> None:

@@ -15,10 +15,11 @@ from discord_tools.ipc_server.connections import Connections
 from discord_tools.ipc_server.dialects.http import HTTPDialect
 from discord_tools.ipc_server.dialects.listener import DialectListener
 from discord_tools.ipc_server.dialects.multicast import PortResolver
-from discord_tools.ipc_server.dialects.service import DialectService
+from discord_tools.ipc_server.dialects.service import OLDER, DialectService
 from discord_tools.ipc_server.gate import Gate
 from discord_tools.ipc_server.listeners.http import HTTPListener
 from discord_tools.ipc_server.listeners.websocket import WebSocketListener
+from discord_tools.ipc_server.listening import Listening
 from discord_tools.ipc_server.shared import Shared
 
 __all__ = ("Ports",)
@@ -27,10 +28,12 @@ log = logging.getLogger(__name__)
 
 
 class Ports:
-    """The main port and the multicast port.
+    """The main port, the Unix sockets and the multicast port.
 
     Parameters
     ----------
+    listening: :class:`Listening`
+        Where to listen.
     shared: :class:`Shared`
         What all clients of the server share.
     serve: Callable[[Transport, Caller], Awaitable[None]]
@@ -41,6 +44,7 @@ class Ports:
 
     def __init__(
         self,
+        listening: Listening,
         gate: Gate,
         shared: Shared,
         dialects: frozenset[str],
@@ -48,6 +52,9 @@ class Ports:
         ready: Callable[[], bool],
     ) -> None:
         limits, budget = shared.limits, shared.budget
+        self._listening = listening
+        if listening.path != "/":
+            dialects -= OLDER  # their clients know no path
         # One count for both ports.
         connections = Connections(limits)
         #: What clients without our subprotocol share.
@@ -68,22 +75,36 @@ class Ports:
         self._main = HTTPListener(
             native.handle,
             HTTPDialect(service, ready).routes(),
+            paths=listening.paths,
+            tls=listening.tls,
+            proxies=listening.proxies,
             connections=connections,
             incidents=gate.incidents,
         )
         #: Listens on the multicast port.
         self._multicast = HTTPListener(
-            PortResolver(service).handle, connections=connections, incidents=gate.incidents
+            PortResolver(service).handle,
+            paths=listening.paths,
+            tls=listening.tls,
+            proxies=listening.proxies,
+            connections=connections,
+            incidents=gate.incidents,
         )
-        #: The main port, once it is open.
+        #: The main port, once it is open. 0 where there are only Unix sockets.
         self.port: int = 0
         #: The multicast port, once it is open.
         self.multicast_port: int | None = None
 
-    async def start(self, host: str, port: int, multicast_port: int | None) -> None:
-        """Opens the ports. A multicast port that cannot be opened is only logged."""
-        self.port = await self._main.start(host, port)
-        if multicast_port is not None:
+    async def start(self, multicast_port: int | None) -> None:
+        """Opens the sockets. A multicast port that cannot be opened is only logged. Without a main port there is
+        nothing that it could tell, so it is not opened.
+        """
+        host, port = self._listening.host, self._listening.port
+        if port is not None:
+            self.port = await self._main.start(host, port)
+        for path in self._listening.unix:
+            await self._main.start_unix(path, self._listening.unix_mode)
+        if port is not None and multicast_port is not None:
             try:
                 self.multicast_port = await self._multicast.start(host, multicast_port)
             except ListenError as error:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import ssl as tls
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, MutableMapping
 from typing import Any, Generic, Self, TypeVar, cast
 
 import discord
 
-from discord_tools.ipc.address import Address
+from discord_tools.ipc.environment import server_settings
 from discord_tools.ipc.limits import ServerLimits
 from discord_tools.ipc.logs import connection_id
 from discord_tools.ipc.missing import MISSING
-from discord_tools.ipc.settings import checked_host, checked_key, checked_port
+from discord_tools.ipc.settings import checked_key, checked_port
 from discord_tools.ipc.tasks import complete
 from discord_tools.ipc.transports.base import GOING_AWAY, Transport
 from discord_tools.ipc.wire.handshake import Hello
@@ -32,7 +34,7 @@ from discord_tools.ipc_server.forward import Custom, Forwarder, checked_events
 from discord_tools.ipc_server.gate import Gate, checked_origins
 from discord_tools.ipc_server.groups import RouteGroup, checked_functions
 from discord_tools.ipc_server.keys import Key, Keys
-from discord_tools.ipc_server.listeners.sockets import check_exposure
+from discord_tools.ipc_server.listening import DEFAULT_PORT, OWNER_ONLY, checked_listening
 from discord_tools.ipc_server.parameters.annotations import calling_frame
 from discord_tools.ipc_server.ports import Ports
 from discord_tools.ipc_server.readiness import Readiness
@@ -103,6 +105,32 @@ class Server(Generic[ClientT]):
         while the server runs. Defaults to none. An empty dict refuses everybody until a key is set.
 
         .. versionadded:: 1.2
+    unix: Union[:class:`str`, :class:`os.PathLike`, Collection[Union[:class:`str`, :class:`os.PathLike`]]]
+        The paths of Unix sockets to listen on, such as ``/run/bot.sock``. They replace the port, and so the multicast
+        port; with an explicit ``port`` the server listens on all of them. The file of a process that has ended is
+        replaced, and the file is removed at the end. Defaults to none.
+
+        .. versionadded:: 1.2
+    unix_mode: :class:`int`
+        The mode of their files: who may connect. Defaults to ``0o600``, the bot's own user, since a bot and its
+        dashboard seldom have different ones; ``0o660`` adds the group.
+
+        .. versionadded:: 1.2
+    path: :class:`str`
+        The path of the URL, for all that the server answers. With Unix sockets, ``/`` is answered, too. Clients of
+        older libraries know no path, so they are served only with the default, ``/``.
+
+        .. versionadded:: 1.2
+    ssl: Optional[:class:`ssl.SSLContext`]
+        The certificate for TLS on the port and the multicast port. :func:`discord_tools.ipc.tls.server_context` makes
+        one that takes up renewed files. Unix sockets are without TLS. Defaults to ``None``, no TLS.
+
+        .. versionadded:: 1.2
+    proxies: Collection[:class:`str`]
+        The IP addresses and networks of reverse proxies, and ``unix`` for those that connect through a Unix socket.
+        From them, and only from them, ``X-Forwarded-For`` tells the address of a client. Defaults to none.
+
+        .. versionadded:: 1.2
 
     Raises
     ------
@@ -111,15 +139,15 @@ class Server(Generic[ClientT]):
     ValueError
         The host is a URL or has a port or a path, a port is out of range, the secret key is empty or ``None`` or cannot
         be carried by an HTTP header, a key is named ``secret_key``, two keys have the same value, an origin can never
-        match a browser's, or a dialect is not known. The text names the setting and the value, unless that is secret,
-        and says what to write instead.
+        match a browser's, a dialect is not known, the path of a Unix socket is too long, or a path, a mode or a proxy
+        is not valid. The text names the setting and the value, unless that is secret, and says what to write instead.
     """
 
     def __init__(
         self,
         client: ClientT,
         host: str = "localhost",
-        port: int = 8000,
+        port: int = DEFAULT_PORT,
         secret_key: str = MISSING,
         multicast: bool = True,
         multicast_port: int = 20000,
@@ -128,13 +156,18 @@ class Server(Generic[ClientT]):
         dialects: Collection[Dialect] = DIALECTS,
         limits: ServerLimits = ServerLimits(),  # noqa: B008 (it is frozen)
         keys: Mapping[str, Key] = MISSING,
+        unix: str | os.PathLike[str] | Collection[str | os.PathLike[str]] = (),
+        unix_mode: int = OWNER_ONLY,
+        path: str = "/",
+        ssl: tls.SSLContext | None = None,
+        proxies: Collection[str] = (),
     ) -> None:
         if not isinstance(client, discord.Client):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"client must be a discord.Client, such as your bot, not {client!r}")
         self._client = client
-        self._host = checked_host(host, any_address=True)
+        #: Where to listen.
+        self._listening = checked_listening(host, port, unix, unix_mode, path, ssl, proxies)
         self._multicast = multicast
-        self._port = checked_port(port, "port", free=True)
         self._multicast_port = checked_port(multicast_port, "multicast_port", free=True)
         self._secret_key = checked_key(secret_key)
         self._dialects = checked_dialects(dialects)
@@ -183,6 +216,35 @@ class Server(Generic[ClientT]):
             encoder=self._encoder,
         )
 
+    @classmethod
+    def from_env(cls, client: ClientT, **settings: Any) -> Self:
+        """Makes a server with the address and the key of environment variables.
+
+        - ``IPC_HOST`` and ``IPC_PORT``: the ``host`` and the ``port``; or ``IPC_URL``, such as ``ws://0.0.0.0:8000/ipc/``
+          or ``unix:///run/bot.sock``: ``host``, ``port`` and ``path``, or ``unix``.
+        - ``IPC_SECRET_KEY``: the key; or ``IPC_SECRET_KEY_FILE``: a file with it, such as a container's secret.
+
+        Variables that are not set leave the defaults.
+
+        .. versionadded:: 1.2
+
+        Parameters
+        ----------
+        client: :class:`discord.Client`
+            The client associated to this server.
+        **settings: Any
+            Other settings of the server. They replace those of variables.
+
+        Raises
+        ------
+        TypeError
+            There is no such setting, or it is of a wrong type.
+        ValueError
+            A variable is empty or not valid, the file cannot be read, there are two variables for the same thing, or
+            ``IPC_URL`` has ``wss`` and there is no ``ssl``.
+        """
+        return cls(client, **server_settings(settings))
+
     # -- what it is
 
     @property
@@ -193,7 +255,7 @@ class Server(Generic[ClientT]):
     @property
     def host(self) -> str:
         """:class:`str`: The host to run the server on."""
-        return self._host
+        return self._listening.host
 
     @property
     def multicast(self) -> bool:
@@ -226,26 +288,30 @@ class Server(Generic[ClientT]):
 
     @property
     def port(self) -> int:
-        """:class:`int`: Returns the port the server runs on. While it does not run, the one that was asked for."""
-        return self._port if self._running is None else self._running.port
+        """:class:`int`: Returns the port the server runs on. While it does not run, the one that was asked for.
+        0 where it listens on Unix sockets only.
+        """
+        return (self._listening.port or 0) if self._running is None else self._running.port
 
     @property
     def multicast_port(self) -> int:
         """:class:`int`: Returns the port the multicasting server runs on. While it does not run, the one that was
         asked for.
         """
-        open_port = None if self._running is None else self._running.multicast_port
-        return self._multicast_port if open_port is None else open_port
+        told = None if self._running is None else self._running.multicast_port
+        return self._multicast_port if told is None else told
 
     @property
     def ws_url(self) -> str:
-        """:class:`str`: Returns the WebSocket URL of this server."""
-        return Address(host=self.host, port=self.port).url.rstrip("/")
+        """:class:`str`: Returns the WebSocket URL of this server. Where it listens on Unix sockets only, ``unix://``
+        and the path of the first.
+        """
+        return self._listening.address(self.port).short_url
 
     @property
     def multicast_ws_url(self) -> str:
         """:class:`str`: Returns the WebSocket URL of the multicasting server."""
-        return Address(host=self.host, port=self.multicast_port).url.rstrip("/")
+        return self._listening.port_address(self.multicast_port).short_url
 
     @property
     def routes(self) -> Mapping[str, Route[Any]]:
@@ -641,7 +707,8 @@ class Server(Generic[ClientT]):
         Raises
         ------
         ListenError
-            The port is taken, or the host is no address of this machine. A multicast port that is taken is only
+            The port or the path is taken, the host is no address of this machine, or the folder of a Unix socket cannot
+            be written to. A multicast port that is taken is only
             logged: clients that know the port can still connect.
         DuplicateRoute
             Two routes have the same name.
@@ -653,15 +720,20 @@ class Server(Generic[ClientT]):
                 return
             self._table.check()
             if self._keys.is_open:
-                await check_exposure(self.host, self._port)
+                await self._listening.check_exposure()
             self._shared.admission.draining = False
             self._shared.turns.close()  # the last event loop may have ended without that
             # Clients may connect from the moment the port is open, before the rest of this is done.
             self._running = listening = Ports(
-                self._gate, self._shared, self._dialects, self._serve, self._readiness.is_ready
+                self._listening,
+                self._gate,
+                self._shared,
+                self._dialects,
+                self._serve,
+                self._readiness.is_ready,
             )
             try:
-                await listening.start(self.host, self._port, self._multicast_port if self.multicast else None)
+                await listening.start(self._multicast_port if self.multicast else None)
                 self._close_hook.install()
                 self._forwarder.start()
                 self._readiness.start()
@@ -671,7 +743,7 @@ class Server(Generic[ClientT]):
                 self._running = None
                 await listening.close()
                 raise
-        log.info("Listening on %s", self.ws_url)
+        log.info("Listening on %s", ", ".join(self._listening.urls(self.port)))
         self._shared.dispatcher.emit("ipc_ready")
 
     async def terminate_server(self) -> None:

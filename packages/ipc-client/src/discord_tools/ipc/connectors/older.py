@@ -241,7 +241,7 @@ class OlderBridge:
             error = ErrorObject(PARSE_ERROR, f"the answer is not JSON: {unreadable}")
         except KeyRefused:
             error = _NOT_RUN  # here; the next attempt to connect raises what is wrong
-            self._refused(Unauthorized(self._address.host, self._address.port))
+            self._refused(Unauthorized(*self._address.facts))
             self._leave("the server does not accept the secret key")
         except _Unreachable as unreachable:
             error = _NOT_RUN

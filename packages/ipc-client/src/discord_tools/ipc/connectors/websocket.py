@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from http import HTTPStatus
@@ -12,8 +13,10 @@ import aiohttp
 
 from discord_tools.ipc.address import Address
 from discord_tools.ipc.connectors.multicast import resolve
+from discord_tools.ipc.connectors.refusals import explain, refusal
 from discord_tools.ipc.errors import ConnectError, IPCError, ResolutionError, Unauthorized, UnprovenServer
 from discord_tools.ipc.limits import ClientLimits
+from discord_tools.ipc.tls import renew
 from discord_tools.ipc.transports.base import Transport
 from discord_tools.ipc.transports.websocket import OpenSocket, WebSocketTransport, release, tcp_of
 from discord_tools.ipc.wire.frames import SUBPROTOCOL
@@ -46,6 +49,9 @@ class WebSocketConnector:
         The session to use, which is never closed. ``None`` makes one when it is needed.
     older_servers: :class:`bool`
         Whether servers of older libraries are shown the key in clear. Without a key there is nothing to show.
+    tls: Optional[:class:`ssl.SSLContext`]
+        How to check the server's certificate, and which one to show. ``None`` for aiohttp's default. It is not for a
+        session that was given, which has its own.
     """
 
     def __init__(
@@ -55,10 +61,12 @@ class WebSocketConnector:
         secret_key: str | None,
         limits: ClientLimits,
         http: aiohttp.ClientSession | None = None,
+        tls: ssl.SSLContext | None = None,
         *,
         older_servers: bool = False,
     ) -> None:
         self._address = address
+        self._tls = tls
         #: Where to ask for the port.
         self._multicast = replace(address, port=multicast_port)
         self._secret_key = secret_key
@@ -79,7 +87,7 @@ class WebSocketConnector:
     @property
     def address(self) -> Address:
         """:class:`Address`: Where the bot is, or, while its port is not known, where to ask for it."""
-        if self._address.port:
+        if self._address.port or self._address.unix is not None:
             return self._address
         return self._found or self._multicast
 
@@ -115,7 +123,7 @@ class WebSocketConnector:
         # With a key, each connection is preceded by a proof: another program may have the port of a bot that ended.
         remembered = self._found is not None and self._secret_key is None
         try:
-            if not self._address.port and not remembered:
+            if not self._address.port and self._address.unix is None and not remembered:
                 self._found = await self._resolve()
             address = self.address
             return await self._within(lambda: self._connect(address), address, ConnectError)
@@ -149,7 +157,7 @@ class WebSocketConnector:
             await socket.close()
             release(socket)
             if self._secret_key is not None and not self._older_servers:
-                raise UnprovenServer(address.host, address.port, _OLDER)
+                raise _failure(UnprovenServer, address, _OLDER)
             return self._bridge(address)
         self._last = transport = WebSocketTransport(
             socket,
@@ -190,32 +198,31 @@ class WebSocketConnector:
             raise _failure(failure, address, reason) from error
         except aiohttp.ClientResponseError as error:
             # A given session with raise_for_status raises this one and not WSServerHandshakeError.
-            status = error.status
+            status, headers = error.status, error.headers
         except IPCError:
             raise
         except (aiohttp.ClientError, OSError, ValueError, RuntimeError) as error:
             # ValueError: a host and port that make no URL. RuntimeError: the given session was closed.
-            raise _failure(failure, address, str(error) or type(error).__name__) from error
+            raise _failure(failure, address, explain(error, address)) from error
         # Raised here, since aiohttp's error holds the headers of the request, and so the key.
         if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS):
-            raise Unauthorized(address.host, address.port)
-        raise _failure(failure, address, _refusal(status))
+            raise Unauthorized(*address.facts)
+        raise _failure(failure, address, refusal(status, headers, address))
 
     def _http(self) -> aiohttp.ClientSession:
         if self._given is not None:
             return self._given
+        renew(self._tls)
         if self._own is None:
-            self._own = aiohttp.ClientSession()
+            self._own = aiohttp.ClientSession(connector=self._connector())
         return self._own
+
+    def _connector(self) -> aiohttp.BaseConnector:
+        if self._address.unix is not None:
+            return aiohttp.UnixConnector(self._address.unix)
+        return aiohttp.TCPConnector(ssl=True if self._tls is None else self._tls)
 
 
 def _failure(kind: type[ConnectError], address: Address, reason: str) -> ConnectError:
-    return kind(address.host, address.port, reason)
-
-
-def _refusal(status: int) -> str:
-    if status == HTTPStatus.FORBIDDEN:
-        return "the server refuses this origin (HTTP 403)"
-    if status == HTTPStatus.SERVICE_UNAVAILABLE:
-        return "the server has too many connections or is shutting down (HTTP 503)"
-    return f"something else listens there: it answers HTTP {status} to a WebSocket handshake"
+    host, port, label = address.facts
+    return kind(host, port, reason, label)

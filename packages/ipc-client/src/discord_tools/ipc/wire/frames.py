@@ -13,6 +13,7 @@ __all__ = (
     "DISCOVER",
     "HELLO",
     "ITEM",
+    "MISSING_HEADERS",
     "MORE",
     "READY",
     "RESERVED",
@@ -32,6 +33,9 @@ __all__ = (
 )
 
 SUBPROTOCOL: Final = "discord-tools.ipc.1"
+
+#: Response header that tells which lines of a WebSocket's handshake did not arrive, because a proxy dropped them.
+MISSING_HEADERS: Final = "IPC-Missing"
 
 #: Prefix of the methods that belong to the protocol; JSON-RPC 2.0 reserves it for that.
 RESERVED: Final = "rpc."

@@ -21,7 +21,7 @@ from discord_tools.ipc_server.gate import Gate
 from discord_tools.ipc_server.turns import Starts, TurnBudget
 from discord_tools.ipc_server.values.encoder import Encoder
 
-__all__ = ("DIALECTS", "HTTP", "Dialect", "DialectService", "checked_dialects")
+__all__ = ("DIALECTS", "HTTP", "OLDER", "Dialect", "DialectService", "checked_dialects")
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +30,8 @@ Dialect: TypeAlias = Literal["jsonrpc", "http", "discord-ext-ipc", "better-ipc"]
 #: JSON-RPC by ``POST /``, and ``GET /health``.
 HTTP: Final = "http"
 DIALECTS: Final[tuple[Dialect, ...]] = (JSONRPC, HTTP, FAMILY, BETTER)
+#: Those of older libraries.
+OLDER: Final = frozenset({FAMILY, BETTER})
 
 
 def checked_dialects(dialects: Collection[str]) -> frozenset[str]:

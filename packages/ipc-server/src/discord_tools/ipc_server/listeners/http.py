@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
+import ssl
 import sys
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from http import HTTPStatus
 from typing import Any, Final, TypeAlias
 
@@ -14,7 +16,9 @@ from aiohttp import hdrs, web
 from discord_tools.ipc.errors import ListenError
 from discord_tools.ipc.logs import Incidents, connection_id
 from discord_tools.ipc_server.connections import Connections
-from discord_tools.ipc_server.listeners.sockets import BACKLOG, addresses_of, listen
+from discord_tools.ipc_server.listeners.proxies import UNIX, Proxies
+from discord_tools.ipc_server.listeners.sockets import BACKLOG, addresses_of, listen, listen_unix, remove_unix
+from discord_tools.ipc_server.listeners.tls import TLS, HandshakeTLS
 
 __all__ = ("HTTPListener",)
 
@@ -24,20 +28,29 @@ KEEPALIVE: Final = 60.0
 #: Maximum number of connections that are accepted in one turn of the event loop.
 ACCEPTED_PER_TURN: Final = 16
 
+#: Not every platform has them.
+_AF_UNIX: Final = getattr(socket, "AF_UNIX", None)
+
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 log = logging.getLogger(__name__)
 
 
 class HTTPListener:
-    """Listens on a port and passes every ``GET /`` to a handler.
+    """Listens on a port, and perhaps on Unix sockets, and passes every ``GET`` of its path to a handler.
 
     Parameters
     ----------
     handler: Callable[[:class:`aiohttp.web.Request`], Awaitable[:class:`aiohttp.web.StreamResponse`]]
         Answers each request.
     more: Iterable[:class:`aiohttp.web.RouteDef`]
-        Other requests that are answered on this port.
+        Other requests that are answered on this port, below the path.
+    paths: Sequence[:class:`str`]
+        The paths. They begin and end with ``/``, and are answered without the one at the end, too.
+    tls: Optional[:class:`ssl.SSLContext`]
+        The certificate of the port. Unix sockets are without TLS, since they do not leave the machine.
+    proxies: Optional[:class:`Proxies`]
+        Those that tell the addresses of clients.
     connections: :class:`Connections`
         Counts and bounds the connections of all ports.
     incidents: :class:`Incidents`
@@ -49,12 +62,15 @@ class HTTPListener:
         handler: Handler,
         more: Iterable[web.RouteDef] = (),
         *,
+        paths: Sequence[str] = ("/",),
+        tls: ssl.SSLContext | None = None,
+        proxies: Proxies | None = None,
         connections: Connections,
         incidents: Incidents | None = None,
     ) -> None:
         app = web.Application(middlewares=[self._count])
-        app.router.add_get("/", handler)
-        app.router.add_routes(more)
+        for path in paths:
+            app.router.add_routes(_below(path, [web.get("/", handler), *more]))
         # Conversations are ended by the server before this; what is still running has had its time.
         # A body that was refused is read on for a moment only, which its sender needs to see the refusal.
         self._runner = web.AppRunner(
@@ -68,6 +84,11 @@ class HTTPListener:
             keepalive_timeout=KEEPALIVE,
         )
         self._connections = connections
+        self._proxies = proxies
+        #: The TLS of the port, if it has any.
+        self._tls = None if tls is None else TLS(tls, connections.handshakes)
+        #: Unix sockets, with the inodes of their files.
+        self._files: list[tuple[str, int]] = []
         #: Logs connections that are refused.
         self._incidents = Incidents(log) if incidents is None else incidents
         #: Listening sockets, while the port is open.
@@ -90,15 +111,31 @@ class HTTPListener:
                 raise
             raise ListenError(host, port, error.strerror or str(error)) from error
         port = sockets[0].getsockname()[1]
+        await self._serve(sockets, self._accept if self._tls is None else self._accept_tls)
+        return port
+
+    async def start_unix(self, path: str, mode: int) -> None:
+        """Listens on a Unix socket, too.
+
+        Raises
+        ------
+        ListenError
+            The path cannot be had.
+        """
+        opened, inode = listen_unix(path, mode)
+        self._files.append((path, inode))
+        await self._serve([opened], self._accept)
+
+    async def _serve(self, sockets: list[socket.socket], accept: Callable[[], asyncio.Protocol]) -> None:
         loop = asyncio.get_running_loop()
         try:
-            await self._runner.setup()
+            if self._runner.server is None:
+                await self._runner.setup()
             for opened in sockets:
+                create = loop.create_server if opened.family != _AF_UNIX else loop.create_unix_server
                 # Created first and started afterwards, unlike in a site of aiohttp: starting waits, and where that is
                 # cancelled there would be a server that nobody refers to and nobody can close.
-                server = await loop.create_server(
-                    self._accept, sock=opened, backlog=ACCEPTED_PER_TURN, start_serving=False
-                )
+                server = await create(accept, sock=opened, backlog=ACCEPTED_PER_TURN, start_serving=False)
                 self._servers.append(server)
                 await server.start_serving()
                 # asyncio uses one number for both.
@@ -108,17 +145,21 @@ class HTTPListener:
             for opened in sockets:
                 opened.close()
             raise
-        return port
 
     def stop_listening(self) -> None:
         """Frees the port. Connections stay."""
         servers, self._servers = self._servers, []
         for server in servers:
             server.close()
+        files, self._files = self._files, []
+        for path, inode in files:
+            remove_unix(path, inode)
 
     async def close(self) -> None:
         """Frees the port and ends all connections."""
         self.stop_listening()
+        if self._tls is not None:
+            await self._tls.close()
         await self._runner.cleanup()
         if self._tasks:
             # It cancels handlers and does not wait for them. They have a moment to close their connections.
@@ -133,6 +174,17 @@ class HTTPListener:
         self._connections.accepted(connection)
         return connection
 
+    def _accept_tls(self) -> asyncio.Protocol:
+        assert self._tls is not None, "it is used with TLS only"
+        return HandshakeTLS(self._tls, self._accept)
+
+    def _identified(self, request: web.Request) -> web.Request:
+        """The request with the address of its client, where that is not the address of the connection."""
+        peer = request.remote or UNIX
+        if self._proxies is not None:
+            peer = self._proxies.client(peer, request.headers.getall("X-Forwarded-For", ()))
+        return request if peer == request.remote else request.clone(remote=peer)
+
     @web.middleware
     async def _count(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         task = asyncio.current_task()
@@ -140,6 +192,8 @@ class HTTPListener:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         connection = request.protocol
+        if self._proxies is not None or not request.remote:
+            request = self._identified(request)
         kept = True
         try:
             if not self._connections.begin(connection):
@@ -156,6 +210,17 @@ class HTTPListener:
             return response
         finally:
             self._connections.end(connection, kept=kept)
+
+
+def _below(path: str, routes: list[web.RouteDef]) -> list[web.RouteDef]:
+    """Moves routes below a path."""
+    moved = [web.RouteDef(one.method, path[:-1] + one.path, one.handler, one.kwargs) for one in routes]
+    if path != "/":
+        # Other clients may leave out the slash at the end, and a redirect would lose a handshake.
+        moved += [
+            web.RouteDef(one.method, path[:-1], one.handler, one.kwargs) for one in routes if one.path == "/"
+        ]
+    return moved
 
 
 def _refuse_body(request: web.Request) -> web.Response | None:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import logging
+import os
 import socket
+import stat
 from typing import Final, TypeAlias
 
-from discord_tools.ipc.address import Address
 from discord_tools.ipc.errors import ListenError
 
-__all__ = ("BACKLOG", "addresses_of", "check_exposure", "listen")
-
-log = logging.getLogger(__name__)
+__all__ = ("BACKLOG", "addresses_of", "listen", "listen_unix", "remove_unix")
 
 #: Family and IP address.
 SocketAddress: TypeAlias = tuple[int, str]
@@ -45,27 +43,6 @@ async def addresses_of(host: str) -> list[SocketAddress]:
     except ValueError as error:
         raise OSError(f"this is no host name: {error}") from error
     return list(dict.fromkeys((int(family), str(address[0])) for family, _, _, _, address in infos))
-
-
-async def check_exposure(host: str, port: int) -> None:
-    """Checks a host for a server without a key.
-
-    Raises
-    ------
-    ListenError
-        The host name cannot be resolved.
-    ValueError
-        It can be reached from outside.
-    """
-    try:
-        addresses = await addresses_of(host)
-    except OSError as error:
-        raise ListenError(host, port, error.strerror or str(error)) from error
-    if any(Address(host=address).is_exposed for _, address in addresses):
-        raise ValueError(
-            f"{host or 'every address'} can be reached from outside, so secret_key is needed, or keys"
-        )
-    log.warning("There is no secret key: every program on this machine can call the bot")
 
 
 def listen(addresses: list[SocketAddress], host: str, port: int) -> list[socket.socket]:
@@ -110,3 +87,73 @@ def _listen(addresses: list[SocketAddress], port: int) -> list[socket.socket]:
             opened.close()
         raise
     return sockets
+
+
+def listen_unix(path: str, mode: int) -> tuple[socket.socket, int]:
+    """Opens a Unix socket. The file of a process that has ended is replaced.
+
+    Parameters
+    ----------
+    mode: :class:`int`
+        The mode of the file: who may connect.
+
+    Returns
+    -------
+    Tuple[:class:`socket.socket`, :class:`int`]
+        The socket, and the inode of its file.
+
+    Raises
+    ------
+    ListenError
+        Another process listens there, something else has the path, or the folder cannot be written to.
+    """
+    opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        try:
+            opened.bind(path)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            _remove_stale(path)
+            opened.bind(path)
+        # Nobody can connect before the socket listens, so nobody does with the mode that the file was made with.
+        os.chmod(path, mode)
+        opened.setblocking(False)
+        opened.listen(BACKLOG)
+        return opened, os.stat(path).st_ino
+    except OSError as error:
+        opened.close()
+        raise _unix_error(path, error.strerror or str(error)) from error
+    except BaseException:
+        opened.close()
+        raise
+
+
+def remove_unix(path: str, inode: int) -> None:
+    """Removes the file of a Unix socket, unless another process has replaced it."""
+    try:
+        if os.stat(path).st_ino == inode:
+            os.unlink(path)
+    except OSError:
+        pass  # it is gone, or its folder cannot be written to any more: the next start replaces it
+
+
+def _remove_stale(path: str) -> None:
+    if not stat.S_ISSOCK(os.lstat(path).st_mode):
+        raise OSError(
+            errno.EEXIST, "there is a file that is no socket, which is not replaced: choose another path"
+        )
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)  # nobody listens: its process has ended
+            return
+        except BlockingIOError:
+            pass  # somebody listens, with a full backlog
+    raise OSError(errno.EADDRINUSE, "another process listens there: stop it, or choose another path")
+
+
+def _unix_error(path: str, reason: str) -> ListenError:
+    return ListenError(path, 0, reason, f"unix:{path}")

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
 
-from aiohttp import hdrs, web
+from aiohttp import HttpVersion11, hdrs, web
 
 from discord_tools.ipc.limits import ServerLimits
 from discord_tools.ipc.logs import connection_id
 from discord_tools.ipc.transports.base import Transport
 from discord_tools.ipc.transports.websocket import WebSocketTransport
-from discord_tools.ipc.wire.frames import SUBPROTOCOL
+from discord_tools.ipc.wire.frames import MISSING_HEADERS, SUBPROTOCOL
 from discord_tools.ipc_server.budget import MemoryBudget
 from discord_tools.ipc_server.caller import NATIVE, Caller
 from discord_tools.ipc_server.gate import Gate, Refusal
@@ -65,6 +65,16 @@ class WebSocketListener:
             compress=False,
             max_msg_size=self._limits.message_bytes + 1,  # aiohttp takes less than that, not as much
         )
+        missing = _missing_headers(request)
+        if missing:
+            self._gate.incidents.warning(
+                "upgrade",
+                "A reverse proxy does not pass the handshake of a WebSocket on: %s is missing. See the guide about "
+                "reverse proxies",
+                ", ".join(missing),
+                label=caller.label,
+            )
+            return upgrade_required("a reverse proxy does not pass the handshake on", missing)
         if not socket.can_prepare(request).ok:
             return upgrade_required(f"connect with a WebSocket of the subprotocol {SUBPROTOCOL}")
 
@@ -124,9 +134,26 @@ async def accept(
     return socket
 
 
-def upgrade_required(text: str) -> web.Response:
-    """Tells a client that this is not a web page."""
-    return web.Response(status=HTTPStatus.UPGRADE_REQUIRED, text=text, headers={hdrs.UPGRADE: "websocket"})
+def upgrade_required(text: str, missing: Sequence[str] = ()) -> web.Response:
+    """Tells a client that this is not a web page, and which lines of its handshake did not arrive."""
+    headers: dict[str, str] = {hdrs.UPGRADE: "websocket"}
+    if missing:
+        headers[MISSING_HEADERS] = ", ".join(missing)
+    return web.Response(status=HTTPStatus.UPGRADE_REQUIRED, text=text, headers=headers)
+
+
+def _missing_headers(request: web.Request) -> list[str]:
+    """The lines that are missing in the handshake of a WebSocket. Those for one hop only are dropped by proxies that do
+    not know WebSockets, while the others arrive.
+    """
+    if hdrs.SEC_WEBSOCKET_KEY not in request.headers:
+        return []  # it was no handshake
+    missing = ["HTTP/1.1"] if request.version < HttpVersion11 else []
+    if request.headers.get(hdrs.UPGRADE, "").strip().lower() != "websocket":
+        missing.append("Upgrade")
+    if "upgrade" not in request.headers.get(hdrs.CONNECTION, "").lower():
+        missing.append("Connection")
+    return missing
 
 
 def offered_subprotocols(request: web.Request) -> list[str]:

@@ -21,7 +21,7 @@ from discord_tools.ipc_server.values.python import (
     scalar_of,
     turn_of,
 )
-from discord_tools.ipc_server.values.refused import REFUSED, advice
+from discord_tools.ipc_server.values.refused import REFUSED, refusal, refuse
 from discord_tools.ipc_server.values.selecting import Chosen
 from discord_tools.ipc_server.values.sizes import (
     ELEMENTS,
@@ -187,7 +187,7 @@ class Encoder:
                 writer = self._writers[kind] = self._usual(kind)
                 return _named(writer) if issubclass(kind, ARRAYS) else _object
             if base in REFUSED:
-                raise _refusal(kind)
+                raise refusal(kind)
             if base in BUILTIN or base in ARRAYS or base is dict:
                 break
         if kind in BUILTIN:
@@ -208,7 +208,7 @@ class Encoder:
             return self._array
         if turn is not None:
             return self._turning(kind, turn)
-        raise _refusal(kind)
+        raise refusal(kind)
 
     def _turning(self, kind: type[Any], turn: Callable[[Any], Any]) -> Look:
         self._turns[kind] = turn
@@ -361,7 +361,7 @@ class Encoder:
     def _compile(self, cls: type[Any] | Table, selection: Selection | None) -> Writer:
         table = cls if isinstance(cls, Table) else table_of(cls)
         if table is None:
-            return _refuse
+            return refuse
         if table.variants:
             return self._alternatives(table, selection)
         fields = [
@@ -403,15 +403,6 @@ class Encoder:
             writer = compiled(table, fields, self._writer, choice.tree())
             found = self._choices[key] = writer, choice.requested()
         return found
-
-
-def _refusal(kind: type[Any]) -> Unwritable:
-    return Unwritable(f"objects of type {kind.__name__} cannot be written as JSON: {advice(kind)}")
-
-
-def _refuse(value: Any) -> Any:
-    """Takes the place of a writer for a class that the installed library has in another form."""
-    raise _refusal(type(value))  # pyright: ignore[reportUnknownArgumentType]
 
 
 def _id_as_key(form: Form) -> str:

@@ -16,7 +16,6 @@ from typing import Any, Final, cast
 import msgspec
 
 from discord_tools.ipc_server.forks import DiscordEnum
-
 from discord_tools.ipc_server.values.errors import Unwritable
 
 __all__ = ("ARRAYS", "BUILTIN", "field_names", "is_discord_enum", "named_tuple", "scalar_of", "turn_of")

@@ -10,8 +10,9 @@ from typing import Any, Final
 import msgspec
 
 from discord_tools.ipc_server.forks import Typing, app_commands, commands, discord, ui
+from discord_tools.ipc_server.values.errors import Unwritable
 
-__all__ = ("REFUSED", "advice")
+__all__ = ("REFUSED", "refusal", "refuse")
 
 _CLIENT = "it is a connection to Discord, not data"
 _COMMAND = "it is code: return its name"
@@ -96,7 +97,17 @@ _OTHERS: Final[list[tuple[Any, str]]] = [
 ]
 
 
-def advice(kind: type[Any]) -> str:
+def refusal(kind: type[Any]) -> Unwritable:
+    """The error for objects of a class that have no form in JSON."""
+    return Unwritable(f"objects of type {kind.__name__} cannot be written as JSON: {_advice(kind)}")
+
+
+def refuse(value: Any) -> Any:
+    """Takes the place of a writer for a class that the installed library has in another form."""
+    raise refusal(type(value))  # pyright: ignore[reportUnknownArgumentType] (of Any)
+
+
+def _advice(kind: type[Any]) -> str:
     """What to do about objects of a class that have no form in JSON."""
     for base in kind.__mro__:
         if base in REFUSED:
