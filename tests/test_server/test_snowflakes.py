@@ -58,4 +58,4 @@ async def test_a_parameter_and_the_guild_of_a_request_refuse_it_alike(
     with pytest.raises(BadData, match=r"the id of a Guild|Expected"):
         bind(takes_guild, loopback_bot, guild=value)
     request = Request({"guild": value}, None, "/work", {}, asyncio.get_running_loop())
-    assert request._guild_id() is None  # pyright: ignore[reportPrivateUsage] (what .guild looks up)
+    assert request.named_guild() is None
