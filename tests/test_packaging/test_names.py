@@ -58,6 +58,7 @@ CLIENT_NAMES = {
     "Unauthorized",
     "UnknownEndpoint",
     "UnknownObject",
+    "UnprovenServer",
     "Unsupported",
     "Violation",
     "WrongEventLoop",
