@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import sys
 from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import Browser, Page, expect
 
+from equipment.browser import running_browser
 from equipment.checkout import ROOT
 from equipment.until import until
 
@@ -20,17 +19,6 @@ LAUNCH = EXAMPLES / "launch"
 sys.path[:0] = [str(EXAMPLES), str(LAUNCH)]
 
 from demo import Demo, running_demo  # noqa: E402 (its folder was not on the path before)
-
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-FLAGS = (
-    "--no-sandbox",  # CI is root, and Chromium's sandbox refuses that
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 
 # Long enough for a bot to start on a busy machine of two cores.
 expect.set_options(timeout=20_000)
@@ -56,22 +44,10 @@ async def http(demo: Demo) -> AsyncIterator[aiohttp.ClientSession]:
         yield http
 
 
-def chromium() -> str:
-    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("CI must look at the page, and there is no Chromium on its PATH or in CHROMIUM")
-        pytest.skip("there is no Chromium to look at the page with: install one, or set CHROMIUM to its path")
-    return found
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def browser() -> AsyncIterator[Browser]:
-    path = chromium()
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=path, args=FLAGS)
+    async with running_browser() as browser:
         yield browser
-        await browser.close()
 
 
 @pytest_asyncio.fixture(loop_scope="module")

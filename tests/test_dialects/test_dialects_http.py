@@ -30,7 +30,7 @@ async def test_a_post_needs_the_key_and_no_foreign_origin(
     for headers, status in (
         ({}, 401),
         ({"Authorization": "wrong"}, 401),
-        ({"Authorization": KEY, "Origin": "https://evil.example"}, 403),
+        ({"Origin": "https://evil.example"}, 403),
     ):
         async with http.post(url_of(server), data=WAITS, headers=headers) as response:
             assert response.status == status
@@ -44,11 +44,55 @@ async def test_a_post_needs_the_key_and_no_foreign_origin(
             )
 
 
-async def test_a_page_of_an_allowed_origin_may_post(serving: Serving, keyed: aiohttp.ClientSession) -> None:
-    async with serving(origins=["https://ours.example"]) as server:
-        headers = {"Origin": "https://ours.example"}
-        async with keyed.post(url_of(server), data=TEXT, headers=headers) as response:
+OURS = "https://ours.example"
+FOREIGN = "https://evil.example"
+
+
+async def test_the_page_of_an_allowed_origin_may_post_and_read_the_answer(
+    serving: Serving, keyed: aiohttp.ClientSession
+) -> None:
+    async with serving(origins=[OURS]) as server:
+        async with keyed.post(url_of(server), data=TEXT, headers={"Origin": OURS}) as response:
             assert response.status == 200
+            assert response.headers["Access-Control-Allow-Origin"] == OURS
+            assert response.headers["Vary"] == "Origin"
+        async with keyed.post(url_of(server), data=b"{", headers={"Origin": OURS}) as response:
+            assert response.headers["Access-Control-Allow-Origin"] == OURS
+        async with keyed.post(url_of(server), data=TEXT, headers={"Origin": FOREIGN}) as response:
+            assert "Access-Control-Allow-Origin" not in response.headers
+        async with keyed.post(url_of(server), data=TEXT) as response:
+            assert "Access-Control-Allow-Origin" not in response.headers
+
+
+async def test_the_page_of_an_allowed_origin_may_read_a_refusal(
+    serving: Serving, http: aiohttp.ClientSession
+) -> None:
+    async with serving(origins=[OURS]) as server:
+        headers = {"Origin": OURS, "Authorization": "wrong"}
+        async with http.post(url_of(server), data=TEXT, headers=headers) as response:
+            assert response.status == 401
+            assert response.headers["Access-Control-Allow-Origin"] == OURS
+
+
+@pytest.mark.parametrize("private", [True, False])
+async def test_a_preflight_request_is_answered_for_the_page_of_an_allowed_origin(
+    serving: Serving, http: aiohttp.ClientSession, private: bool
+) -> None:
+    asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
+    if private:
+        asked["Access-Control-Request-Private-Network"] = "true"
+    async with serving(origins=[OURS]) as server:
+        async with http.options(url_of(server), headers={"Origin": OURS, **asked}) as response:
+            assert response.status == 204
+            allowed = response.headers["Access-Control-Allow-Headers"].lower().split(", ")
+            assert set(allowed) == {"authorization", "content-type"}
+            assert response.headers["Access-Control-Allow-Methods"] == "POST"
+            assert response.headers["Access-Control-Allow-Origin"] == OURS
+            assert ("Access-Control-Allow-Private-Network" in response.headers) is private
+        for headers in ({"Origin": FOREIGN, **asked}, asked, {"Origin": OURS, "Host": "rebound.example"}):
+            async with http.options(url_of(server), headers=headers) as response:
+                assert response.status == 403
+                assert not any(name.startswith("Access-Control") for name in response.headers)
 
 
 async def test_a_post_that_is_too_large_is_refused(serving: Serving, keyed: aiohttp.ClientSession) -> None:

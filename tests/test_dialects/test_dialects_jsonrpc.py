@@ -477,13 +477,11 @@ async def test_the_key_may_follow_the_word_bearer(server: Server[Bot], http: aio
         assert await socket.receive_json() == result("text", "after")
 
 
-async def test_a_foreign_page_gets_in_by_no_dialect(
-    server: Server[Bot], keyed: aiohttp.ClientSession
-) -> None:
+async def test_a_foreign_page_gets_in_by_no_dialect(server: Server[Bot], http: aiohttp.ClientSession) -> None:
     with pytest.raises(aiohttp.WSServerHandshakeError, match="403"):
-        await keyed.ws_connect(server.ws_url, origin="https://evil.example")
+        await http.ws_connect(server.ws_url, origin="https://evil.example")
     with pytest.raises(aiohttp.WSServerHandshakeError, match="403"):
-        await keyed.ws_connect(server.multicast_ws_url, origin="https://evil.example")
+        await http.ws_connect(server.multicast_ws_url, origin="https://evil.example")
 
 
 def test_an_unknown_dialect_is_refused(bot: Bot) -> None:

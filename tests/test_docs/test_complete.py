@@ -10,7 +10,7 @@ from equipment.checkout import ROOT
 from test_docs.blocks import Block, claimed
 
 HERE = Path(__file__).parent
-LANGUAGES = {"python", "sh", "text", "yaml", "dockerfile", "ini"}
+LANGUAGES = {"js", "python", "sh", "text", "yaml", "dockerfile", "ini"}
 
 
 def test_every_code_block_is_checked_by_a_test(every_block: dict[str, Block]) -> None:

@@ -428,6 +428,8 @@ async def test_only_the_origin_of_the_guide_may_connect_from_a_browser(
                 server.ws_url, origin="https://dashboard.example", protocols=protocols
             ):
                 pass
+        # Without the key: no page can set that header on a WebSocket.
+        async with page.names["server"] as server, aiohttp.ClientSession() as http:
             with pytest.raises(aiohttp.WSServerHandshakeError, match="403"):
                 await http.ws_connect(server.ws_url, origin="https://elsewhere.example", protocols=protocols)
 

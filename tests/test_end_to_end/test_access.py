@@ -58,15 +58,19 @@ async def status(port: int, *headers: str) -> int:
         ([f"Authorization: {KEY}x"], 401),
         ([f"Authorization: {KEY[:-1]}"], 401),
         ([f"Authorization: {KEY.upper()}"], 401),
-        ([f"Authorization: {KEY}", "Origin: https://evil.example"], 403),
-        ([f"Authorization: {KEY}", "Origin: null"], 403),
-        ([f"Authorization: {KEY}", "Origin: https://dashboard.example.evil.example"], 403),
+        ([f"Authorization: bearer {KEY}"], 101),
+        # Programs may send any origin: no page can set the other header.
+        ([f"Authorization: {KEY}", "Origin: https://evil.example"], 101),
+        (["Authorization: wrong", "Origin: https://evil.example"], 401),
         (["Origin: https://evil.example"], 403),
+        (["Origin: null"], 403),
+        (["Origin: https://dashboard.example.evil.example"], 403),
+        (["Origin: https://dashboard.example"], 401),
         ([f"Authorization: {KEY}", "Origin: https://dashboard.example"], 101),
         (["Authorization: wrong", "Origin: https://dashboard.example"], 401),
     ],
 )
-async def test_only_the_right_key_from_the_right_origin_is_upgraded(
+async def test_only_requests_with_the_right_key_are_upgraded(
     open_server: Server[commands.Bot], headers: list[str], expected: int
 ) -> None:
     assert await status(open_server.port, *headers) == expected

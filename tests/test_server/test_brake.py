@@ -12,6 +12,7 @@ from multidict import CIMultiDict
 
 from discord_tools.ipc_server import brake as brakes
 from discord_tools.ipc_server.brake import Brake
+from discord_tools.ipc_server.browsers import Pages
 from discord_tools.ipc_server.caller import NATIVE, Caller
 from discord_tools.ipc_server.gate import Gate, Refusal
 from discord_tools.ipc_server.keys import Keys
@@ -190,7 +191,7 @@ async def test_an_address_with_a_delayed_answer_is_not_forgotten(clock: Clock) -
 async def test_the_right_key_is_accepted_from_an_address_that_showed_any_number_of_wrong_ones(
     clock: Clock,
 ) -> None:
-    gate = Gate(Keys("key"), ())
+    gate = Gate(Keys("key"), Pages())
     await fail(gate.brake, brakes.REFUSED + 5)
     for shown, expected in (("kex", Refusal), ("key", Caller)):
         entered = gate.enter(CIMultiDict(authorization=shown), ADDRESS, NATIVE, "conn-1")

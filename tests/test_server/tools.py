@@ -29,6 +29,7 @@ from discord_tools.ipc.wire.jsonrpc import read_body
 from discord_tools.ipc.wire.peer import Peer
 from discord_tools.ipc.wire.received import Answered, PeerEvent, ProtocolViolation
 from discord_tools.ipc_server.admission import Admission
+from discord_tools.ipc_server.browsers import Pages
 from discord_tools.ipc_server.budget import Holder, MemoryBudget
 from discord_tools.ipc_server.caller import NATIVE, Caller
 from discord_tools.ipc_server.connections import Connections, Unauthenticated
@@ -127,7 +128,7 @@ class MemoryServer:
         self.unauthenticated = Unauthenticated()
         #: How long the event loop was blocked, as far as the server knows.
         self.blocked = 0.0
-        dispatcher, gate = Dispatcher(client, self.table), Gate(Keys(KEY), ())
+        dispatcher, gate = Dispatcher(client, self.table), Gate(Keys(KEY), Pages())
         shared = Shared(
             dispatcher,
             Hub(limits),

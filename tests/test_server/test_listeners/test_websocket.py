@@ -53,7 +53,7 @@ async def test_a_web_page_is_refused_before_the_upgrade(
 ) -> None:
     async with serving(bot, secret_key="key", origins=["https://good.example"]) as server:
         headers = {"Authorization": "key"}
-        assert await refused(http, server, origin="https://evil.example", headers=headers) == 403
+        assert await refused(http, server, origin="https://evil.example") == 403
         async with http.ws_connect(
             server.ws_url, protocols=(SUBPROTOCOL,), origin="https://good.example", headers=headers
         ) as ws:

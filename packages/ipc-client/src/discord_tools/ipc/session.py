@@ -7,7 +7,7 @@ import math
 import os
 import ssl as tls
 import weakref
-from collections.abc import Coroutine, Mapping
+from collections.abc import Collection, Coroutine, Mapping
 from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, overload
@@ -21,7 +21,15 @@ from discord_tools.ipc.connectors.base import Connector
 from discord_tools.ipc.connectors.websocket import WebSocketConnector
 from discord_tools.ipc.conversation import Conversation
 from discord_tools.ipc.environment import client_settings
-from discord_tools.ipc.errors import ConnectionLost, DecodeError, EncodeError, SessionClosed, WrongEventLoop
+from discord_tools.ipc.errors import (
+    ConnectionLost,
+    DecodeError,
+    EncodeError,
+    SessionClosed,
+    UnknownEndpoint,
+    Unsupported,
+    WrongEventLoop,
+)
 from discord_tools.ipc.limits import ClientLimits
 from discord_tools.ipc.missing import MISSING
 from discord_tools.ipc.settings import (
@@ -42,7 +50,7 @@ from discord_tools.ipc.subscriptions import (
 from discord_tools.ipc.supervisor import State, Supervisor
 from discord_tools.ipc.wire.codec import encode_given
 from discord_tools.ipc.wire.events import Subscribe
-from discord_tools.ipc.wire.frames import DISCOVER
+from discord_tools.ipc.wire.frames import DISCOVER, TICKET
 
 if TYPE_CHECKING:
     from typing import Self
@@ -56,7 +64,7 @@ T = TypeVar("T")
 #: The defaults of what a connector replaces.
 _REPLACED: Final = ("localhost", MISSING, 20000, MISSING, MISSING, None, None, False)
 
-_ONLY_CONNECTOR: Final = "connector replaces host, port, multicast_port, secret_key, session, url, ssl and older_servers: give only it"
+_ONLY_CONNECTOR: Final = "connector replaces host, port, multicast_port, secret_key, session, url, ssl and older_servers: give it alone"
 
 
 class ClientSession:
@@ -553,6 +561,53 @@ class ClientSession:
             The events, by their names.
         """
         return described_events(await self.request(DISCOVER, Raw))
+
+    async def ticket(
+        self, *, origin: str, scopes: Collection[str] | None = None, expires_in: float = 60
+    ) -> str:
+        """|coro|
+
+        Asks the bot for a ticket, with which a page in a browser may connect once, in place of a key.
+
+        The page offers it as a subprotocol beside ``jsonrpc``: ``new WebSocket(url, ["jsonrpc", ticket])``.
+
+        .. versionadded:: 1.2
+
+        Parameters
+        ----------
+        origin: :class:`str`
+            The origin of the page, such as ``https://panel.example``. It must be among the ``origins`` of the server.
+        scopes: Optional[Collection[:class:`str`]]
+            What the ticket opens: routes and events that name one of these scopes. Defaults to ``None``, all that the
+            key of this session opens.
+        expires_in: :class:`float`
+            Seconds in which the page has to connect, at most 3600. Defaults to 60. The connection may last longer.
+
+        Raises
+        ------
+        TypeError
+            ``scopes`` is one string.
+        BadData
+            The bot does not allow the origin, or a parameter is out of range.
+        Forbidden
+            The key of this session does not have one of the scopes.
+        Unsupported
+            The bot's library is older than 1.2.
+        IPCError
+            As for :meth:`request`.
+
+        Returns
+        -------
+        :class:`str`
+            The ticket. It is secret until it was used.
+        """
+        if isinstance(scopes, str):
+            raise TypeError(f"scopes must be a collection of strings, not one string: [{scopes!r:.100}]")
+        wanted = None if scopes is None else sorted(scopes)
+        try:
+            return await self.request(TICKET, str, origin=origin, scopes=wanted, expires_in=expires_in)
+        except UnknownEndpoint as error:
+            raise Unsupported("the bot's library is older and makes no tickets") from error
 
     async def _call_once_connected(self, endpoint: str, params: Raw, timeout: float | None) -> Raw:
         loop = asyncio.get_running_loop()

@@ -35,6 +35,8 @@ class Caller:
         What the key opens: routes and events that name one of these scopes. ``None`` for everything.
     expires: Optional[:class:`datetime.datetime`]
         Until when the key is accepted. ``None`` for a key that does not expire.
+    origin: Optional[:class:`str`]
+        The origin of the page, where a page has shown a ticket. ``key`` is that of the backend that asked for it.
     """
 
     key: str | None
@@ -43,6 +45,9 @@ class Caller:
     connection: str
     scopes: frozenset[str] | None = None
     expires: datetime | None = None
+    origin: str | None = None
+    #: The scopes of the ticket, where it has fewer than the key.
+    granted: frozenset[str] | None = field(default=None, repr=False)
     #: What tells the value that was shown from others of the same name. ``None`` where the server has no key.
     credential: bytes | None = field(default=None, repr=False, compare=False)
 
@@ -51,13 +56,13 @@ class Caller:
         return self.scopes is None or not self.scopes.isdisjoint(scopes)
 
     @property
-    def identity(self) -> tuple[str | None, str]:
-        """Tuple[Optional[:class:`str`], :class:`str`]: What must be the same to resume a conversation. The address is
+    def identity(self) -> tuple[object, ...]:
+        """Tuple[:class:`object`, ...]: What must be the same to resume a conversation. The address is
         not part of it: a laptop changes networks.
 
         :meta private:
         """
-        return self.key, self.dialect
+        return self.key, self.dialect, self.origin, self.granted
 
     @property
     def account(self) -> tuple[str | None, str, str]:

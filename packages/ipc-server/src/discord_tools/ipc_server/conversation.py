@@ -407,7 +407,9 @@ class Conversation:
             self._subscribe(call)
         else:
             try:
-                self._peer.reply(call.number, self._dispatcher.describe(method, self.caller))
+                self._peer.reply(
+                    call.number, self._dispatcher.protocol_answer(method, call.params, self.caller)
+                )
             except RemoteError as error:
                 call.fail(error)
 

@@ -7,7 +7,7 @@ import logging
 import secrets
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import aclosing
 from typing import Any, Final
 
@@ -24,7 +24,8 @@ from discord_tools.ipc.errors import (
     UnknownEndpoint,
 )
 from discord_tools.ipc.logs import INCIDENT_PERIOD, Incidents
-from discord_tools.ipc.wire.frames import DISCOVER
+from discord_tools.ipc.wire.codec import encode
+from discord_tools.ipc.wire.frames import DISCOVER, TICKET
 from discord_tools.ipc_server.access import NO_SCOPES, route_refusal
 from discord_tools.ipc_server.audit import entry_of, protocol_entry, subscription_entry
 from discord_tools.ipc_server.call import IncomingCall, expired
@@ -70,6 +71,7 @@ class Dispatcher:
         events: Mapping[str, Any] | None = None,
         server: Any = None,
         event_scopes: Mapping[str, frozenset[str]] | None = None,
+        issue: Callable[[bytes, Caller], str] | None = None,
     ) -> None:
         self._client = client
         self._routes = routes
@@ -81,6 +83,8 @@ class Dispatcher:
         self._event_scopes: Mapping[str, frozenset[str]] = {} if event_scopes is None else event_scopes
         #: Describes the routes and the events.
         self._discovery = Discovery()
+        #: Makes a ticket for a page; see :meth:`.Tickets.issue`.
+        self._issue = issue
         #: What requests know about the bot and the server.
         self._world = World(client, server)
         #: Logs what clients can cause any number of times.
@@ -94,19 +98,34 @@ class Dispatcher:
         #: Whether dispatching is discord.py's own.
         self._plain = type(client).dispatch in OWN_DISPATCH
 
-    def describe(self, method: str, caller: Caller) -> bytes:
-        """Answers a call of ``rpc.discover``, with the present routes and events that a caller may use.
+    def protocol_answer(self, method: str, params: bytes, caller: Caller) -> bytes:
+        """Answers a call of one of the protocol's own methods: ``rpc.discover``, with the present routes and events
+        that a caller may use, or ``rpc.ticket``.
 
         Raises
         ------
         UnknownEndpoint
             It is another method, which the protocol does not have.
+        RemoteError
+            The caller gets no ticket.
         """
-        error = None if method == DISCOVER else UnknownEndpoint("there is no such method")
+        answer, error = b"", None
+        try:
+            if method == TICKET and self._issue is not None:
+                answer = encode(self._issue(params, caller))
+            elif method == DISCOVER:
+                answer = self._describe(caller)
+            else:
+                error = UnknownEndpoint("there is no such method")
+        except RemoteError as refusal:
+            error = refusal
         if self._is_heard(_AUDIT, _ON_AUDIT):
             self.emit(_AUDIT, protocol_entry(caller, method, error))
         if error is not None:
             raise error
+        return answer
+
+    def _describe(self, caller: Caller) -> bytes:
         routes, events, scopes = self._routes.view(), self._events, self._event_scopes
         if caller.scopes is not None:
             routes = {name: route for name, route in routes.items() if caller.opens(route.scopes)}

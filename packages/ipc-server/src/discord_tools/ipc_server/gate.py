@@ -3,64 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from discord_tools.ipc.logs import Incidents
 from discord_tools.ipc_server.brake import Brake
+from discord_tools.ipc_server.browsers import Pages, Refusal
 from discord_tools.ipc_server.caller import Caller
 from discord_tools.ipc_server.keys import BEARER, Keys
+from discord_tools.ipc_server.tickets import Tickets, ticket_in
 
-__all__ = ("Gate", "Refusal", "checked_origins")
+__all__ = ("Gate", "shows_key")
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why a request is refused: the HTTP status, and the text for the client."""
-
-    status: HTTPStatus
-    text: str
-
-
 WRONG_KEY: Final = Refusal(HTTPStatus.UNAUTHORIZED, "wrong secret key")
-WRONG_ORIGIN: Final = Refusal(HTTPStatus.FORBIDDEN, "this origin may not connect")
-
-
-def checked_origins(origins: Collection[str]) -> list[str]:
-    """Returns browser origins.
-
-    Raises
-    ------
-    TypeError
-        It is one string, or an origin is not a string.
-    ValueError
-        No browser sends such an origin.
-    """
-    if isinstance(origins, str):
-        raise TypeError(f"origins must be a collection of strings, not one string: [{origins!r}]")
-    for origin in origins:
-        if not isinstance(origin, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise TypeError(f"an origin must be a str, not {origin!r}")
-        if origin == "*":
-            raise ValueError(
-                "origins must not have '*', which would open the bot to every web page: name each origin"
-            )
-        parts = urlsplit(origin)
-        if origin != "null" and (not parts.scheme or not parts.netloc):
-            raise ValueError(f"the origin {origin!r} has no scheme: write https://{origin.lstrip('/')}")
-        if parts.path.rstrip("/") or parts.query or parts.fragment:
-            raise ValueError(f"the origin {origin!r} has a path: write {parts.scheme}://{parts.netloc}")
-        if (parts.scheme, parts.netloc.rpartition(":")[2]) in (("https", "443"), ("http", "80")):
-            host = parts.netloc.rpartition(":")[0]
-            raise ValueError(
-                f"the origin {origin!r} has the default port, which browsers leave out: {parts.scheme}://{host}"
-            )
-    return list(origins)
 
 
 class Gate:
@@ -70,14 +30,16 @@ class Gate:
     ----------
     keys: :class:`Keys`
         The keys that callers may show.
-    origins: Collection[:class:`str`]
-        The browser origins that may connect, such as ``https://example.org``.
+    pages: :class:`Pages`
+        Decides which web pages may connect.
     """
 
-    def __init__(self, keys: Keys, origins: Collection[str]) -> None:
+    def __init__(self, keys: Keys, pages: Pages) -> None:
         self._keys = keys
-        #: The origins, normalised.
-        self._origins = frozenset(origin.lower().rstrip("/") for origin in origins)
+        #: Decides which web pages may connect.
+        self.pages: Pages = pages
+        #: Tickets that pages may show in place of a key.
+        self.tickets: Tickets = Tickets(pages.allows)
         #: Logs refusals.
         self.incidents: Incidents = Incidents(log)
         #: Slows down clients that guess keys.
@@ -88,12 +50,21 @@ class Gate:
     def enter(
         self, headers: Mapping[str, str], address: str | None, dialect: str, connection: str
     ) -> Caller | Refusal:
-        """Judges a request by its origin and its ``Authorization`` header."""
-        refusal = self.origin_refusal(headers)
+        """Judges a request by its ``Authorization`` header, or by its origin where it has none.
+
+        A page of a foreign origin can show no key: browsers let no page set this header on a WebSocket, and ask the
+        server before a page may post with it. Programs may send any origin.
+        """
+        ticket = ticket_in(headers)
+        shown = headers.get("Authorization")
+        if ticket is None and shown is not None and not self._keys.is_open:
+            return self._judge((shown, without_scheme(shown)), address, dialect, connection) or WRONG_KEY
+        refusal = self.pages.refusal(headers)
         if refusal is not None:
             return refusal
-        shown = headers.get("Authorization", "")
-        return self._judge((shown, shown.removeprefix(BEARER)), address, dialect, connection) or WRONG_KEY
+        if ticket is not None:
+            return self._redeem(ticket, headers, address, dialect, connection) or WRONG_KEY
+        return self._judge((None,), address, dialect, connection) or WRONG_KEY
 
     def identify(self, key: Any, address: str | None, dialect: str, connection: str) -> Caller | None:
         """Judges the key in a message. Returns ``None`` where it is wrong."""
@@ -103,17 +74,6 @@ class Gate:
     def key_values(self) -> tuple[bytes, ...]:
         """Tuple[:class:`bytes`, ...]: All values of keys that callers may have. None where the server has no key."""
         return self._keys.accepted
-
-    def origin_refusal(self, headers: Mapping[str, str]) -> Refusal | None:
-        """Refuses a request from a web page that may not connect.
-
-        Browsers always send the origin of the page that opens a WebSocket, and nothing else sends one. Without this
-        check any page that the bot's owner visits could call the bot on localhost.
-        """
-        origin = headers.get("Origin")
-        return (
-            WRONG_ORIGIN if origin is not None and origin.lower().rstrip("/") not in self._origins else None
-        )
 
     def _judge(
         self, shown: Iterable[Any], address: str | None, dialect: str, connection: str
@@ -125,3 +85,25 @@ class Gate:
         # The client gets the same answer as for a wrong key: others may have found an old one.
         self.incidents.warning(address, "The key %s has expired", found, label=f"{connection} {address}")
         return None
+
+    def _redeem(
+        self, ticket: str, headers: Mapping[str, str], address: str | None, dialect: str, connection: str
+    ) -> Caller | None:
+        issued = self.tickets.redeem(ticket, headers.get("Origin"))
+        # The key may have been revoked since.
+        caller = None if issued is None else self._keys.renewed(issued)
+        if caller is None:
+            text = "Refused a ticket: it was used, has expired, or was made for another origin, or its key was revoked"
+            self.incidents.warning(address or "unknown", text, label=f"{connection} {address}")
+            return None
+        return replace(caller, address=address or "unknown", dialect=dialect, connection=connection)
+
+
+def shows_key(headers: Mapping[str, str]) -> bool:
+    """Whether a request shows a key or a ticket, be it a right one or not."""
+    return "Authorization" in headers or ticket_in(headers) is not None
+
+
+def without_scheme(shown: str) -> str:
+    """Returns what follows ``Bearer`` in a header, in whatever case it is written."""
+    return shown[len(BEARER) :] if shown[: len(BEARER)].lower() == BEARER.lower() else shown

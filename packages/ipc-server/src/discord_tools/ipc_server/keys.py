@@ -219,7 +219,7 @@ class Keys(MutableMapping[str, Key]):
         name, key = self._accepted[found]
         if key.is_expired():
             return name
-        return Caller(name, address, dialect, connection, key.scopes, key.expires, found)
+        return Caller(name, address, dialect, connection, key.scopes, key.expires, credential=found)
 
     @property
     def accepted(self) -> tuple[bytes, ...]:
@@ -238,9 +238,12 @@ class Keys(MutableMapping[str, Key]):
         if accepted is None or accepted.name != caller.key or accepted.key.is_expired():
             return None
         key = accepted.key
-        if caller.scopes == key.scopes and caller.expires == key.expires:
+        scopes = key.scopes
+        if caller.granted is not None:
+            scopes = caller.granted if scopes is None else scopes & caller.granted
+        if caller.scopes == scopes and caller.expires == key.expires:
             return caller
-        return replace(caller, scopes=key.scopes, expires=key.expires)
+        return replace(caller, scopes=scopes, expires=key.expires)
 
     def in_process(self, connection: str) -> Caller:
         """Returns the caller of a connection in this process, which may use everything."""

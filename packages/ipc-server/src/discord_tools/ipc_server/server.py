@@ -21,6 +21,7 @@ from discord_tools.ipc.transports.base import GOING_AWAY, Transport
 from discord_tools.ipc.wire.handshake import Hello
 from discord_tools.ipc_server.access import checked_scopes
 from discord_tools.ipc_server.admission import Admission
+from discord_tools.ipc_server.browsers import Pages, checked_hosts, checked_origins
 from discord_tools.ipc_server.budget import Holder, MemoryBudget
 from discord_tools.ipc_server.caller import Caller
 from discord_tools.ipc_server.close_hook import CloseHook
@@ -31,7 +32,7 @@ from discord_tools.ipc_server.dispatch import Dispatcher
 from discord_tools.ipc_server.event_table import Declared
 from discord_tools.ipc_server.events import Hub
 from discord_tools.ipc_server.forward import Custom, Forwarder, checked_events
-from discord_tools.ipc_server.gate import Gate, checked_origins
+from discord_tools.ipc_server.gate import Gate
 from discord_tools.ipc_server.groups import RouteGroup, checked_functions
 from discord_tools.ipc_server.keys import Key, Keys
 from discord_tools.ipc_server.listening import DEFAULT_PORT, OWNER_ONLY, checked_listening
@@ -91,6 +92,12 @@ class Server(Generic[ClientT]):
     origins: Collection[:class:`str`]
         The origins, such as ``https://example.org``, whose pages may connect from a browser. Defaults to none,
         since otherwise any page could call the bot of a user who visits it.
+    hosts: Optional[Collection[:class:`str`]]
+        The host names by which the pages of these origins may reach the server, without a port, such as
+        ``bot.example`` behind a proxy. Another page may have its own name resolve to the bot's address. Defaults to
+        ``None``: ``host``, ``localhost``, the names in ``origins``, and all addresses.
+
+        .. versionadded:: 1.2
     dialects: Collection[:class:`str`]
         What is understood besides the protocol of :class:`ClientSession`: ``jsonrpc`` (JSON-RPC 2.0 over any
         WebSocket), ``http`` (JSON-RPC 2.0 by ``POST /``, and ``GET /health``), ``discord-ext-ipc`` (with its forks)
@@ -139,8 +146,9 @@ class Server(Generic[ClientT]):
     ValueError
         The host is a URL or has a port or a path, a port is out of range, the secret key is empty or ``None`` or cannot
         be carried by an HTTP header, a key is named ``secret_key``, two keys have the same value, an origin can never
-        match a browser's, a dialect is not known, the path of a Unix socket is too long, or a path, a mode or a proxy
-        is not valid. The text names the setting and the value, unless that is secret, and says what to write instead.
+        match a browser's, a name in ``hosts`` is more than a host name, a dialect is not known, the path of a Unix
+        socket is too long, or a path, a mode or a proxy is not valid. The text names the setting and the value, unless
+        that is secret, and says what to write instead.
     """
 
     def __init__(
@@ -153,6 +161,7 @@ class Server(Generic[ClientT]):
         multicast_port: int = 20000,
         *,
         origins: Collection[str] = (),
+        hosts: Collection[str] | None = None,
         dialects: Collection[Dialect] = DIALECTS,
         limits: ServerLimits = ServerLimits(),  # noqa: B008 (it is frozen)
         keys: Mapping[str, Key] = MISSING,
@@ -173,7 +182,7 @@ class Server(Generic[ClientT]):
         self._dialects = checked_dialects(dialects)
         self._keys = Keys(self._secret_key, keys, self._compare_callers)
         #: Decides who may connect.
-        self._gate = Gate(self._keys, checked_origins(origins))
+        self._gate = Gate(self._keys, Pages(checked_origins(origins), checked_hosts(hosts), host))
         #: All routes.
         self._table = RouteTable(client)
         #: Notices when the event loop is blocked.
@@ -205,7 +214,9 @@ class Server(Generic[ClientT]):
     def _parts(self, client: discord.Client, budget: MemoryBudget, limits: ServerLimits) -> Shared:
         hub = Hub(limits, self._encoder)
         return Shared(
-            dispatcher=Dispatcher(client, self._table, hub.known, self, hub.scopes.opened),
+            dispatcher=Dispatcher(
+                client, self._table, hub.known, self, hub.scopes.opened, self._gate.tickets.issue
+            ),
             hub=hub,
             admission=Admission(limits, budget),
             budget=budget,

@@ -19,6 +19,7 @@ __all__ = (
     "RESERVED",
     "SUBPROTOCOL",
     "SUBSCRIBE",
+    "TICKET",
     "Ack",
     "Bye",
     "Cancel",
@@ -45,6 +46,7 @@ ITEM: Final = "rpc.item"
 MORE: Final = "rpc.more"
 DISCOVER: Final = "rpc.discover"
 SUBSCRIBE: Final = "rpc.subscribe"
+TICKET: Final = "rpc.ticket"
 ACK: Final = "rpc.ack"
 READY: Final = "rpc.ready"
 BYE: Final = "rpc.bye"

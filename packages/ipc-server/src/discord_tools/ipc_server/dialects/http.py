@@ -15,11 +15,11 @@ from discord_tools.ipc.logs import connection_id
 from discord_tools.ipc.wire.codes import PARSE_ERROR, UNAUTHORIZED
 from discord_tools.ipc.wire.frames import ErrorObject
 from discord_tools.ipc.wire.jsonrpc import read_body, refuse
+from discord_tools.ipc_server.browsers import Refusal
 from discord_tools.ipc_server.budget import MemoryBudget
 from discord_tools.ipc_server.caller import Caller
 from discord_tools.ipc_server.dialects.jsonrpc import Exchange
 from discord_tools.ipc_server.dialects.service import HTTP, DialectService
-from discord_tools.ipc_server.gate import Refusal
 from discord_tools.ipc_server.listeners.websocket import refuse_request
 from discord_tools.ipc_server.turns import LARGE_BYTES
 
@@ -48,16 +48,32 @@ class HTTPDialect:
         """The requests to add to the port; none where the dialect is switched off."""
         if HTTP not in self._service.dialects:
             return []
-        return [web.post("/", self.post), web.get("/health", self.health)]
+        return [
+            web.post("/", self.post_and_share),
+            web.options("/", self.preflight),
+            web.get("/health", self.health),
+        ]
 
     async def health(self, request: web.Request) -> web.Response:
         """Answers ``GET /health``. It needs no key, so it tells nothing else."""
         ready = self._ready() and not self._service.admission.draining
         status = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
         body = b'{"status":"ready"}' if ready else b'{"status":"not ready"}'
-        return web.Response(
-            body=body, status=status, content_type=JSON, headers={hdrs.CACHE_CONTROL: "no-store"}
-        )
+        headers = {hdrs.CACHE_CONTROL: "no-store", **self._service.gate.pages.shared_with(request.headers)}
+        return web.Response(body=body, status=status, content_type=JSON, headers=headers)
+
+    async def preflight(self, request: web.Request) -> web.Response:
+        """Answers ``OPTIONS /``, with which browsers ask whether a page may post."""
+        headers = self._service.gate.pages.preflight(request.headers)
+        status = HTTPStatus.NO_CONTENT if headers else HTTPStatus.FORBIDDEN
+        return web.Response(status=status, headers={"Allow": "GET, POST, OPTIONS", **headers})
+
+    async def post_and_share(self, request: web.Request) -> web.Response:
+        """Answers one ``POST /``, and lets the page of an allowed origin read the answer."""
+        response = await self.post(request)
+        if hdrs.ORIGIN in request.headers:
+            response.headers.update(self._service.gate.pages.shared_with(request.headers))
+        return response
 
     async def post(self, request: web.Request) -> web.Response:
         """Answers one ``POST /``."""

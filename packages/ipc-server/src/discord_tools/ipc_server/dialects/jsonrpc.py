@@ -114,7 +114,9 @@ class Exchange:
             self._settle(place, None if writer is None else writer.error(self._aborted))
             return
         if request.method.startswith(RESERVED):
-            self._settle(place, None if writer is None else self._protocol(request.method, writer))
+            self._settle(
+                place, None if writer is None else self._protocol(request.method, request.params, writer)
+            )
             return
 
         def done(answer: bytes | None) -> None:
@@ -138,12 +140,12 @@ class Exchange:
             self._calls.append(call)
         self._service.calls.start(call, self._account)
 
-    def _protocol(self, method: str, writer: ById) -> bytes:
+    def _protocol(self, method: str, params: bytes, writer: ById) -> bytes:
         caller = self._service.gate.renewed(self._caller)
         if caller is None:
             return writer.error(Cancelled(REVOKED))
         try:
-            return writer.result(self._service.describe(method, caller))
+            return writer.result(self._service.protocol_answer(method, params, caller))
         except RemoteError as error:
             return writer.error(error)
 

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from http import HTTPStatus
 from typing import Final
 
-from aiohttp import hdrs, web
+from aiohttp import web
 from msgspec import Raw
 
 from discord_tools.ipc.errors import InvalidRequest
@@ -15,12 +15,13 @@ from discord_tools.ipc.transports.websocket import REPORT_BYTES, WebSocketTransp
 from discord_tools.ipc.wire.dialects import BETTER, CONNECT, FAMILY, JSONRPC
 from discord_tools.ipc.wire.frames import SUBPROTOCOL, ErrorObject
 from discord_tools.ipc.wire.jsonrpc import refuse
+from discord_tools.ipc_server.browsers import Refusal
 from discord_tools.ipc_server.budget import REPORT_WITHOUT_KEY
 from discord_tools.ipc_server.caller import Caller
 from discord_tools.ipc_server.connections import Unauthenticated
 from discord_tools.ipc_server.dialects.service import DialectService
 from discord_tools.ipc_server.dialects.websocket import DialectSocket
-from discord_tools.ipc_server.gate import Refusal
+from discord_tools.ipc_server.gate import shows_key
 from discord_tools.ipc_server.listeners.websocket import (
     accept,
     offered_subprotocols,
@@ -162,7 +163,7 @@ class DialectListener:
         """Answers one ``GET /``."""
         service, connection = self._service, connection_id()
         caller = service.gate.enter(request.headers, request.remote, JSONRPC, connection)
-        showed = hdrs.AUTHORIZATION in request.headers
+        showed = shows_key(request.headers)
         if isinstance(caller, Refusal):
             # Older clients show their key in each message. None of them sends a header with a wrong one.
             if caller.status is not HTTPStatus.UNAUTHORIZED or showed or not self._older:

@@ -12,9 +12,9 @@ from aiohttp import hdrs, web
 
 from discord_tools.ipc.logs import connection_id
 from discord_tools.ipc.wire.dialects import BETTER, CONNECT
+from discord_tools.ipc_server.browsers import Refusal
 from discord_tools.ipc_server.dialects.listener import UNAUTHENTICATED_BYTES, DialectPort
 from discord_tools.ipc_server.dialects.service import DialectService
-from discord_tools.ipc_server.gate import Refusal
 from discord_tools.ipc_server.listeners.websocket import refuse_request
 
 __all__ = ("PortResolver",)

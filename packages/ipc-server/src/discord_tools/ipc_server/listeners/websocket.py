@@ -13,9 +13,10 @@ from discord_tools.ipc.logs import connection_id
 from discord_tools.ipc.transports.base import Transport
 from discord_tools.ipc.transports.websocket import WebSocketTransport
 from discord_tools.ipc.wire.frames import MISSING_HEADERS, SUBPROTOCOL
+from discord_tools.ipc_server.browsers import Refusal
 from discord_tools.ipc_server.budget import MemoryBudget
 from discord_tools.ipc_server.caller import NATIVE, Caller
-from discord_tools.ipc_server.gate import Gate, Refusal
+from discord_tools.ipc_server.gate import Gate
 from discord_tools.ipc_server.listeners.http import Handler
 
 __all__ = ("WebSocketListener", "accept", "offered_subprotocols", "refuse_request", "upgrade_required")

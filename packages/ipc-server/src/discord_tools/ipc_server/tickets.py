@@ -1,0 +1,151 @@
+"""Tickets: what a page of an allowed origin shows once, in place of a key that it must not have."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Annotated, Final, NamedTuple
+
+import msgspec
+from msgspec import Meta, Struct
+
+from discord_tools.ipc.errors import BadData, Forbidden, Overloaded
+from discord_tools.ipc.wire.codec import UNREADABLE
+from discord_tools.ipc_server.access import checked_scopes
+from discord_tools.ipc_server.caller import Caller
+
+__all__ = ("PREFIX", "Tickets", "ticket_in")
+
+#: What tickets begin with, so that they are told apart from keys and from subprotocols.
+PREFIX: Final = "ticket."
+
+#: Maximum number of seconds in which a ticket may be shown.
+MAX_SECONDS: Final = 3600
+
+#: Maximum number of tickets of one key that were not shown yet.
+MAX_PER_KEY: Final = 1024
+
+#: Maximum number of all tickets that were not shown yet.
+MAX_TICKETS: Final = 8192
+
+_Origin = Annotated[str, Meta(max_length=256)]
+_Seconds = Annotated[float, Meta(gt=0, le=MAX_SECONDS)]
+_Scopes = Annotated[list[Annotated[str, Meta(max_length=100)]], Meta(max_length=64)]
+
+
+class _Wish(Struct, forbid_unknown_fields=True):
+    """Parameters of ``rpc.ticket``."""
+
+    origin: _Origin
+    expires_in: _Seconds = 60
+    scopes: _Scopes | None = None
+
+
+_wish = msgspec.json.Decoder(_Wish)
+
+
+class _Issued(NamedTuple):
+    """A ticket that was not shown yet: for whom, for pages of which origin, and until when by the clock."""
+
+    caller: Caller
+    origin: str
+    until: float
+
+
+class Tickets:
+    """Tickets of one server that were issued and not shown yet.
+
+    Parameters
+    ----------
+    is_allowed: Callable[[:class:`str`], :class:`bool`]
+        Returns whether pages of an origin may connect.
+    clock: Callable[[], :class:`float`]
+        Returns the present time, in seconds.
+    """
+
+    def __init__(
+        self, is_allowed: Callable[[str], bool], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._is_allowed = is_allowed
+        self._clock = clock
+        #: The tickets, by their digests: looking a digest up tells nothing about the ticket. The oldest comes first.
+        self._issued: dict[bytes, _Issued] = {}
+
+    def issue(self, params: bytes, caller: Caller) -> str:
+        """Makes a ticket for a page, which may do at most what the caller may do.
+
+        Raises
+        ------
+        BadData
+            The parameters are wrong, or the origin is not allowed.
+        Forbidden
+            The caller has itself shown a ticket, or does not have a scope that it asks for.
+        Overloaded
+            Too many tickets have not been shown yet.
+        """
+        if caller.origin is not None:
+            raise Forbidden("a page that has shown a ticket gets no other one: its backend asks for it")
+        try:
+            wish = _wish.decode(params)
+            scopes = checked_scopes(wish.scopes, "a ticket")
+        except (*UNREADABLE, ValueError, TypeError) as error:
+            raise BadData(f"the parameters of a ticket are wrong: {error}") from None
+        if not self._is_allowed(wish.origin):
+            raise BadData(
+                f"the server does not allow pages of the origin {wish.origin!r}: name it in Server(origins=[...])"
+            )
+        if scopes is not None and caller.scopes is not None and (more := sorted(scopes - caller.scopes)):
+            raise Forbidden(
+                f"the ticket asks for the scope {more[0]!r}, which the key {caller.key!r} does not have",
+                data={"scopes": more},
+            )
+        self._forget_expired()
+        counts = Counter(one.caller.key for one in self._issued.values())
+        if len(self._issued) >= MAX_TICKETS or counts[caller.key] >= MAX_PER_KEY:
+            raise Overloaded("too many tickets have not been shown yet")
+        ticket = PREFIX + secrets.token_urlsafe(32)
+        page = replace(
+            caller, origin=wish.origin, granted=scopes, scopes=caller.scopes if scopes is None else scopes
+        )
+        self._issued[_digest(ticket)] = _Issued(page, wish.origin, self._clock() + wish.expires_in)
+        return ticket
+
+    def redeem(self, ticket: str, origin: str | None) -> Caller | None:
+        """Takes a ticket that the page of an origin has shown, and returns for whom it was issued.
+
+        Returns ``None`` where it is not accepted. It is gone in any case: a page that has somebody else's ticket must
+        not be able to try again.
+        """
+        issued = self._issued.pop(_digest(ticket), None)
+        if issued is None or origin is None or _normal(origin) != _normal(issued.origin):
+            return None
+        return issued.caller if self._clock() < issued.until else None
+
+    def _forget_expired(self) -> None:
+        now = self._clock()
+        for digest in [digest for digest, one in self._issued.items() if one.until <= now]:
+            del self._issued[digest]
+
+
+def ticket_in(headers: Mapping[str, str]) -> str | None:
+    """Returns the ticket that a request shows: among the subprotocols of a WebSocket, or after ``Bearer``."""
+    offered = headers.get("Sec-WebSocket-Protocol")
+    if offered is not None:
+        for one in offered.split(","):
+            if one.strip().startswith(PREFIX):
+                return one.strip()
+        return None
+    scheme, _, value = headers.get("Authorization", "").partition(" ")
+    return value if scheme.lower() == "bearer" and value.startswith(PREFIX) else None
+
+
+def _digest(ticket: str) -> bytes:
+    return hashlib.sha256(ticket.encode(errors="surrogateescape")).digest()
+
+
+def _normal(origin: str) -> str:
+    return origin.lower().rstrip("/")
