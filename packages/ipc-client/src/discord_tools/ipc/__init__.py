@@ -17,10 +17,12 @@ from discord_tools.ipc.limits import ClientLimits, ServerLimits
 from discord_tools.ipc.session import ClientSession
 from discord_tools.ipc.streams import Stream
 from discord_tools.ipc.subscriptions import Event, EventInfo, Gap, Subscription
+from discord_tools.ipc.views import SessionView
 
 _SERVER_NAMES = (
     *("AuditEntry", "Cached", "Caller", "Key", "Request", "Route", "RouteGroup", "Server"),
-    *("by_caller", "check", "cooldown", "full", "max_concurrency", "only", "route"),
+    *("by_caller", "check", "cooldown", "full", "max_concurrency", "only", "requires", "requires_owner"),
+    *("requires_role", "route"),
 )
 _HAS_SERVER = find_spec("discord_tools.ipc_server") is not None
 
@@ -40,6 +42,9 @@ if TYPE_CHECKING:
         full,
         max_concurrency,
         only,
+        requires,
+        requires_owner,
+        requires_role,
         route,
     )
 
@@ -58,6 +63,7 @@ if TYPE_CHECKING:
         "RouteGroup",
         "Server",
         "ServerLimits",
+        "SessionView",
         "Stream",
         "Subscription",
         "__version__",
@@ -67,6 +73,9 @@ if TYPE_CHECKING:
         "full",
         "max_concurrency",
         "only",
+        "requires",
+        "requires_owner",
+        "requires_role",
         "route",
     )
     __all__ += _errors.__all__
@@ -78,6 +87,7 @@ else:
         "EventInfo",
         "Gap",
         "ServerLimits",
+        "SessionView",
         "Stream",
         "Subscription",
         "__version__",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, NotRequired, TypedDict, TypeVar, cast
 
 __all__ = (
+    "ActingUserRequired",
     "AlreadyResponded",
     "BadData",
     "Cancelled",
@@ -26,8 +27,13 @@ __all__ = (
     "Forbidden",
     "IPCError",
     "InvalidRequest",
+    "InvalidToken",
     "ListenError",
     "MaxConcurrencyReached",
+    "MissingPermissions",
+    "MissingRole",
+    "NotAMember",
+    "NotOwner",
     "NotReady",
     "OnCooldown",
     "Overloaded",
@@ -232,7 +238,8 @@ class RequestTooLarge(IPCError, ValueError):
 
 
 class Unsupported(IPCError, NotImplementedError):
-    """The bot runs a server of an older library, which has neither streams nor events. Nothing was sent.
+    """The bot runs a server of an older library, which does not have what the call needs: streams, events or acting
+    users. Nothing was sent.
 
     .. versionadded:: 1.2
 
@@ -240,14 +247,17 @@ class Unsupported(IPCError, NotImplementedError):
     ----------
     endpoint: :class:`str`
         The endpoint that was to be called.
+    reason: :class:`str`
+        What the bot's library lacks, in words.
     """
 
-    def __init__(self, endpoint: str) -> None:
-        super().__init__(endpoint)
+    def __init__(self, endpoint: str, reason: str = "it has neither streams nor events") -> None:
+        super().__init__(endpoint, reason)
         self.endpoint: str = endpoint
+        self.reason: str = reason
 
     def __str__(self) -> str:
-        return f"cannot read {self.endpoint!r}: the bot's library is older and has neither streams nor events"
+        return f"cannot call {self.endpoint!r}, since the bot's library is older: {self.reason}; nothing was sent"
 
 
 class DecodeError(IPCError, ValueError):
@@ -361,10 +371,24 @@ class ConverterError(IPCError):
         return f"the converter of {self.parameter!r} raised {type(self.original).__name__}: {self.original}"
 
 
+#: Number of digits of Discord's largest id.
+_ID_DIGITS: Final = 20
+
+
 def _field(data: object, name: str, *kinds: type[FieldT]) -> FieldT | None:
     """A member of an error's data, which another side may have written: ``None`` where it is not of these kinds."""
     value = cast("dict[str, Any]", data).get(name) if isinstance(data, dict) else None
     return value if isinstance(value, kinds) and not isinstance(value, bool) else None
+
+
+def _strings(data: object, name: str) -> list[str]:
+    found = cast("list[Any] | None", _field(data, name, list))
+    return [one for one in found or [] if isinstance(one, str)]
+
+
+def _id(data: object, name: str) -> int | None:
+    text = _field(data, name, str)
+    return int(text) if text is not None and text.isascii() and text.isdigit() and len(text) <= _ID_DIGITS else None
 
 
 def _seconds(data: object, name: str) -> float | None:
@@ -566,8 +590,23 @@ class Forbidden(RemoteError):
 
         .. versionadded:: 1.2
         """
-        found = cast("list[Any] | None", _field(self.data, "scopes", list))
-        return [one for one in found or [] if isinstance(one, str)]
+        return _strings(self.data, "scopes")
+
+    @property
+    def user_id(self) -> int | None:
+        """Optional[:class:`int`]: The acting user that was refused. ``None`` where the refusal has another reason.
+
+        .. versionadded:: 1.2
+        """
+        return _id(self.data, "user_id")
+
+    @property
+    def guild_id(self) -> int | None:
+        """Optional[:class:`int`]: The guild in which the acting user was judged, if the refusal has to do with one.
+
+        .. versionadded:: 1.2
+        """
+        return _id(self.data, "guild_id")
 
 
 class CheckFailed(Forbidden):
@@ -580,6 +619,86 @@ class CheckFailed(Forbidden):
     """
 
     code = -32010
+
+
+class ActingUserRequired(Forbidden):
+    """The route demands an acting user, and the call has none: see :meth:`ClientSession.acting_as`. The route did not
+    run.
+
+    .. versionadded:: 1.2
+    """
+
+    code = -32015
+
+    @property
+    def needs_token(self) -> bool:
+        """:class:`bool`: Whether the key demands that the bot verifies the user, so that the call needs
+        ``acting_as(token=...)``.
+        """
+        return isinstance(self.data, dict) and cast("dict[str, Any]", self.data).get("needs_token") is True
+
+
+class NotAMember(Forbidden):
+    """The acting user is not a member of the guild that the call is about, or not any more. The route did not run.
+
+    .. versionadded:: 1.2
+    """
+
+    code = -32016
+
+
+class MissingPermissions(Forbidden):
+    """The acting user is a member of the guild and lacks a permission that the route or the event demands. The route
+    did not run.
+
+    .. versionadded:: 1.2
+    """
+
+    code = -32017
+
+    @property
+    def missing_permissions(self) -> list[str]:
+        """List[:class:`str`]: The permissions that the user lacks, by their names in discord.py."""
+        return _strings(self.data, "missing_permissions")
+
+    @property
+    def channel_id(self) -> int | None:
+        """Optional[:class:`int`]: The channel in which they were judged. ``None`` for the whole guild."""
+        return _id(self.data, "channel_id")
+
+
+class MissingRole(Forbidden):
+    """The acting user is a member of the guild and has none of the roles that the route or the event demands. The route
+    did not run.
+
+    .. versionadded:: 1.2
+    """
+
+    code = -32018
+
+    @property
+    def missing_roles(self) -> list[str]:
+        """List[:class:`str`]: The names or the ids of the roles of which the user needs one."""
+        return _strings(self.data, "missing_roles")
+
+
+class NotOwner(Forbidden):
+    """The acting user is not the owner of the bot, nor in the team that owns it. The route did not run.
+
+    .. versionadded:: 1.2
+    """
+
+    code = -32019
+
+
+class InvalidToken(Forbidden):
+    """Discord does not accept the access token of the acting user: it has expired, was revoked, or never was one. Or it
+    belongs to another user than the call says. The route did not run.
+
+    .. versionadded:: 1.2
+    """
+
+    code = -32020
 
 
 class NotReady(RemoteError):

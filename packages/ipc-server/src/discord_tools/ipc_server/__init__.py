@@ -8,6 +8,7 @@ from discord_tools.ipc_server.groups import RouteGroup
 from discord_tools.ipc_server.keys import Key
 from discord_tools.ipc_server.parameters.objects import Cached
 from discord_tools.ipc_server.request import Request
+from discord_tools.ipc_server.requires import requires, requires_owner, requires_role
 from discord_tools.ipc_server.routes import Route, route
 from discord_tools.ipc_server.server import Server
 from discord_tools.ipc_server.values.selecting import full, only
@@ -27,5 +28,8 @@ __all__ = (
     "full",
     "max_concurrency",
     "only",
+    "requires",
+    "requires_owner",
+    "requires_role",
     "route",
 )

@@ -35,6 +35,8 @@ class Caller:
         What the key opens: routes and events that name one of these scopes. ``None`` for everything.
     expires: Optional[:class:`datetime.datetime`]
         Until when the key is accepted. ``None`` for a key that does not expire.
+    verified_users_only: :class:`bool`
+        Whether the key takes only calls for acting users that the bot has verified; see :class:`Key`.
     """
 
     key: str | None
@@ -43,6 +45,7 @@ class Caller:
     connection: str
     scopes: frozenset[str] | None = None
     expires: datetime | None = None
+    verified_users_only: bool = False
     #: What tells the value that was shown from others of the same name. ``None`` where the server has no key.
     credential: bytes | None = field(default=None, repr=False, compare=False)
 

@@ -34,6 +34,7 @@ from discord_tools.ipc.wire.received import (
     PeerEvent,
     ProtocolViolation,
 )
+from discord_tools.ipc_server.acting import ActingUser
 from discord_tools.ipc_server.admission import FEW_BYTES, FEW_CALLS, SMALL_BYTES, Account, closing
 from discord_tools.ipc_server.budget import MemoryBudget
 from discord_tools.ipc_server.call import expire, expired, wait_for_handlers, without_key
@@ -354,6 +355,8 @@ class Conversation:
         if event.headers is not UNSET or event.meta is not UNSET:
             headers, timeout = self._own_headers(event)
         call = NativeCall(self, event, headers)
+        if event.meta is not UNSET and event.meta.acting_as is not None:
+            call.acting = ActingUser(event.meta.acting_as)
         size = self._peer.message_size
         over = "this conversation is over"
         refusal = closing(over) if self.over else self._admission.refusal(self.account, size)

@@ -33,6 +33,7 @@ from discord_tools.ipc_server.call import IncomingCall, expired
 from discord_tools.ipc_server.caller import Caller
 from discord_tools.ipc_server.failures import typed
 from discord_tools.ipc_server.guard import GuardedCall, error_handlers
+from discord_tools.ipc_server.judge import Judge
 from discord_tools.ipc_server.openrpc import discovery
 from discord_tools.ipc_server.parameters.binding import Source
 from discord_tools.ipc_server.request import Request, World
@@ -72,6 +73,8 @@ class Dispatcher:
         self._routes = routes
         #: Where the objects of discord.py come from that routes ask for.
         self._source = Source(client)
+        #: Judges acting users.
+        self.judge: Judge = Judge(client, self._source.fetcher)
         #: Events by name, with what is known about them.
         self._events: Mapping[str, Any] = {} if events is None else events
         #: The scopes of those that name any.
@@ -170,6 +173,8 @@ class Dispatcher:
             route = self._routes.find(call.endpoint)
             if route is None or (call.caller.scopes is not None and not call.caller.opens(route.scopes)):
                 raise self._unknown(call) if route is None else self._refused(call.caller, route)
+            if call.acting is not None or call.caller.verified_users_only:
+                await self.judge.identify(call)
             if (signature := route.signature).streams != call.streams:
                 raise InvalidRequest(_WRONG_KIND[route.streams])
             # Without the methods in between, here and below: this is the path of every call.
@@ -234,6 +239,13 @@ class Dispatcher:
             return route.signature.bind(call.params, self._source, request)
         len(request)  # as above
         return {}
+
+    async def demand(
+        self, route: Route[Any], request: Request, call: IncomingCall, arguments: dict[str, Any]
+    ) -> None:
+        """Judges the acting user by what the route demands."""
+        if requirements := route.requirements:
+            await self.judge.judge(requirements, call.acting, request, arguments)
 
     def invoke(
         self, route: Route[Any], request: Request, call: IncomingCall, arguments: dict[str, Any]

@@ -12,6 +12,7 @@ from discord_tools.ipc.errors import AlreadyResponded, RemoteError, TooLarge
 from discord_tools.ipc.wire.frames import ErrorObject, Id
 from discord_tools.ipc.wire.outbox import Outbox
 from discord_tools.ipc.wire.received import CallReceived
+from discord_tools.ipc_server.acting import ActingUser
 from discord_tools.ipc_server.admission import SMALL_BYTES, Account, measure
 from discord_tools.ipc_server.budget import RECOUNT, MemoryBudget
 from discord_tools.ipc_server.caller import Caller
@@ -106,6 +107,8 @@ class NativeCall:
     settled: bool = False
     #: The name and the code of the error that answered it. Not the error, which refers to what was called.
     failure: tuple[str, int] | None = None
+    #: The user for whom it is made.
+    acting: ActingUser | None = None
     #: The subscription, where this is the call of one.
     subscriber: Subscriber | None = None
     #: Runs the handler. Set once the handler waits: one that does not has ended by then.

@@ -117,6 +117,8 @@ def _method(route: Route[Any], writer: Writer) -> dict[str, Any]:
         method["x-streams"] = True
     if route.scopes:
         method["x-scopes"] = sorted(route.scopes)
+    if requirements := route.requirements:
+        method["x-requires"] = [one.described() for one in requirements]
     if route.description:
         method["summary"] = route.description
     return method

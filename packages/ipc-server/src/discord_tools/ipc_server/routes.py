@@ -18,12 +18,20 @@ from discord_tools.ipc.errors import DuplicateRoute
 from discord_tools.ipc.missing import MISSING
 from discord_tools.ipc_server.access import checked_scopes
 from discord_tools.ipc_server.call import normal
-from discord_tools.ipc_server.checks import CHECK_HOOK, Rules, checked_timeout, has_hooks, rules_of
+from discord_tools.ipc_server.checks import (
+    CHECK_HOOK,
+    Rules,
+    checked_timeout,
+    demands_of_class,
+    has_hooks,
+    rules_of,
+)
 from discord_tools.ipc_server.cooldowns import Usage
 from discord_tools.ipc_server.marks import is_mark, refuse_mark, refuse_marks, wrapped_in
 from discord_tools.ipc_server.nearest import Nearest
 from discord_tools.ipc_server.parameters.annotations import calling_frame, function_of, visible_names
 from discord_tools.ipc_server.parameters.callables import unwrapped
+from discord_tools.ipc_server.requirements import Requirement
 from discord_tools.ipc_server.signature import Signature
 
 __all__ = ("Route", "RouteTable", "make_route", "route")
@@ -89,7 +97,14 @@ class Route(Generic[R]):
         self._leading: tuple[Any, ...] = ()
         where = f"route {self.origin}"
         #: Checks, hooks and the like. All bound copies of a route share them.
-        self.rules: Rules = Rules(where, group, method=self.signature.bound, timeout=timeout, scopes=scopes)
+        self.rules: Rules = Rules(
+            where,
+            group,
+            method=self.signature.bound,
+            timeout=timeout,
+            scopes=scopes,
+            may_name_guild=self.signature.may_name_guild,
+        )
         for rule in rules_of(callback):
             self.rules.add(rule)
         #: Name and place of the parameter that is the guild.
@@ -258,6 +273,15 @@ class Route(Generic[R]):
         :meta private:
         """
         return self._hooked or self.rules.guards
+
+    @property
+    def requirements(self) -> tuple[Requirement, ...]:
+        """What is demanded of the acting user: by the cog, by the groups and by the route.
+
+        :meta private:
+        """
+        of_rules = (one for rules in self.rules.inwards() for one in rules.requirements)
+        return (*demands_of_class(self._cog), *of_rules)
 
     @property
     def usage(self) -> Usage:

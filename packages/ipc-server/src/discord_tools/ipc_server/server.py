@@ -391,7 +391,8 @@ class Server(Generic[ClientT]):
         prefix: :class:`str`
             What the names of its routes begin with.
         checks: Iterable[Callable[[:class:`Request`], Any]]
-            Functions that decide whether a call may run; see :func:`check`. Defaults to none.
+            Functions that decide whether a call may run, see :func:`check`, and what is demanded of the acting user,
+            such as ``requires(manage_guild=True)``. Defaults to none.
         scopes: Optional[Collection[:class:`str`]]
             What opens its routes to keys with scopes; see :class:`RouteGroup`. Defaults to ``None``, no scopes.
 

@@ -99,6 +99,13 @@ class Signature:
         self.names: tuple[str, ...] = tuple(name for name, _, _ in fields)
         #: Whether the data is checked: the route has parameters beyond the request.
         self.takes_data: bool = bool(fields) or self._extra is not None
+        #: Whether the data of a call may say which guild it is about.
+        self.may_name_guild: bool = (
+            not self.takes_data
+            or self._extra is not None
+            or not {"guild", "guild_id"}.isdisjoint(self.nodes)
+            or any(node.converts for node in self.nodes.values())
+        )
         #: The parameter that is the guild, in which members, roles and channels are looked up.
         self._guild = next((name for name, node in self.nodes.items() if node.is_guild), "")
         #: The parameter that is the channel of messages that are given by an id alone.

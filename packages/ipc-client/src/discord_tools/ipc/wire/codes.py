@@ -9,6 +9,7 @@ import msgspec
 from msgspec import UNSET
 
 from discord_tools.ipc.errors import (
+    ActingUserRequired,
     BadData,
     Cancelled,
     CheckFailed,
@@ -20,8 +21,13 @@ from discord_tools.ipc.errors import (
     FetchFailed,
     Forbidden,
     InvalidRequest,
+    InvalidToken,
     IPCError,
     MaxConcurrencyReached,
+    MissingPermissions,
+    MissingRole,
+    NotAMember,
+    NotOwner,
     NotReady,
     OnCooldown,
     Overloaded,
@@ -65,6 +71,12 @@ _BY_CODE: Final[dict[int, type[RemoteError]]] = {
         MaxConcurrencyReached,
         DiscordError,
         FetchFailed,
+        ActingUserRequired,
+        NotAMember,
+        MissingPermissions,
+        MissingRole,
+        NotOwner,
+        InvalidToken,
     )
 }
 

@@ -11,6 +11,7 @@ from msgspec import UNSET, Raw
 from discord_tools.ipc.errors import Cancelled, RemoteError
 from discord_tools.ipc.wire import jsonrpc
 from discord_tools.ipc.wire.frames import RESERVED
+from discord_tools.ipc_server.acting import ActingUser
 from discord_tools.ipc_server.admission import Account
 from discord_tools.ipc_server.caller import Caller
 from discord_tools.ipc_server.dialects.calls import Backlog, ByteBudget, DialectCall
@@ -137,6 +138,8 @@ class Exchange:
             done,
             self._backlog,
         )
+        if request.acting_as is not None:
+            call.acting = ActingUser(request.acting_as)
         if notification:
             # Its sender does not wait, and may be gone before it has run.
             self._settle(place, None)

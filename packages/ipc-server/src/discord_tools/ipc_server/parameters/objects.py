@@ -9,6 +9,7 @@ from typing import Any, Final, TypeAlias
 import discord
 
 from discord_tools.ipc.errors import NotReady
+from discord_tools.ipc.wire.users import snowflake
 from discord_tools.ipc_server.parameters.binding import SCANNED, UNKNOWN, Binding
 from discord_tools.ipc_server.parameters.faults import Path, article, shown
 from discord_tools.ipc_server.parameters.fetching import MISS
@@ -19,30 +20,12 @@ __all__ = ("SNOWFLAKE", "Cached", "Lookup", "is_looked_up", "snowflake")
 #: JavaScript's numbers are too small for Discord's ids, so they are described as strings, though numbers do, too.
 SNOWFLAKE: Final[dict[str, Any]] = {"type": "string", "pattern": "^[0-9]+$"}
 
-#: Ids have 64 bits.
-_END: Final = 1 << 64
-
-#: Number of digits of the largest id.
-_DIGITS: Final = 20
-
-
 class Cached:
     """Marks a parameter whose objects are taken from the bot's cache alone, never fetched from Discord:
     ``Annotated[discord.Member, Cached]``.
 
     .. versionadded:: 1.2
     """
-
-
-def snowflake(value: Any) -> int:
-    """Returns an id, or -1 for what is none."""
-    if type(value) is int:
-        return value if 0 <= value < _END else -1
-    # int() would accept spaces, signs, underscores and the digits of other scripts.
-    if type(value) is str and len(value) <= _DIGITS and value.isascii() and value.isdigit():
-        number = int(value)
-        return number if number < _END and (value[0] != "0" or value == "0") else -1
-    return -1
 
 
 Finder: TypeAlias = Callable[[Binding, int], Any]
