@@ -40,7 +40,7 @@ WITH_CODE = sorted(
 
 def test_each_exception_has_a_code_that_no_other_one_has() -> None:
     codes = [RemoteError.code, PARSE_ERROR, UNAUTHORIZED, CONNECTION_LOST, *(cls.code for cls in WITH_CODE)]
-    assert len(WITH_CODE) == 16
+    assert len(WITH_CODE) == 22
     assert len(set(codes)) == len(codes)
     assert max(codes) < 0
     assert set(subclasses(RemoteError)) - set(WITH_CODE) == {RouteError, UnknownObject}
@@ -64,6 +64,12 @@ CODES = {
     "MaxConcurrencyReached": -32012,
     "DiscordError": -32013,
     "FetchFailed": -32014,
+    "ActingUserRequired": -32015,
+    "NotAMember": -32016,
+    "MissingPermissions": -32017,
+    "MissingRole": -32018,
+    "NotOwner": -32019,
+    "InvalidToken": -32020,
 }
 
 

@@ -115,7 +115,7 @@ class Conversation:
     # -- calls
 
     async def call(
-        self, endpoint: str, params: Any, timeout: float | None, acting_as: ActingAs | None = None
+        self, endpoint: str, params: Any, timeout: float | None, user: ActingAs | None = None
     ) -> Raw:
         """Calls and waits for the answer. Cancelling it cancels the call on the other side, too.
 
@@ -160,8 +160,8 @@ class Conversation:
                 params = Raw(encode_given(params))  # as it is now, and not when its turn comes
                 await window.wait(request)
             try:
-                if acting_as is not None:
-                    meta = self._with_user(endpoint, acting_as, meta)
+                if user is not None:
+                    meta = self._with_user(endpoint, user, meta)
                 request.number, request.frame = self._peer.call(
                     endpoint, params, request, headers=headers, meta=meta
                 )
@@ -190,8 +190,8 @@ class Conversation:
         if not self._streams:
             raise Unsupported(pending.endpoint)
         meta: Meta | UnsetType = UNSET
-        if pending.acting_as is not None:
-            meta = self._with_user(pending.endpoint, pending.acting_as, meta)
+        if (user := pending.user()) is not None:
+            meta = self._with_user(pending.endpoint, user, meta)
         pending.number, pending.frame = self._peer.call(
             pending.endpoint, params, pending, credit=credit, meta=meta
         )
@@ -340,8 +340,8 @@ class Conversation:
             headers, meta = UNSET, UNSET
             if pending.deadline is not None:
                 headers, meta = _time_left(max(0.0, pending.deadline - self.loop.time()))
-            if (acting_as := pending.acting_as) is not None:
-                meta = self._with_user(pending.endpoint, acting_as, meta)
+            if (user := pending.user()) is not None:
+                meta = self._with_user(pending.endpoint, user, meta)
             pending.number, pending.frame = self._peer.call(
                 pending.endpoint, params, pending, headers=headers, meta=meta
             )

@@ -371,10 +371,6 @@ class ConverterError(IPCError):
         return f"the converter of {self.parameter!r} raised {type(self.original).__name__}: {self.original}"
 
 
-#: Number of digits of Discord's largest id.
-_ID_DIGITS: Final = 20
-
-
 def _field(data: object, name: str, *kinds: type[FieldT]) -> FieldT | None:
     """A member of an error's data, which another side may have written: ``None`` where it is not of these kinds."""
     value = cast("dict[str, Any]", data).get(name) if isinstance(data, dict) else None
@@ -388,7 +384,7 @@ def _strings(data: object, name: str) -> list[str]:
 
 def _id(data: object, name: str) -> int | None:
     text = _field(data, name, str)
-    return int(text) if text is not None and text.isascii() and text.isdigit() and len(text) <= _ID_DIGITS else None
+    return int(text) if text is not None and text.isascii() and text.isdigit() and len(text) <= 20 else None
 
 
 def _seconds(data: object, name: str) -> float | None:
@@ -635,7 +631,8 @@ class ActingUserRequired(Forbidden):
         """:class:`bool`: Whether the key demands that the bot verifies the user, so that the call needs
         ``acting_as(token=...)``.
         """
-        return isinstance(self.data, dict) and cast("dict[str, Any]", self.data).get("needs_token") is True
+        data: Any = self.data
+        return isinstance(data, dict) and cast("dict[str, Any]", data).get("needs_token") is True
 
 
 class NotAMember(Forbidden):

@@ -35,9 +35,8 @@ class Pending(Protocol):
     frame: bytes
     endpoint: str
 
-    @property
-    def acting_as(self) -> ActingAs | None:
-        """The user for whom it is made."""
+    def user(self) -> ActingAs | None:
+        """Returns the user for whom it is made."""
         ...
 
     def done(self) -> bool:
@@ -82,8 +81,7 @@ class PendingRequest(asyncio.Future[Answered]):
     #: The timeout that the error names, in seconds.
     timeout: float
 
-    @property
-    def acting_as(self) -> ActingAs | None:
+    def user(self) -> ActingAs | None:
         # It is in the frame, so calls without a user do not pay for it.
         meta = _params.decode(self.frame).meta
         return None if meta is UNSET else meta.acting_as

@@ -183,9 +183,9 @@ class _EventFeed(Feed[tuple[str, Raw]]):
     """Remembers the last event of each name, to go on from there when the bot has lost the subscription."""
 
     def __init__(
-        self, subscribe: Subscribe, credit: int, unknown: set[str], acting_as: ActingAs | None
+        self, subscribe: Subscribe, credit: int, unknown: set[str], user: ActingAs | None
     ) -> None:
-        super().__init__(SUBSCRIBE, Raw(msgspec.json.encode(subscribe)), credit, acting_as)
+        super().__init__(SUBSCRIBE, Raw(msgspec.json.encode(subscribe)), credit, user)
         #: Names that the session has warned of.
         self._unknown = unknown
         #: Parameters of the next call: they follow the events that were received.
@@ -265,9 +265,9 @@ class Subscription(Stream[Event]):
         credit: int,
         timeout: float | None,
         unknown: set[str],
-        acting_as: ActingAs | None = None,
+        user: ActingAs | None = None,
     ) -> None:
-        super().__init__(connect, _EventFeed(subscribe, credit, unknown, acting_as), _next)
+        super().__init__(connect, _EventFeed(subscribe, credit, unknown, user), _next)
         self._timeout = timeout
         self.events: tuple[str, ...] = tuple(subscribe.events)
 

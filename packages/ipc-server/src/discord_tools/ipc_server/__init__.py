@@ -4,11 +4,11 @@ from discord_tools.ipc_server.audit import AuditEntry
 from discord_tools.ipc_server.caller import Caller
 from discord_tools.ipc_server.checks import check, cooldown, max_concurrency
 from discord_tools.ipc_server.cooldowns import by_caller
+from discord_tools.ipc_server.demands import requires, requires_owner, requires_role
 from discord_tools.ipc_server.groups import RouteGroup
 from discord_tools.ipc_server.keys import Key
 from discord_tools.ipc_server.parameters.objects import Cached
 from discord_tools.ipc_server.request import Request
-from discord_tools.ipc_server.requires import requires, requires_owner, requires_role
 from discord_tools.ipc_server.routes import Route, route
 from discord_tools.ipc_server.server import Server
 from discord_tools.ipc_server.values.selecting import full, only

@@ -7,8 +7,8 @@ from typing import Any, Protocol, TypeVar
 
 from discord_tools.ipc.missing import MISSING
 from discord_tools.ipc_server.checks import Rules, checked_predicate
+from discord_tools.ipc_server.demands import Requires
 from discord_tools.ipc_server.parameters.annotations import calling_frame
-from discord_tools.ipc_server.requires import Requires
 from discord_tools.ipc_server.routes import Decorator, Route, make_route
 
 __all__ = ("RouteGroup", "checked_functions")

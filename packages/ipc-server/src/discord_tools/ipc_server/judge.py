@@ -163,14 +163,15 @@ class Judge:
 
     async def is_owner(self, user_id: int) -> bool:
         """Whether a user owns the bot."""
-        client: Any = self._client
+        client = self._client
         if isinstance(client, commands.bot.BotBase):
             if type(client).is_owner is not commands.bot.BotBase.is_owner:
-                return bool(await cast("Any", client).is_owner(client.get_user(user_id) or discord.Object(user_id)))
+                user: Any = self._client.get_user(user_id) or discord.Object(user_id)
+                return bool(await client.is_owner(user))
             if client.owner_id or client.owner_ids:
                 return user_id == client.owner_id or user_id in (client.owner_ids or ())
         if self._owners is None:
-            outcomes = await self._fetcher.fetch({_OWNERS: client.application_info}, 0)
+            outcomes = await self._fetcher.fetch({_OWNERS: self._client.application_info}, 0)
             self._owners = _owners(outcomes[_OWNERS])
         return user_id in self._owners
 

@@ -61,7 +61,7 @@ class _User(Struct):
 
 
 #: Why Discord does not accept a token, by the status of its answer.
-_REASONS: Final = {
+_REASONS: Final[dict[int, str]] = {
     HTTPStatus.UNAUTHORIZED: "it has expired, was revoked, or never was one",
     HTTPStatus.FORBIDDEN: "it was given without the scope 'identify'",
 }
@@ -218,12 +218,14 @@ class Verifier:
         # The bot's own session sends the bot's token with each request, so this one only shares its connections. Its
         # trace is left out: it could write the header to a log.
         http = self._client.http
-        if not isinstance(http.connector, aiohttp.BaseConnector) or http.connector.closed:
+        # Before log-in the attribute is a sentinel of discord.py.
+        connector: Any = http.connector
+        if not isinstance(connector, aiohttp.BaseConnector) or connector.closed:
             return _failed("the bot is not logged in", None)
         headers = {"Authorization": f"Bearer {token}", "User-Agent": http.user_agent}
         async with (
             aiohttp.ClientSession(
-                connector=http.connector, connector_owner=False, cookie_jar=aiohttp.DummyCookieJar()
+                connector=connector, connector_owner=False, cookie_jar=aiohttp.DummyCookieJar()
             ) as session,
             session.get(
                 Route("GET", "/users/@me").url,
