@@ -249,6 +249,11 @@ class LoopbackDiscord(Moderation):
         """Somebody makes an account, and joins no guild."""
         return self._world.make_user(name)
 
+    @property
+    def users(self) -> list[User]:
+        """:class:`list`: All accounts."""
+        return list(self._world.users.values())
+
     def add_invite(self, channel: Channel, code: str) -> None:
         """Somebody makes an invite to a channel."""
         self._world.invites[code] = channel
