@@ -118,7 +118,6 @@ class Reader(Protocol):
     """The call that reads a subscription. Implemented by :class:`~.incoming.NativeCall`."""
 
     params: bytes
-    acting: ActingUser | None
 
     @property
     def takes(self) -> bool:

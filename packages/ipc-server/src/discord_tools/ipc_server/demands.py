@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from difflib import get_close_matches
-from typing import Any, TypeVar, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
 import discord
 
 from discord_tools.ipc_server.checks import decorated_with, mark_class
 from discord_tools.ipc_server.requirements import Ownership, Permissions, Requirement, Roles
 
-__all__ = ("Requires", "checked_requires", "requires", "requires_owner", "requires_role")
+__all__ = ("Demands", "Requires", "checked_requires", "requires", "requires_owner", "requires_role")
 
 T = TypeVar("T")
+
+#: What events demand, as users give it.
+Demands: TypeAlias = "Requires | Collection[Requires] | None"
 
 
 class Requires:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import secrets
 import time
 from collections import deque
@@ -12,7 +14,7 @@ from typing import Any, Final, Protocol
 import msgspec
 from msgspec import UNSET
 
-from discord_tools.ipc.errors import BadData, FellBehind, Forbidden, Overloaded
+from discord_tools.ipc.errors import BadData, FellBehind, Forbidden, Overloaded, RemoteError
 from discord_tools.ipc.limits import ServerLimits
 from discord_tools.ipc.wire.events import EventItem, Subscribe, Subscribed
 from discord_tools.ipc_server.access import NO_SCOPES, EventScopes, event_refusal
@@ -20,13 +22,17 @@ from discord_tools.ipc_server.call import Reader
 from discord_tools.ipc_server.caller import Caller
 from discord_tools.ipc_server.encoding import STANDARD, encode_answer
 from discord_tools.ipc_server.event_bounds import Share, SubscriptionBounds, checked_size
+from discord_tools.ipc_server.event_demands import EventDemands
 from discord_tools.ipc_server.event_table import Keys
 from discord_tools.ipc_server.filters import Filter, Value
 from discord_tools.ipc_server.nearest import Nearest
+from discord_tools.ipc_server.requirements import Requirement
 from discord_tools.ipc_server.topics import NO_KEYS, Published, Receiver, Topic
 from discord_tools.ipc_server.values.encoder import Encoder
 
 __all__ = ("Hub", "Subscriber")
+
+log = logging.getLogger(__name__)
 
 _encode = msgspec.json.Encoder().encode
 _subscribe = msgspec.json.Decoder(Subscribe)
@@ -70,6 +76,18 @@ class Source(Protocol):
         ...
 
 
+class Audience(Protocol):
+    """Which events the reader of a subscription hears. Implemented by :class:`~.audience.Audience`."""
+
+    def hears(self, event: Published) -> bool | None:
+        """Whether it hears an event. ``None`` where somebody has to be asked first."""
+        ...
+
+    async def decide(self, event: Published) -> bool:
+        """Asks, and returns whether it hears the event. Raises :exc:`RemoteError` where nobody knows."""
+        ...
+
+
 class Hub:
     """All events of one server."""
 
@@ -96,11 +114,18 @@ class Hub:
         self._nearest = Nearest()
         #: What opens events to callers whose keys have scopes.
         self.scopes: EventScopes = EventScopes()
+        #: What events demand of acting users.
+        self.demands: EventDemands = EventDemands()
         #: Identifies this run of the bot: sequence numbers of another run mean nothing here.
         self.epoch: Final[str] = secrets.token_hex(8)
 
     def publish(
-        self, name: str, data: Any, keys: Keys = NO_KEYS, scopes: frozenset[str] | None = None
+        self,
+        name: str,
+        data: Any,
+        keys: Keys = NO_KEYS,
+        scopes: frozenset[str] | None = None,
+        requires: tuple[Requirement, ...] | None = None,
     ) -> None:
         """Hands an event to its subscribers. Its scopes are those that were declared for the name, unless it has its
         own.
@@ -122,7 +147,7 @@ class Hub:
         topic = self._topics.get(name)
         if topic is None:
             return  # nobody has ever subscribed to it
-        event = Published(name, keys, False, scopes)
+        event = Published(name, keys, False, scopes, requires)
         if topic.index or topic.compared:
             self._hand_out(topic, event, self._encoded(topic, event, lambda: data))
         elif topic.everything or topic.is_kept:
@@ -325,6 +350,14 @@ class Subscriber:
         self.places: int = places or 0
         #: Scopes of its reader's key, of which an event must have one. None for a key that opens everything.
         self.scopes: frozenset[str] | None = None
+        #: What its reader's acting user hears. None for a reader who hears all.
+        self.audience: Audience | None = None
+        #: Events of which it is not known whether the reader hears them, and those after them.
+        self._undecided: deque[Published] = deque()
+        #: Size of these, in bytes.
+        self._undecided_bytes = 0
+        #: Finds that out, while there are some.
+        self._deciding: asyncio.Task[None] | None = None
         #: Size of its parameters, in bytes.
         self._size = size
         #: Confirmation and replayed events, which do not make a reader slow.
@@ -349,7 +382,7 @@ class Subscriber:
     @property
     def held_bytes(self) -> int:
         """:class:`int`: Size of its parameters and of the events that wait for the reader, in bytes."""
-        return self._size + self._queue_bytes + sum(map(len, self._first))
+        return self._size + self._queue_bytes + self._undecided_bytes + sum(map(len, self._first))
 
     def begin(self) -> None:
         """Confirms the subscription and replays the events that the reader asks for."""
@@ -367,6 +400,8 @@ class Subscriber:
                     replay.append(event)
                 event.tidy()
         replay.sort(key=lambda event: event.order)
+        if self.audience is not None:
+            replay = self._heard(replay, self.audience)
         confirmation = Subscribed(self._hub.epoch, positions, self._hub.unknown(self._topics) or UNSET)
         self._first.append(_encode(confirmation))
         self._first.extend(lost)
@@ -406,6 +441,15 @@ class Subscriber:
             return
         if self.scopes is not None and self.scopes.isdisjoint(event.scopes):
             return
+        if self.audience is not None:
+            verdict = None if self._undecided else self.audience.hears(event)
+            if not verdict:
+                if verdict is None:
+                    self._postpone(event)
+                return
+        self._deliver(event)
+
+    def _deliver(self, event: Published) -> None:
         call, item = self._call, event.item
         if not 0 < len(item) <= call.largest:
             item = event.gap()
@@ -415,10 +459,66 @@ class Subscriber:
             if self._wish.drop:
                 call.abort(FellBehind("the reader of this subscription is too slow"))
                 return
-            count, _ = self._missed.get(event.name, (0, 0))
-            self._missed[event.name] = (count + 1, event.seq)
+            self._miss(event)
         else:
             self._put(item)
+
+    def _miss(self, event: Published) -> None:
+        """Counts an event as left out. A gap takes its place once the backlog has capacity."""
+        count, _ = self._missed.get(event.name, (0, 0))
+        self._missed[event.name] = (count + 1, event.seq)
+
+    # -- events that wait until it is known whether the acting user hears them
+
+    def _heard(self, events: list[Published], audience: Audience) -> list[Published]:
+        """Those of some events that the user hears, up to the first of which that is not known."""
+        heard: list[Published] = []
+        for event in events:
+            verdict = None if self._undecided else audience.hears(event)
+            event.tidy()
+            if verdict is None:
+                self._postpone(event)
+            elif verdict:
+                heard.append(event)
+        return heard
+
+    def _postpone(self, event: Published) -> None:
+        limits, size = self._limits, len(event.item)
+        if (
+            len(self._undecided) >= limits.event_backlog
+            or self._undecided_bytes + size > limits.event_backlog_bytes
+        ):
+            self._miss(event)
+            return
+        self._undecided.append(event)
+        self._undecided_bytes += size
+        if self._deciding is None:
+            self._deciding = asyncio.get_running_loop().create_task(self._decide(), name="ipc judges a reader")
+
+    async def _decide(self) -> None:
+        audience = self.audience
+        while self._undecided and audience is not None:
+            try:
+                heard = await audience.decide(self._undecided[0])
+            except RemoteError:
+                # Discord does not answer. The rest would wait for as long, each.
+                for event in self._undecided:
+                    self._miss(event)
+                self._undecided.clear()
+                self._undecided_bytes = 0
+                break
+            except Exception:
+                # An is_owner() of the bot's own.
+                log.exception("Judging an acting user failed")
+                heard = False
+            if self._undecided:  # it may have been closed meanwhile
+                event = self._undecided.popleft()
+                self._undecided_bytes -= len(event.item)
+                event.tidy()
+                if heard:
+                    self._deliver(event)
+        self._deciding = None
+        self.pump()
 
     def renew(self, caller: Caller) -> Forbidden | None:
         """Takes note of what the reader's key opens now. Returns the error where one of the events is not among it."""
@@ -448,6 +548,9 @@ class Subscriber:
             self._hub.leave(self, topics, self._size)
         self._first.clear()
         self._queue.clear()
+        self._undecided.clear()
+        if self._deciding is not None:
+            self._deciding.cancel()
 
     def _may_have(self, event: Published) -> bool:
         # Repeated in offer(), where a call would cost more than the comparison.

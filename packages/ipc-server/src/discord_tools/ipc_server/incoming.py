@@ -109,6 +109,8 @@ class NativeCall:
     failure: tuple[str, int] | None = None
     #: The user for whom it is made.
     acting: ActingUser | None = None
+    #: Whether it is the call of a subscription whose acting user is judged first.
+    subscribes: bool = False
     #: The subscription, where this is the call of one.
     subscriber: Subscriber | None = None
     #: Runs the handler. Set once the handler waits: one that does not has ended by then.
@@ -272,6 +274,8 @@ class NativeCall:
             self.subscriber.close()
         self.settled = True
         self._channel.forget(self)
+        if self.task is not None:
+            self.task.cancel()  # its user is being judged
 
     def fail(self, error: RemoteError) -> None:
         if not self.settled:

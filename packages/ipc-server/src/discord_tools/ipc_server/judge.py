@@ -74,7 +74,8 @@ class Judge:
     def __init__(
         self, client: discord.Client, fetcher: Fetcher, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._client = client
+        #: The bot.
+        self.client: discord.Client = client
         self._fetcher = fetcher
         self._clock = clock
         self._verifier = Verifier(client)
@@ -82,6 +83,8 @@ class Judge:
         self._fetched: dict[tuple[int, int], tuple[discord.Member | None, float]] = {}
         #: The owners of the bot, once they were fetched.
         self._owners: frozenset[int] | None = None
+        #: What an ``is_owner()`` of the bot's own has said of users, and until when that counts, oldest first.
+        self._told: dict[int, tuple[bool, float]] = {}
 
     # -- who it is
 
@@ -163,17 +166,29 @@ class Judge:
 
     async def is_owner(self, user_id: int) -> bool:
         """Whether a user owns the bot."""
-        client = self._client
-        if isinstance(client, commands.bot.BotBase):
-            if type(client).is_owner is not commands.bot.BotBase.is_owner:
-                user: Any = self._client.get_user(user_id) or discord.Object(user_id)
-                return bool(await client.is_owner(user))
-            if client.owner_id or client.owner_ids:
-                return user_id == client.owner_id or user_id in (client.owner_ids or ())
+        known = self.known_owner(user_id)
+        if known is not None:
+            return known
+        client = self.client
+        if _has_own_rule(client):
+            user: Any = client.get_user(user_id) or discord.Object(user_id)
+            is_owner = bool(await cast("Any", client).is_owner(user))
+            _put(self._told, user_id, (is_owner, self._clock() + FETCHED_PERIOD))
+            return is_owner
         if self._owners is None:
-            outcomes = await self._fetcher.fetch({_OWNERS: self._client.application_info}, 0)
+            outcomes = await self._fetcher.fetch({_OWNERS: client.application_info}, 0)
             self._owners = _owners(outcomes[_OWNERS])
         return user_id in self._owners
+
+    def known_owner(self, user_id: int) -> bool | None:
+        """The same without asking. ``None`` where the bot or Discord has to be asked."""
+        client = self.client
+        if _has_own_rule(client):
+            told, until = self._told.get(user_id, (False, 0.0))
+            return told if self._clock() < until else None
+        if isinstance(client, commands.bot.BotBase) and (client.owner_id or client.owner_ids):
+            return user_id == client.owner_id or user_id in (client.owner_ids or ())
+        return None if self._owners is None else user_id in self._owners
 
     async def member(self, guild: discord.Guild, user_id: int) -> discord.Member | None:
         """The member that a user is in a guild, as of now. ``None`` for a user who is none."""
@@ -185,16 +200,12 @@ class Judge:
         key: Key = ("Member", guild.id, user_id)
         outcomes = await self._fetcher.fetch({key: partial(guild.fetch_member, user_id)}, 0)
         member: discord.Member | None = None if outcomes[key] is MISS else outcomes[key]
-        place = guild.id, user_id
-        self._fetched.pop(place, None)
-        if len(self._fetched) >= FETCHED:
-            del self._fetched[next(iter(self._fetched))]
-        self._fetched[place] = member, self._clock() + FETCHED_PERIOD
+        _put(self._fetched, (guild.id, user_id), (member, self._clock() + FETCHED_PERIOD))
         return member
 
     def known_member(self, guild: discord.Guild, user_id: int) -> discord.Member | None | Unknown:
         """The same without asking Discord. :data:`UNKNOWN` where it has to be asked."""
-        if self._client.intents.members:
+        if self.client.intents.members:
             member = guild.get_member(user_id)
             if member is not None or guild.chunked:
                 return member
@@ -212,9 +223,9 @@ class Judge:
                 channels[found.id] = found
         number = request.named_guild()
         if number is not None:
-            guild = self._client.get_guild(number)
+            guild = self.client.get_guild(number)
             if guild is None:
-                if not self._client.is_ready():
+                if not self.client.is_ready():
                     raise NotReady("the bot has not received all of its guilds")
                 message = "no Guild with this id is known to the bot"
                 raise bad_data([Violation(path="guild_id", message=message, kind="Guild", id=str(number))])
@@ -238,6 +249,20 @@ def not_a_member(user_id: int, guild_id: int) -> NotAMember:
     return NotAMember(
         "the acting user is not a member of the guild", data={"user_id": str(user_id), "guild_id": str(guild_id)}
     )
+
+
+def _has_own_rule(client: discord.Client) -> bool:
+    """Whether the bot has an ``is_owner()`` of its own."""
+    base = commands.bot.BotBase
+    return isinstance(client, base) and cast("Any", type(client)).is_owner is not base.is_owner
+
+
+def _put(table: dict[Any, Any], key: Any, value: Any) -> None:
+    """Remembers something, and forgets the oldest of too many."""
+    table.pop(key, None)
+    if len(table) >= FETCHED:
+        del table[next(iter(table))]
+    table[key] = value
 
 
 def _objects(arguments: Mapping[str, Any]) -> Iterator[Any]:

@@ -15,6 +15,10 @@ __all__ = ("MEMBERSHIP", "Channel", "Ownership", "Permissions", "Requirement", "
 Channel: TypeAlias = "discord.abc.GuildChannel | discord.Thread"
 
 
+#: Permissions that channels may give and take.
+_OF_CHANNELS: Final = discord.Permissions.all_channel()
+
+
 class Requirement:
     """Something that is demanded of the acting user."""
 
@@ -26,6 +30,10 @@ class Requirement:
     def refusal(self, member: discord.Member, channel: Channel | None) -> Forbidden | None:
         """The error for a member who does not fulfil it, in a channel or in the whole guild."""
         raise NotImplementedError
+
+    def refusal_anywhere(self, member: discord.Member) -> Forbidden | None:
+        """The error for a member who fulfils it in no channel of the guild, as far as that can be told at once."""
+        return self.refusal(member, None)
 
     def described(self) -> dict[str, Any]:
         """What it demands, for ``rpc.discover``."""
@@ -60,6 +68,11 @@ class Permissions(Requirement):
                 "channel_id": None if channel is None else str(channel.id),
             },
         )
+
+    def refusal_anywhere(self, member: discord.Member) -> Forbidden | None:
+        # The others may be given in a channel.
+        names = [name for name in self.names if not getattr(_OF_CHANNELS, name)]
+        return Permissions(names).refusal(member, None)
 
     def described(self) -> dict[str, Any]:
         return {"permissions": list(self.names)}

@@ -24,6 +24,7 @@ from discord_tools.ipc_server.caller import Caller
 from discord_tools.ipc_server.close_hook import CloseHook
 from discord_tools.ipc_server.conversation import Conversation
 from discord_tools.ipc_server.conversations import Conversations
+from discord_tools.ipc_server.demands import Demands, checked_requires
 from discord_tools.ipc_server.dialects.service import DIALECTS, Dialect, checked_dialects
 from discord_tools.ipc_server.dispatch import Dispatcher
 from discord_tools.ipc_server.event_table import Declared
@@ -509,6 +510,7 @@ class Server(Generic[ClientT]):
         user_id: Ids = None,
         message_id: Ids = None,
         scopes: Collection[str] | None = None,
+        requires: Demands = None,
     ) -> None:
         """|coro|
 
@@ -542,11 +544,16 @@ class Server(Generic[ClientT]):
             What opens this event to keys with scopes; see :class:`Key`. It does not reach subscribers with other keys
             that have scopes. Defaults to ``None``, the scopes that :meth:`add_event` declares for the name. A key with
             scopes can subscribe to a name once it is declared or was published with one of its scopes.
+        requires: Optional[Union[:func:`requires`, Collection[:func:`requires`]]]
+            What this event demands of acting users who hear it, such as ``requires(manage_guild=True)``; an empty
+            collection for nothing. Defaults to ``None``, what :meth:`add_event` or :meth:`forward` sets for the name,
+            and without that the rule in :doc:`/guides/acting-users`.
 
         Raises
         ------
         TypeError
-            The data cannot be written as JSON, an id is neither a number nor a text, or the scopes are one string.
+            The data cannot be written as JSON, an id is neither a number nor a text, the scopes are one string, or
+            ``requires`` is something else.
         ValueError
             A scope has no usable name.
         """
@@ -556,9 +563,18 @@ class Server(Generic[ClientT]):
                 guild_id=guild_id, channel_id=channel_id, user_id=user_id, message_id=message_id
             )
         own = None if scopes is None else checked_scopes(scopes, "publish()")
-        self._shared.hub.publish(name, data, ids, own)
+        demanded = None if requires is None else checked_requires(requires, "publish()")
+        self._shared.hub.publish(name, data, ids, own, demanded)
 
-    def add_event(self, name: str, type: Any = Any, /, *, scopes: Collection[str] | None = None) -> None:
+    def add_event(
+        self,
+        name: str,
+        type: Any = Any,
+        /,
+        *,
+        scopes: Collection[str] | None = None,
+        requires: Demands = None,
+    ) -> None:
         """Declares an event that this bot publishes.
 
         That is not needed for publishing it. But a subscriber to a name that the bot neither forwards nor has published
@@ -577,21 +593,32 @@ class Server(Generic[ClientT]):
         scopes: Optional[Collection[:class:`str`]]
             What opens the event to keys with scopes; see :class:`Key`. They are added to those that were declared
             before. Defaults to ``None``, no more scopes: an event without scopes is closed to keys with scopes.
+        requires: Optional[Union[:func:`requires`, Collection[:func:`requires`]]]
+            What the event demands of acting users who hear it; an empty collection for nothing. Defaults to ``None``,
+            which leaves it as it is: at first the rule in :doc:`/guides/acting-users`.
 
         Raises
         ------
         TypeError
-            The name is no :class:`str`, or the scopes are one string.
+            The name is no :class:`str`, the scopes are one string, or ``requires`` is something else.
         ValueError
             A scope has no usable name.
         """
         if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"the name of an event must be a str, not {name!r:.100}")
         opening = checked_scopes(scopes, "add_event()")
+        demanded = checked_requires(requires, "add_event()")
         self._shared.hub.learn(name, Declared(type))
+        self._shared.hub.demands.declare((name,), demanded)
         self._shared.hub.scopes.declare((name,), opening)
 
-    def forward(self, *events: str, custom: Custom = (), scopes: Collection[str] | None = None) -> None:
+    def forward(
+        self,
+        *events: str,
+        custom: Custom = (),
+        scopes: Collection[str] | None = None,
+        requires: Demands = None,
+    ) -> None:
         """Publishes events of discord.py, such as ``member_join``, under their own names while the server runs.
 
         :doc:`/guides/all-events` lists them with their data and the ids that filters compare. In general, an event with
@@ -617,17 +644,23 @@ class Server(Generic[ClientT]):
         scopes: Optional[Collection[:class:`str`]]
             What opens these events to keys with scopes; see :class:`Key`. They are added to those that were declared
             before. Defaults to ``None``, no more scopes: an event without scopes is closed to keys with scopes.
+        requires: Optional[Union[:func:`requires`, Collection[:func:`requires`]]]
+            What these events demand of acting users who hear them; an empty collection for nothing. Defaults to ``None``,
+            which leaves it as it is: at first the rule in :doc:`/guides/acting-users`.
 
         Raises
         ------
         TypeError
-            A name is no string, ``custom`` is of another type, or the scopes are one string.
+            A name is no string, ``custom`` is of another type, the scopes are one string, or ``requires`` is something
+            else.
         ValueError
             There is no such event or group, or a scope has no usable name. The text has the most similar name. No event
             was added.
         """
         specs = checked_events(events, custom)
+        demanded = checked_requires(requires, "forward()")
         self._shared.hub.scopes.declare([one.name for one in specs], checked_scopes(scopes, "forward()"))
+        self._shared.hub.demands.declare([one.name for one in specs], demanded)
         self._forwarder.add(specs, {name.removeprefix("on_") for name in events})
 
     # -- life
