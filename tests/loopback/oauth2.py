@@ -50,7 +50,11 @@ class OAuth2:
 
     def holder(self, authorization: str) -> Grant | None:
         """What the token in a header stands for."""
-        return self._tokens.get(authorization.removeprefix("Bearer ")) if authorization[:7] == "Bearer " else None
+        return (
+            self._tokens.get(authorization.removeprefix("Bearer "))
+            if authorization[:7] == "Bearer "
+            else None
+        )
 
     async def authorize(self, request: web.Request) -> web.Response:
         """``GET /oauth2/authorize``: the page where a user agrees. It comes back to the dashboard at once."""
@@ -60,7 +64,8 @@ class OAuth2:
         code = secrets.token_urlsafe(16)
         uri = asked["redirect_uri"]
         self._codes[code] = Grant(self.signed_in, tuple(asked["scope"].split()), uri)
-        return web.Response(status=302, headers={"Location": f"{uri}?{urlencode({'code': code, 'state': asked['state']})}"})
+        back = urlencode({"code": code, "state": asked["state"]})
+        return web.Response(status=302, headers={"Location": f"{uri}?{back}"})
 
     async def token(self, request: web.Request) -> web.Response:
         """``POST /oauth2/token``: a code is worth one access token."""

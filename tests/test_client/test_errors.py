@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from discord_tools import ipc
-from discord_tools.ipc import errors
+from discord_tools.ipc import errors, refusals
 from discord_tools.ipc.errors import (
-    ActingUserRequired,
     AlreadyResponded,
     BadData,
     Cancelled,
@@ -27,15 +26,10 @@ from discord_tools.ipc.errors import (
     FellBehind,
     FetchFailed,
     Forbidden,
-    IPCError,
     InvalidRequest,
-    InvalidToken,
+    IPCError,
     ListenError,
     MaxConcurrencyReached,
-    MissingPermissions,
-    MissingRole,
-    NotAMember,
-    NotOwner,
     NotReady,
     OnCooldown,
     Overloaded,
@@ -53,6 +47,14 @@ from discord_tools.ipc.errors import (
     UnknownObject,
     Unsupported,
     WrongEventLoop,
+)
+from discord_tools.ipc.refusals import (
+    ActingUserRequired,
+    InvalidToken,
+    MissingPermissions,
+    MissingRole,
+    NotAMember,
+    NotOwner,
 )
 from discord_tools.ipc.wire.codes import remote_error
 
@@ -249,12 +251,14 @@ EACH = pytest.mark.parametrize(
 def test_every_exception_is_in_the_tree_and_exported() -> None:
     defined = {
         value
-        for value in vars(errors).values()
-        if inspect.isclass(value) and issubclass(value, BaseException) and value.__module__ == errors.__name__
+        for module in (errors, refusals)
+        for value in vars(module).values()
+        if inspect.isclass(value) and issubclass(value, BaseException) and value.__module__ == module.__name__
     }
     assert defined == set(TREE)
-    assert {cls.__name__ for cls in TREE} | {"Violation"} == set(errors.__all__)
-    assert all(getattr(ipc, name) is getattr(errors, name) for name in errors.__all__)
+    assert {cls.__name__ for cls in TREE} | {"Violation"} == {*errors.__all__, *refusals.__all__}
+    for module in (errors, refusals):
+        assert all(getattr(ipc, name) is getattr(module, name) for name in module.__all__)
 
 
 @pytest.mark.parametrize("cls", TREE, ids=lambda cls: cls.__name__)

@@ -116,7 +116,9 @@ async def test_who_loses_the_permission_or_leaves_hears_nothing_more(
     guild: Guild,
     member: Member,
 ) -> None:
-    role = loopback_discord.add_role(guild, "Managers", permissions=discord.Permissions(manage_guild=True).value)
+    role = loopback_discord.add_role(
+        guild, "Managers", permissions=discord.Permissions(manage_guild=True).value
+    )
     loopback_discord.give_role(member, role)
     await loopback_bot.wait_for("member_update")
     async with session.acting_as(member.id).subscribe("a", "b") as heard:
@@ -275,7 +277,7 @@ async def test_a_subscription_goes_on_after_the_connection_was_cut(
 
 
 @asynccontextmanager
-async def deaf(loopback: LoopbackDiscord) -> AsyncIterator[tuple[Server[commands.Bot], ClientSession]]:
+async def fetching(loopback: LoopbackDiscord) -> AsyncIterator[tuple[Server[commands.Bot], ClientSession]]:
     async with (
         running_bot(loopback, intents=discord.Intents.default()) as bot,
         serving(bot) as server,
@@ -287,12 +289,12 @@ async def deaf(loopback: LoopbackDiscord) -> AsyncIterator[tuple[Server[commands
 async def test_without_the_members_intent_events_wait_until_the_member_was_fetched(
     loopback_discord: LoopbackDiscord, guild: Guild, member: Member
 ) -> None:
-    stranger = loopback_discord.guilds[1].owner_id
+    outsider = loopback_discord.guilds[1].owner_id
     path = f"GET /guilds/{guild.id}/members/"
-    async with deaf(loopback_discord) as (server, session):
+    async with fetching(loopback_discord) as (server, session):
         async with (
             session.acting_as(member.id).subscribe("tick") as heard,
-            session.acting_as(stranger).subscribe("tick") as others,
+            session.acting_as(outsider).subscribe("tick") as others,
         ):
             with loopback_discord.rest.held(path):
                 for number in range(5):
@@ -307,7 +309,7 @@ async def test_without_the_members_intent_events_wait_until_the_member_was_fetch
 async def test_events_of_which_discord_does_not_say_who_hears_them_are_a_gap(
     loopback_discord: LoopbackDiscord, guild: Guild, member: Member
 ) -> None:
-    async with deaf(loopback_discord) as (server, session):
+    async with fetching(loopback_discord) as (server, session):
         async with session.acting_as(member.id).subscribe("tick") as heard:
             loopback_discord.rest.failures[f"GET /guilds/{guild.id}/members/"] = 403
             await server.publish("tick", 1, guild_id=guild.id)
@@ -328,7 +330,7 @@ async def test_a_subscription_that_ends_while_its_user_is_judged_leaves_nothing(
     loopback_discord: LoopbackDiscord, guild: Guild, member: Member
 ) -> None:
     path = f"GET /guilds/{guild.id}/members/"
-    async with deaf(loopback_discord) as (server, session):
+    async with fetching(loopback_discord) as (server, session):
         with loopback_discord.rest.held(path):
             subscription = session.acting_as(member.id).subscribe("tick", guild_id=guild.id)
             beginning = asyncio.create_task(subscription.__aenter__())

@@ -22,7 +22,9 @@ from discord_tools.ipc import (
     MissingRole,
     NotAMember,
     NotOwner,
+    OnCooldown,
     Request,
+    RouteFailed,
     RouteGroup,
     Server,
     UnknownObject,
@@ -142,7 +144,9 @@ async def test_the_owner_of_the_guild_and_administrators_have_all_permissions(
 ) -> None:
     assert await session.acting_as(guild.owner_id)("settings", guild=guild.id)
     permissions = discord.Permissions(administrator=True).value
-    await known(loopback_bot, loopback_discord, member, loopback_discord.add_role(guild, "A", permissions=permissions))
+    await known(
+        loopback_bot, loopback_discord, member, loopback_discord.add_role(guild, "A", permissions=permissions)
+    )
     assert await session.acting_as(member.id)("settings", guild=guild.id)
 
 
@@ -198,7 +202,9 @@ async def test_a_guild_that_the_bot_does_not_know_is_an_unknown_object(
         await session.acting_as(member.id)("settings", guild=5)
 
 
-@pytest.mark.parametrize("given", [{"guild_id": "x"}, {}, {"guild_id": None}], ids=["no id", "nothing", "null"])
+@pytest.mark.parametrize(
+    "given", [{"guild_id": "x"}, {}, {"guild_id": None}], ids=["no id", "nothing", "null"]
+)
 async def test_a_route_without_parameters_needs_a_guild_in_the_data(
     server: Server[commands.Bot], session: ClientSession, guild: Guild, given: dict[str, Any]
 ) -> None:
@@ -256,7 +262,9 @@ async def test_permissions_are_judged_in_each_channel_also_inside_of_structures(
     foreign = other.text_channels[0]
     user = session.acting_as(mine.owner_id)
     await user("move", what={"source": first.id, "targets": [second.id]})
-    error = await refusal(user("move", what={"source": first.id, "targets": [second.id, foreign.id]}), NotAMember)
+    error = await refusal(
+        user("move", what={"source": first.id, "targets": [second.id, foreign.id]}), NotAMember
+    )
     assert error.guild_id == other.id
 
 
@@ -337,17 +345,26 @@ async def test_routes_without_demands_know_the_user_too(
     @server.route()
     async def me(request: Request, guild: discord.Guild | None = None) -> list[Any]:
         assert request.user is not None
-        return [request.user_id, request.user.name, request.member and request.member.guild.id, request.reason("so")]
+        return [
+            request.user_id,
+            request.user.name,
+            request.member and request.member.guild.id,
+            request.reason("so"),
+        ]
 
     found = await session.acting_as(member.id)("me", guild=guild.id)
     assert found == [member.id, member.name, guild.id, f"{member.name} ({member.id}): so"]
     assert (await session.acting_as(str(member.id))("me"))[2] is None
-    with pytest.raises(Exception, match="error_id|log has more"):
+    with pytest.raises(RouteFailed):
         await session.request("me")
 
 
 async def test_groups_and_cogs_demand_something_for_all_their_routes(
-    loopback_bot: commands.Bot, server: Server[commands.Bot], session: ClientSession, guild: Guild, member: Member
+    loopback_bot: commands.Bot,
+    server: Server[commands.Bot],
+    session: ClientSession,
+    guild: Guild,
+    member: Member,
 ) -> None:
     group = RouteGroup("admin", checks=[requires(manage_guild=True)])
 
@@ -365,10 +382,14 @@ async def test_groups_and_cogs_demand_something_for_all_their_routes(
 
     await loopback_bot.add_cog(Bans())
     user = session.acting_as(member.id)
-    assert (await refusal(user("admin/reset", guild=guild.id), MissingPermissions)).missing_permissions == ["manage_guild"]
-    assert (await refusal(user("bans", guild=guild.id), MissingPermissions)).missing_permissions == ["ban_members"]
+    for name, permission in (("admin/reset", "manage_guild"), ("bans", "ban_members")):
+        error = await refusal(user(name, guild=guild.id), MissingPermissions)
+        assert error.missing_permissions == [permission]
     owner = session.acting_as(guild.owner_id)
-    assert [await owner("admin/reset", guild=guild.id), await owner("bans", guild=guild.id)] == ["reset", "bans"]
+    assert [await owner("admin/reset", guild=guild.id), await owner("bans", guild=guild.id)] == [
+        "reset",
+        "bans",
+    ]
 
 
 async def test_cooldowns_of_users_count_by_the_acting_user(
@@ -381,7 +402,7 @@ async def test_cooldowns_of_users_count_by_the_acting_user(
 
     await session.acting_as(1)("vote")
     await session.acting_as(2)("vote")
-    with pytest.raises(Exception, match="OnCooldown|again"):
+    with pytest.raises(OnCooldown):
         await session.acting_as(1)("vote")
 
 
@@ -397,14 +418,18 @@ async def test_the_description_of_the_routes_says_what_they_demand(
 
     found = await session.request("rpc.discover")
     (method,) = [one for one in found["methods"] if one["name"] == "all_of_it"]
-    assert method["x-requires"] == [{"owner": True}, {"permissions": ["manage_guild"]}, {"roles": ["Mods", "5"]}]
+    assert method["x-requires"] == [
+        {"owner": True},
+        {"permissions": ["manage_guild"]},
+        {"roles": ["Mods", "5"]},
+    ]
 
 
 # -- a bot that does not hear of changes of members
 
 
 @pytest.fixture
-async def deaf_session(loopback_discord: LoopbackDiscord) -> AsyncIterator[ClientSession]:
+async def fetching_session(loopback_discord: LoopbackDiscord) -> AsyncIterator[ClientSession]:
     """A session with a bot without the members intent, and a route that demands a permission."""
     async with (
         running_bot(loopback_discord, intents=discord.Intents.default()) as bot,
@@ -423,11 +448,11 @@ async def deaf_session(loopback_discord: LoopbackDiscord) -> AsyncIterator[Clien
 
 async def test_without_the_members_intent_the_member_is_fetched_and_counts_for_seconds(
     loopback_discord: LoopbackDiscord,
-    deaf_session: ClientSession,
+    fetching_session: ClientSession,
     guild: Guild,
     member: Member,
 ) -> None:
-    user = deaf_session.acting_as(member.id)
+    user = fetching_session.acting_as(member.id)
     managers = loopback_discord.add_role(guild, "Managers", permissions=MANAGE_GUILD)
     member.roles.append(managers)
     path = f"GET /guilds/{guild.id}/members/{member.id}"
@@ -454,16 +479,16 @@ async def test_a_member_that_was_fetched_counts_for_some_seconds_only(
 
 
 async def test_without_the_members_intent_who_has_left_is_refused(
-    loopback_discord: LoopbackDiscord, deaf_session: ClientSession, guild: Guild
+    loopback_discord: LoopbackDiscord, fetching_session: ClientSession, guild: Guild
 ) -> None:
-    stranger = loopback_discord.add_user("stranger")
-    await refusal(deaf_session.acting_as(stranger.id)("settings", guild=guild.id), NotAMember)
+    outsider = loopback_discord.add_user("outsider")
+    await refusal(fetching_session.acting_as(outsider.id)("settings", guild=guild.id), NotAMember)
 
 
 async def test_a_member_that_discord_does_not_give_is_a_typed_error(
-    loopback_discord: LoopbackDiscord, deaf_session: ClientSession, guild: Guild, member: Member
+    loopback_discord: LoopbackDiscord, fetching_session: ClientSession, guild: Guild, member: Member
 ) -> None:
     loopback_discord.rest.failures["GET /guilds/"] = 403
     with pytest.raises(FetchFailed) as caught:
-        await deaf_session.acting_as(member.id)("settings", guild=guild.id)
+        await fetching_session.acting_as(member.id)("settings", guild=guild.id)
     assert (caught.value.kind, caught.value.status) == ("Member", 403)

@@ -14,6 +14,7 @@ from discord_tools.ipc import (
     RouteError,
     UnknownObject,
     errors,
+    refusals,
 )
 from discord_tools.ipc.errors import NotReady, Overloaded
 from discord_tools.ipc.wire.codes import (
@@ -29,7 +30,9 @@ from discord_tools.ipc.wire.frames import ErrorObject
 
 def subclasses(cls: type[RemoteError]) -> list[type[RemoteError]]:
     every = [one for direct in cls.__subclasses__() for one in (direct, *subclasses(direct))]
-    return [one for one in every if one.__module__ == errors.__name__]  # tests have others
+    return [
+        one for one in every if one.__module__ in (errors.__name__, refusals.__name__)
+    ]  # tests have others
 
 
 #: All exceptions with a code of their own. :exc:`RouteError` takes its code from the route.

@@ -10,10 +10,11 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from discord_tools.ipc import errors as _errors
+from discord_tools.ipc import errors as _errors, refusals as _refusals
 from discord_tools.ipc._version import __version__
 from discord_tools.ipc.errors import *  # noqa: F403
 from discord_tools.ipc.limits import ClientLimits, ServerLimits
+from discord_tools.ipc.refusals import *  # noqa: F403
 from discord_tools.ipc.session import ClientSession
 from discord_tools.ipc.streams import Stream
 from discord_tools.ipc.subscriptions import Event, EventInfo, Gap, Subscription
@@ -79,6 +80,7 @@ if TYPE_CHECKING:
         "route",
     )
     __all__ += _errors.__all__
+    __all__ += _refusals.__all__
 else:
     __all__ = (
         "ClientLimits",
@@ -92,6 +94,7 @@ else:
         "Subscription",
         "__version__",
         *_errors.__all__,
+        *_refusals.__all__,
         *(_SERVER_NAMES if _HAS_SERVER else ()),
     )
 

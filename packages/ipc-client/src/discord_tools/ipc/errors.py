@@ -6,10 +6,11 @@ bot's log.
 
 from __future__ import annotations
 
-from typing import Any, NotRequired, TypedDict, TypeVar, cast
+from typing import Any, NotRequired, TypedDict, cast
+
+from discord_tools.ipc.error_data import field_of, id_of, seconds_of, strings_of
 
 __all__ = (
-    "ActingUserRequired",
     "AlreadyResponded",
     "BadData",
     "Cancelled",
@@ -27,13 +28,8 @@ __all__ = (
     "Forbidden",
     "IPCError",
     "InvalidRequest",
-    "InvalidToken",
     "ListenError",
     "MaxConcurrencyReached",
-    "MissingPermissions",
-    "MissingRole",
-    "NotAMember",
-    "NotOwner",
     "NotReady",
     "OnCooldown",
     "Overloaded",
@@ -53,9 +49,6 @@ __all__ = (
     "Violation",
     "WrongEventLoop",
 )
-
-
-FieldT = TypeVar("FieldT")
 
 
 class IPCError(Exception):
@@ -371,28 +364,6 @@ class ConverterError(IPCError):
         return f"the converter of {self.parameter!r} raised {type(self.original).__name__}: {self.original}"
 
 
-def _field(data: object, name: str, *kinds: type[FieldT]) -> FieldT | None:
-    """A member of an error's data, which another side may have written: ``None`` where it is not of these kinds."""
-    value = cast("dict[str, Any]", data).get(name) if isinstance(data, dict) else None
-    return value if isinstance(value, kinds) and not isinstance(value, bool) else None
-
-
-def _strings(data: object, name: str) -> list[str]:
-    found = cast("list[Any] | None", _field(data, name, list))
-    return [one for one in found or [] if isinstance(one, str)]
-
-
-def _id(data: object, name: str) -> int | None:
-    text = _field(data, name, str)
-    return int(text) if text is not None and text.isascii() and text.isdigit() and len(text) <= 20 else None
-
-
-def _seconds(data: object, name: str) -> float | None:
-    value = _field(data, name, int, float)
-    # Neither NaN, nor infinite, nor an integer that is too large for a float.
-    return float(value) if value is not None and 0 <= value < 2**53 else None
-
-
 class RemoteError(IPCError):
     """The bot answered with an error.
 
@@ -503,7 +474,7 @@ class UnknownObject(BadData, LookupError):
     """
 
     def _first(self, key: str) -> str:
-        return _field(self.errors[0] if self.errors else None, key, str) or ""
+        return field_of(self.errors[0] if self.errors else None, key, str) or ""
 
     @property
     def parameter(self) -> str:
@@ -537,7 +508,7 @@ class RouteFailed(RemoteError):
     @property
     def error_id(self) -> str | None:
         """Optional[:class:`str`]: What to search the bot's log for, or ``None`` where the bot did not say."""
-        return _field(self.data, "error_id", str)
+        return field_of(self.data, "error_id", str)
 
     @property
     def parameter(self) -> str | None:
@@ -546,7 +517,7 @@ class RouteFailed(RemoteError):
 
         .. versionadded:: 1.2
         """
-        return _field(self.data, "parameter", str)
+        return field_of(self.data, "parameter", str)
 
 
 class FetchFailed(RemoteError):
@@ -563,12 +534,12 @@ class FetchFailed(RemoteError):
         """:class:`str`: What was to be fetched: ``Member``, ``User``, ``Message`` or ``Invite``. Empty where the bot
         did not say.
         """
-        return _field(self.data, "kind", str) or ""
+        return field_of(self.data, "kind", str) or ""
 
     @property
     def status(self) -> int | None:
         """Optional[:class:`int`]: The status of Discord's answer, 503 say. ``None`` where there was no answer."""
-        return _field(self.data, "status", int)
+        return field_of(self.data, "status", int)
 
 
 class Forbidden(RemoteError):
@@ -586,7 +557,7 @@ class Forbidden(RemoteError):
 
         .. versionadded:: 1.2
         """
-        return _strings(self.data, "scopes")
+        return strings_of(self.data, "scopes")
 
     @property
     def user_id(self) -> int | None:
@@ -594,7 +565,7 @@ class Forbidden(RemoteError):
 
         .. versionadded:: 1.2
         """
-        return _id(self.data, "user_id")
+        return id_of(self.data, "user_id")
 
     @property
     def guild_id(self) -> int | None:
@@ -602,7 +573,7 @@ class Forbidden(RemoteError):
 
         .. versionadded:: 1.2
         """
-        return _id(self.data, "guild_id")
+        return id_of(self.data, "guild_id")
 
 
 class CheckFailed(Forbidden):
@@ -615,87 +586,6 @@ class CheckFailed(Forbidden):
     """
 
     code = -32010
-
-
-class ActingUserRequired(Forbidden):
-    """The route demands an acting user, and the call has none: see :meth:`ClientSession.acting_as`. The route did not
-    run.
-
-    .. versionadded:: 1.2
-    """
-
-    code = -32015
-
-    @property
-    def needs_token(self) -> bool:
-        """:class:`bool`: Whether the key demands that the bot verifies the user, so that the call needs
-        ``acting_as(token=...)``.
-        """
-        data: Any = self.data
-        return isinstance(data, dict) and cast("dict[str, Any]", data).get("needs_token") is True
-
-
-class NotAMember(Forbidden):
-    """The acting user is not a member of the guild that the call is about, or not any more. The route did not run.
-
-    .. versionadded:: 1.2
-    """
-
-    code = -32016
-
-
-class MissingPermissions(Forbidden):
-    """The acting user is a member of the guild and lacks a permission that the route or the event demands. The route
-    did not run.
-
-    .. versionadded:: 1.2
-    """
-
-    code = -32017
-
-    @property
-    def missing_permissions(self) -> list[str]:
-        """List[:class:`str`]: The permissions that the user lacks, by their names in discord.py."""
-        return _strings(self.data, "missing_permissions")
-
-    @property
-    def channel_id(self) -> int | None:
-        """Optional[:class:`int`]: The channel in which they were judged. ``None`` for the whole guild."""
-        return _id(self.data, "channel_id")
-
-
-class MissingRole(Forbidden):
-    """The acting user is a member of the guild and has none of the roles that the route or the event demands. The route
-    did not run.
-
-    .. versionadded:: 1.2
-    """
-
-    code = -32018
-
-    @property
-    def missing_roles(self) -> list[str]:
-        """List[:class:`str`]: The names or the ids of the roles of which the user needs one."""
-        return _strings(self.data, "missing_roles")
-
-
-class NotOwner(Forbidden):
-    """The acting user is not the owner of the bot, nor in the team that owns it. The route did not run.
-
-    .. versionadded:: 1.2
-    """
-
-    code = -32019
-
-
-class InvalidToken(Forbidden):
-    """Discord does not accept the access token of the acting user: it has expired, was revoked, or never was one. Or it
-    belongs to another user than the call says. The route did not run.
-
-    .. versionadded:: 1.2
-    """
-
-    code = -32020
 
 
 class NotReady(RemoteError):
@@ -729,19 +619,19 @@ class OnCooldown(Overloaded):
     @property
     def retry_after(self) -> float:
         """:class:`float`: Seconds after which the route takes another call. 0 where the bot did not say."""
-        return _seconds(self.data, "retry_after") or 0.0
+        return seconds_of(self.data, "retry_after") or 0.0
 
     @property
     def rate(self) -> int | None:
         """Optional[:class:`int`]: Number of calls that the route takes in :attr:`per` seconds, or ``None`` where the
         bot did not say.
         """
-        return _field(self.data, "rate", int)
+        return field_of(self.data, "rate", int)
 
     @property
     def per(self) -> float | None:
         """Optional[:class:`float`]: The length of the cooldown in seconds, or ``None`` where the bot did not say."""
-        return _seconds(self.data, "per")
+        return seconds_of(self.data, "per")
 
 
 class MaxConcurrencyReached(Overloaded):
@@ -757,7 +647,7 @@ class MaxConcurrencyReached(Overloaded):
     @property
     def number(self) -> int | None:
         """Optional[:class:`int`]: Maximum number of calls in progress, or ``None`` where the bot did not say."""
-        return _field(self.data, "number", int)
+        return field_of(self.data, "number", int)
 
 
 class DiscordError(RemoteError):
@@ -776,28 +666,28 @@ class DiscordError(RemoteError):
         """Optional[:class:`int`]: The HTTP status of Discord's answer, such as 403 or 404, or ``None`` where the bot
         did not say.
         """
-        return _field(self.data, "status", int)
+        return field_of(self.data, "status", int)
 
     @property
     def discord_code(self) -> int | None:
         """Optional[:class:`int`]: Discord's own number of the error, such as 50013, 0 where Discord gave none, or
         ``None`` where the bot did not say. (:attr:`~RemoteError.code` is the number on the wire.)
         """
-        return _field(self.data, "code", int)
+        return field_of(self.data, "code", int)
 
     @property
     def text(self) -> str:
         """:class:`str`: Discord's text, such as ``Missing Permissions``. Empty where there is none. The bot shortens a
         long one.
         """
-        return _field(self.data, "text", str) or ""
+        return field_of(self.data, "text", str) or ""
 
     @property
     def retry_after(self) -> float | None:
         """Optional[:class:`float`]: Seconds after which Discord takes the request, where it limits how often it takes
         one. ``None`` for all other errors.
         """
-        return _seconds(self.data, "retry_after")
+        return seconds_of(self.data, "retry_after")
 
 
 class DeadlineExceeded(RemoteError, TimeoutError):

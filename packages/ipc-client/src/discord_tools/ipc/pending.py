@@ -173,7 +173,7 @@ class CallWindow:
 
 class _Params(msgspec.Struct):
     params: Raw
-    meta: Meta | UnsetType = UNSET
+    meta: Meta | UnsetType = UNSET  # with the user
 
 
 _params = msgspec.json.Decoder(_Params)

@@ -182,9 +182,7 @@ def checked_filter(filter: Mapping[str, Any] | None, keywords: Mapping[str, Any]
 class _EventFeed(Feed[tuple[str, Raw]]):
     """Remembers the last event of each name, to go on from there when the bot has lost the subscription."""
 
-    def __init__(
-        self, subscribe: Subscribe, credit: int, unknown: set[str], user: ActingAs | None
-    ) -> None:
+    def __init__(self, subscribe: Subscribe, credit: int, unknown: set[str], user: ActingAs | None) -> None:
         super().__init__(SUBSCRIBE, Raw(msgspec.json.encode(subscribe)), credit, user)
         #: Names that the session has warned of.
         self._unknown = unknown

@@ -38,6 +38,8 @@ class ActingUser:
         if given.user_id is not None and self.id is None:
             self.problem = "the id of the acting user is no id of Discord's"
         elif given.token is not None and not is_token(given.token):
-            self.problem = "the access token of the acting user has characters that no token has, or is too long"
+            self.problem = (
+                "the access token of the acting user has characters that no token has, or is too long"
+            )
         elif given.user_id is None and given.token is None:
             self.problem = "the acting user needs an id or an access token"

@@ -7,7 +7,7 @@ from typing import Any, Final, cast
 
 import msgspec
 
-from discord_tools.ipc.errors import NotOwner
+from discord_tools.ipc.refusals import NotOwner
 from discord_tools.ipc.wire.codec import UNREADABLE
 from discord_tools.ipc.wire.events import Subscribe
 from discord_tools.ipc.wire.users import snowflake
@@ -34,7 +34,7 @@ JUDGED_GUILDS: Final = 25
 class Audience:
     """What one acting user hears.
 
-    The user is judged anew with each event, so that one who leaves or loses a permission hears nothing from then on.
+    The user is judged with each event again, so that one who leaves or loses a permission hears nothing from then on.
 
     Parameters
     ----------
@@ -108,7 +108,11 @@ class Audience:
         return True
 
     def _hears_in(
-        self, guild_id: int, name: str, channels: Collection[int], requirements: tuple[Requirement, ...] | None
+        self,
+        guild_id: int,
+        name: str,
+        channels: Collection[int],
+        requirements: tuple[Requirement, ...] | None,
     ) -> bool | None:
         guild = self._judge.client.get_guild(guild_id)
         if guild is None:

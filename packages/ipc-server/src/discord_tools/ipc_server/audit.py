@@ -80,9 +80,8 @@ class AuditEntry:
 
     def __str__(self) -> str:
         user = "" if self.user is None else f" for user {self.user}"
-        return (
-            f"[{self.caller.label}] {self.kind} {self.endpoint!r:.200}{user}: {self.outcome} in {self.duration:.3f} s"
-        )
+        what = f"{self.kind} {self.endpoint!r:.200}{user}"
+        return f"[{self.caller.label}] {what}: {self.outcome} in {self.duration:.3f} s"
 
 
 def entry_of(
@@ -106,7 +105,9 @@ def subscription_entry(call: IncomingCall) -> AuditEntry:
     with suppress(*UNREADABLE):
         events = tuple(_subscribe.decode(call.params).events)
     outcome, code = call.failure or (OK, None)
-    return AuditEntry(call.caller, "subscription", SUBSCRIBE, outcome, code, 0.0, events=events, user=_user(call))
+    return AuditEntry(
+        call.caller, "subscription", SUBSCRIBE, outcome, code, 0.0, events=events, user=_user(call)
+    )
 
 
 def protocol_entry(caller: Caller, method: str, error: RemoteError | None) -> AuditEntry:

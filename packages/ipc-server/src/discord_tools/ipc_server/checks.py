@@ -183,8 +183,8 @@ class Rules:
         elif isinstance(rule, Requirement):
             if rule.needs_guild and not self._may_name_guild:
                 raise TypeError(
-                    f"{self._where} judges the acting user in a guild, and none of its parameters can say in which: add "
-                    "one such as guild: discord.Guild"
+                    f"{self._where} judges the acting user in a guild, and none of its parameters can say in which: "
+                    "add one such as guild: discord.Guild"
                 )
             self.requirements = (rule, *self.requirements)
         elif not isinstance(rule, Concurrency):

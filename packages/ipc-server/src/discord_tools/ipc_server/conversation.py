@@ -11,7 +11,7 @@ from msgspec import UNSET
 
 from discord_tools.ipc.connection import Connection
 from discord_tools.ipc.deadlines import Deadlines
-from discord_tools.ipc.errors import ActingUserRequired, Cancelled, RemoteError, RouteFailed
+from discord_tools.ipc.errors import Cancelled, RemoteError
 from discord_tools.ipc.logs import LabelledLogger, conversation_id
 from discord_tools.ipc.tasks import spawn
 from discord_tools.ipc.transports.base import GOING_AWAY, POLICY, REPLACED, Transport
@@ -36,14 +36,13 @@ from discord_tools.ipc.wire.received import (
 )
 from discord_tools.ipc_server.acting import ActingUser
 from discord_tools.ipc_server.admission import FEW_BYTES, FEW_CALLS, SMALL_BYTES, Account, closing
-from discord_tools.ipc_server.audience import Audience
 from discord_tools.ipc_server.budget import MemoryBudget
 from discord_tools.ipc_server.call import expire, expired, wait_for_handlers, without_key
 from discord_tools.ipc_server.caller import Caller
 from discord_tools.ipc_server.clock import CallerClock
-from discord_tools.ipc_server.event_bounds import Share, checked_size
 from discord_tools.ipc_server.incoming import NativeCall
 from discord_tools.ipc_server.shared import Shared
+from discord_tools.ipc_server.subscribing import subscribe
 from discord_tools.ipc_server.turns import TurnBudget, TurnShare
 from discord_tools.ipc_server.values.encoder import Encoder
 
@@ -419,53 +418,12 @@ class Conversation:
 
     def _protocol_call(self, method: str, call: NativeCall) -> None:
         if method == SUBSCRIBE and call.streams:
-            if call.acting is None and not self.caller.verified_users_only:
-                self._subscribe(call)
-            else:
-                call.subscribes = True
-                self._count(call)
-                call.task = self._loop.create_task(self._subscribe_as(call), name="ipc judges a subscription")
+            self._count(call)
+            subscribe(
+                call, self._shared, (one.subscriber for one in self._calls if one.subscriber is not None)
+            )
         else:
             try:
                 self._peer.reply(call.number, self._dispatcher.describe(method, self.caller))
             except RemoteError as error:
                 call.fail(error)
-
-    def _subscribe(self, call: NativeCall) -> None:
-        # No task: items are pushed by the publisher of an event, and by the credit that the reader grants.
-        self._count(call)
-        try:
-            self._begin_subscription(call, None)
-        except RemoteError as error:
-            call.fail(error)
-            self.forget(call)
-        self._dispatcher.subscribed(call)
-
-    async def _subscribe_as(self, call: NativeCall) -> None:
-        """Begins a subscription of an acting user, who is judged first."""
-        hub, judge = self._shared.hub, self._dispatcher.judge
-        try:
-            await judge.identify(call)
-            if call.acting is None or call.acting.id is None:
-                raise ActingUserRequired("this subscription needs an acting user")
-            checked_size(call.params)
-            audience = Audience(judge, call.acting.id, hub.demands)
-            await audience.admit(call.params)
-            self._begin_subscription(call, audience)
-        except RemoteError as error:
-            call.fail(error)
-            self.forget(call)
-        except Exception:
-            # An is_owner() of the bot's own.
-            self.log.exception("Judging a subscription failed")
-            call.fail(RouteFailed("the acting user could not be judged"))
-            self.forget(call)
-        finally:
-            call.task = None
-            self._dispatcher.subscribed(call)
-
-    def _begin_subscription(self, call: NativeCall, audience: Audience | None) -> None:
-        share = Share.of(one.subscriber for one in self._calls if one.subscriber is not None)
-        call.subscriber = self._shared.hub.subscribe(call, share, self.caller)
-        call.subscriber.audience = audience
-        call.subscriber.begin()

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from difflib import get_close_matches
-from typing import Any, TypeAlias, TypeVar, cast
+from typing import Any, Final, TypeAlias, TypeVar, cast
 
 import discord
 
-from discord_tools.ipc_server.checks import decorated_with, mark_class
+from discord_tools.ipc_server.checks import decorated_with, demands_of_class, mark_class
 from discord_tools.ipc_server.requirements import Ownership, Permissions, Requirement, Roles
+from discord_tools.ipc_server.routes import Route
 
-__all__ = ("Demands", "Requires", "checked_requires", "requires", "requires_owner", "requires_role")
+__all__ = (
+    "Demands",
+    "Requires",
+    "checked_requires",
+    "requires",
+    "requirements_of",
+    "requires_owner",
+    "requires_role",
+)
 
 T = TypeVar("T")
 
@@ -19,9 +28,13 @@ T = TypeVar("T")
 Demands: TypeAlias = "Requires | Collection[Requires] | None"
 
 
+#: What events take.
+_EXPECTED: Final = "requires(manage_guild=True), or a list of such"
+
+
 class Requires:
-    """What :func:`requires`, :func:`requires_role` and :func:`requires_owner` return. It decorates routes, their functions
-    and cogs, and is given to groups and events.
+    """What :func:`requires`, :func:`requires_role` and :func:`requires_owner` return. It decorates routes, their
+    functions and cogs, and is given to groups and events.
 
     .. versionadded:: 1.2
     """
@@ -93,7 +106,7 @@ def requires(**permissions: bool) -> Requires:
 
 
 def requires_role(*roles: int | str) -> Requires:
-    """A decorator that demands one of some roles of the acting user: ``@requires_role("Moderator", 81384788765712384)``.
+    """A decorator that demands one of some roles of the acting user: ``@requires_role("Moderator", 8138478876571)``.
 
     The guild is the one that :func:`requires` judges. As with :func:`discord.ext.commands.has_any_role`, neither the
     owner of the guild nor administrators are exempt.
@@ -143,6 +156,12 @@ def requires_owner() -> Requires:
     return Requires("requires_owner", Ownership())
 
 
+def requirements_of(route: Route[Any]) -> tuple[Requirement, ...]:
+    """What a route demands of the acting user: its cog, its groups, and then the route itself."""
+    of_rules = (one for rules in route.rules.inwards() for one in rules.requirements)
+    return (*demands_of_class(route.cog), *of_rules)
+
+
 def checked_requires(given: Any, where: str) -> tuple[Requirement, ...] | None:
     """Returns what an event demands, or ``None`` where that was not given.
 
@@ -155,9 +174,9 @@ def checked_requires(given: Any, where: str) -> tuple[Requirement, ...] | None:
         return None
     several = (given,) if isinstance(given, Requires) else given
     if isinstance(several, str | bytes) or not isinstance(several, Iterable):
-        raise TypeError(f"{where}: requires must be requires(manage_guild=True), or a list of such, not {given!r:.100}")
+        raise TypeError(f"{where}: requires must be {_EXPECTED}, not {given!r:.100}")
     found = tuple(cast("Iterable[Any]", several))
     for one in found:
         if not isinstance(one, Requires):
-            raise TypeError(f"{where}: requires must be requires(manage_guild=True), or a list of such, not {one!r:.100}")
+            raise TypeError(f"{where}: requires must be {_EXPECTED}, not {one!r:.100}")
     return tuple(one.requirement for one in found)

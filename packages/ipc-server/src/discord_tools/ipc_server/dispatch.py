@@ -31,6 +31,7 @@ from discord_tools.ipc_server.access import NO_SCOPES, route_refusal
 from discord_tools.ipc_server.audit import entry_of, protocol_entry, subscription_entry
 from discord_tools.ipc_server.call import IncomingCall, expired
 from discord_tools.ipc_server.caller import Caller
+from discord_tools.ipc_server.demands import requirements_of
 from discord_tools.ipc_server.failures import typed
 from discord_tools.ipc_server.guard import GuardedCall, error_handlers
 from discord_tools.ipc_server.judge import Judge
@@ -156,8 +157,7 @@ class Dispatcher:
             self._audit(call, Request.of(call, loop, self._world), loop.time() - began)
 
     async def _run(self, call: IncomingCall) -> None:
-        loop = asyncio.get_running_loop()
-        request = Request.of(call, loop, self._world)
+        request = Request.of(call, loop := asyncio.get_running_loop(), self._world)
         ran: bool | GuardedCall = False
         done: bool | None = True
         try:
@@ -200,8 +200,7 @@ class Dispatcher:
                 done = True  # it may change meanwhile
                 await call.send_json(value)
         except asyncio.CancelledError:
-            if not call.settled:
-                call.fail(Cancelled("the route was cancelled"))
+            call.fail(Cancelled("the route was cancelled"))
         except Exception as error:
             await self._recover(request, call, error)
         finally:
@@ -244,7 +243,7 @@ class Dispatcher:
         self, route: Route[Any], request: Request, call: IncomingCall, arguments: dict[str, Any]
     ) -> None:
         """Judges the acting user by what the route demands."""
-        if requirements := route.requirements:
+        if requirements := requirements_of(route):
             await self.judge.judge(requirements, call.acting, request, arguments)
 
     def invoke(

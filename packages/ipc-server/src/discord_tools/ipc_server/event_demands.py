@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
+from discord_tools.ipc_server.demands import checked_requires
 from discord_tools.ipc_server.event_table.permissions import PERMISSIONS
 from discord_tools.ipc_server.requirements import MEMBERSHIP, Permissions, Requirement
 
@@ -25,8 +26,15 @@ class EventDemands:
         #: Those that the bot has declared, by the names of the events.
         self._declared: dict[str, tuple[Requirement, ...]] = {}
 
-    def declare(self, names: Iterable[str], requirements: tuple[Requirement, ...] | None) -> None:
-        """Sets what events of these names demand. ``None`` leaves them as they are."""
+    def declare(self, names: Iterable[str], requires: Any, where: str) -> None:
+        """Sets what events of these names demand, as users give it. ``None`` leaves them as they are.
+
+        Raises
+        ------
+        TypeError
+            It is something else.
+        """
+        requirements = checked_requires(requires, where)
         if requirements is not None:
             self._declared.update(dict.fromkeys(names, requirements))
 

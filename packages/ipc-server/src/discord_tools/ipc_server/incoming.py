@@ -24,7 +24,7 @@ from discord_tools.ipc_server.encoding import (
     error_object,
     reply_with,
 )
-from discord_tools.ipc_server.events import Subscriber
+from discord_tools.ipc_server.subscriber import Subscriber
 from discord_tools.ipc_server.turns import LARGE_BYTES, TurnBudget
 from discord_tools.ipc_server.values.encoder import Encoder
 
@@ -282,6 +282,11 @@ class NativeCall:
             self._channel.send_error(self.number, error_object(error, self._channel.encoder))
             self.failure = type(error).__name__, error.code
             self.settled = True
+
+    def refuse(self, error: RemoteError) -> None:
+        """Answers a subscription that does not begin with an error."""
+        self.fail(error)
+        self._channel.forget(self)
 
     def abort(self, error: RemoteError) -> None:
         """Answers with an error now and cancels the handler: one that ignores that keeps nobody waiting."""

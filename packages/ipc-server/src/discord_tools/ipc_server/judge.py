@@ -12,15 +12,8 @@ import discord
 import msgspec
 from discord.ext import commands
 
-from discord_tools.ipc.errors import (
-    ActingUserRequired,
-    BadData,
-    InvalidToken,
-    NotAMember,
-    NotOwner,
-    NotReady,
-    Violation,
-)
+from discord_tools.ipc.errors import BadData, NotReady, Violation
+from discord_tools.ipc.refusals import ActingUserRequired, InvalidToken, NotAMember, NotOwner
 from discord_tools.ipc_server.acting import ActingUser
 from discord_tools.ipc_server.caller import Caller
 from discord_tools.ipc_server.parameters.faults import bad_data
@@ -78,6 +71,7 @@ class Judge:
         self.client: discord.Client = client
         self._fetcher = fetcher
         self._clock = clock
+        #: Finds the users of access tokens.
         self._verifier = Verifier(client)
         #: Members that were fetched lately, and until when they count, oldest first. ``None`` for users who are none.
         self._fetched: dict[tuple[int, int], tuple[discord.Member | None, float]] = {}
@@ -203,7 +197,7 @@ class Judge:
         _put(self._fetched, (guild.id, user_id), (member, self._clock() + FETCHED_PERIOD))
         return member
 
-    def known_member(self, guild: discord.Guild, user_id: int) -> discord.Member | None | Unknown:
+    def known_member(self, guild: discord.Guild, user_id: int) -> discord.Member | Unknown | None:
         """The same without asking Discord. :data:`UNKNOWN` where it has to be asked."""
         if self.client.intents.members:
             member = guild.get_member(user_id)
@@ -213,7 +207,9 @@ class Judge:
         member, until = self._fetched.get((guild.id, user_id), (None, 0.0))
         return member if self._clock() < until else UNKNOWN
 
-    def _places(self, request: Request, arguments: Mapping[str, Any]) -> dict[discord.Guild, dict[int, Channel]]:
+    def _places(
+        self, request: Request, arguments: Mapping[str, Any]
+    ) -> dict[discord.Guild, dict[int, Channel]]:
         """The guilds that a call is about, with the channels in them."""
         places: dict[discord.Guild, dict[int, Channel]] = {}
         for found in _objects(arguments):
@@ -247,7 +243,8 @@ UNKNOWN: Final = Unknown()
 def not_a_member(user_id: int, guild_id: int) -> NotAMember:
     """The error for a user who is no member of a guild."""
     return NotAMember(
-        "the acting user is not a member of the guild", data={"user_id": str(user_id), "guild_id": str(guild_id)}
+        "the acting user is not a member of the guild",
+        data={"user_id": str(user_id), "guild_id": str(guild_id)},
     )
 
 

@@ -71,8 +71,8 @@ class Key:
         Until when the key is accepted: an aware datetime, such as ``discord.utils.utcnow() + timedelta(days=90)``.
         Defaults to ``None``, without end.
     verified_users_only: :class:`bool`
-        Whether each call needs ``acting_as(token=...)``, so that whoever has the key can act only for users whose access
-        token Discord gave them; see :meth:`ClientSession.acting_as`. Other calls and subscriptions raise
+        Whether each call needs ``acting_as(token=...)``, so that a client with the key can act only for users whose
+        access token Discord gave it; see :meth:`ClientSession.acting_as`. Other calls and subscriptions raise
         :exc:`ActingUserRequired`; only :meth:`ClientSession.events` works without. Defaults to ``False``.
 
     Raises

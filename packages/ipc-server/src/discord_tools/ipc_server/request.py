@@ -374,8 +374,10 @@ class Request(Mapping[str, Any]):
             name = acting.name or getattr(self.user, "name", "")
             who = f"{name:.100} ({acting.id})" if name else f"user {acting.id}"
         whole = f"{who}: {text}" if text.strip() else who
-        # What is beyond the limit is not looked at: the text may be the caller's.
-        line = " ".join("".join(one if one.isprintable() else " " for one in whole[: 2 * REASON_CHARS]).split())
+        # The rest is not processed: the text may be the caller's, and long.
+        line = " ".join(
+            "".join(one if one.isprintable() else " " for one in whole[: 2 * REASON_CHARS]).split()
+        )
         if len(line) <= REASON_CHARS and len(whole) <= 2 * REASON_CHARS:
             return line
         return f"{line[: REASON_CHARS - 1]}…"

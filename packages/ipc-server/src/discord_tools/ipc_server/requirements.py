@@ -7,7 +7,8 @@ from typing import Any, Final, TypeAlias
 
 import discord
 
-from discord_tools.ipc.errors import Forbidden, MissingPermissions, MissingRole
+from discord_tools.ipc.errors import Forbidden
+from discord_tools.ipc.refusals import MissingPermissions, MissingRole
 
 __all__ = ("MEMBERSHIP", "Channel", "Ownership", "Permissions", "Requirement", "Roles", "lacking")
 
@@ -32,7 +33,7 @@ class Requirement:
         raise NotImplementedError
 
     def refusal_anywhere(self, member: discord.Member) -> Forbidden | None:
-        """The error for a member who fulfils it in no channel of the guild, as far as that can be told at once."""
+        """The error for a member who fulfils it in no channel of the guild, as far as that is known without one."""
         return self.refusal(member, None)
 
     def described(self) -> dict[str, Any]:
@@ -147,7 +148,11 @@ def _permissions_in(channel: Channel, member: discord.Member) -> discord.Permiss
         return discord.Permissions.none()
     permissions = channel.permissions_for(member)
     # discord.py judges a thread like its parent. A private one is only for those who are in it, and its moderators.
-    if channel.is_private() and not permissions.manage_threads and all(one.id != member.id for one in channel.members):
+    if (
+        channel.is_private()
+        and not permissions.manage_threads
+        and all(one.id != member.id for one in channel.members)
+    ):
         permissions.value &= ~discord.Permissions.all_channel().value
     return permissions
 

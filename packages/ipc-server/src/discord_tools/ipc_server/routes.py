@@ -18,20 +18,12 @@ from discord_tools.ipc.errors import DuplicateRoute
 from discord_tools.ipc.missing import MISSING
 from discord_tools.ipc_server.access import checked_scopes
 from discord_tools.ipc_server.call import normal
-from discord_tools.ipc_server.checks import (
-    CHECK_HOOK,
-    Rules,
-    checked_timeout,
-    demands_of_class,
-    has_hooks,
-    rules_of,
-)
+from discord_tools.ipc_server.checks import CHECK_HOOK, Rules, checked_timeout, has_hooks, rules_of
 from discord_tools.ipc_server.cooldowns import Usage
 from discord_tools.ipc_server.marks import is_mark, refuse_mark, refuse_marks, wrapped_in
 from discord_tools.ipc_server.nearest import Nearest
 from discord_tools.ipc_server.parameters.annotations import calling_frame, function_of, visible_names
 from discord_tools.ipc_server.parameters.callables import unwrapped
-from discord_tools.ipc_server.requirements import Requirement
 from discord_tools.ipc_server.signature import Signature
 
 __all__ = ("Route", "RouteTable", "make_route", "route")
@@ -108,7 +100,7 @@ class Route(Generic[R]):
         for rule in rules_of(callback):
             self.rules.add(rule)
         #: Name and place of the parameter that is the guild.
-        self._guild = _guild_parameter(self.signature)
+        self._guild = self.signature.guild_place
         #: Whether the cog has something to run at each call.
         self._hooked = has_hooks(self._cog)
         #: Who has called it lately, once that is counted.
@@ -275,15 +267,6 @@ class Route(Generic[R]):
         return self._hooked or self.rules.guards
 
     @property
-    def requirements(self) -> tuple[Requirement, ...]:
-        """What is demanded of the acting user: by the cog, by the groups and by the route.
-
-        :meta private:
-        """
-        of_rules = (one for rules in self.rules.inwards() for one in rules.requirements)
-        return (*demands_of_class(self._cog), *of_rules)
-
-    @property
     def usage(self) -> Usage:
         """Who has called it lately.
 
@@ -432,13 +415,6 @@ def _owner(callback: Any) -> Any:
     for one in wrapped_in(callback):
         if inspect.ismethod(one) and not isinstance(one.__self__, type):
             return one.__self__
-    return None
-
-
-def _guild_parameter(signature: Signature) -> tuple[str, int] | None:
-    for place, name in enumerate(signature.names):
-        if signature.nodes[name].is_guild:
-            return name, place
     return None
 
 

@@ -17,7 +17,7 @@ from discord_tools.ipc.settings import checked_host, checked_key, checked_port
 from discord_tools.ipc.tasks import complete
 from discord_tools.ipc.transports.base import GOING_AWAY, Transport
 from discord_tools.ipc.wire.handshake import Hello
-from discord_tools.ipc_server.access import checked_scopes
+from discord_tools.ipc_server.access import Scopes, checked_scopes
 from discord_tools.ipc_server.admission import Admission
 from discord_tools.ipc_server.budget import Holder, MemoryBudget
 from discord_tools.ipc_server.caller import Caller
@@ -267,7 +267,7 @@ class Server(Generic[ClientT]):
         *,
         idempotent: bool = False,
         timeout: float | None = None,
-        scopes: Collection[str] | None = None,
+        scopes: Scopes = None,
     ) -> Decorator:
         """A decorator that adds a coroutine function to the routes of this server.
 
@@ -311,7 +311,7 @@ class Server(Generic[ClientT]):
         *,
         idempotent: bool = False,
         timeout: float | None = None,
-        scopes: Collection[str] | None = None,
+        scopes: Scopes = None,
     ) -> Route[R]:
         """Adds a coroutine function to the routes of this server.
 
@@ -377,11 +377,7 @@ class Server(Generic[ClientT]):
         return route
 
     def group(
-        self,
-        prefix: str,
-        *,
-        checks: Iterable[Callable[[Request], Any]] = (),
-        scopes: Collection[str] | None = None,
+        self, prefix: str, *, checks: Iterable[Callable[[Request], Any]] = (), scopes: Scopes = None
     ) -> RouteGroup:
         """Makes a group of routes of this server. Functions that :meth:`RouteGroup.route` decorates are added at once.
 
@@ -509,7 +505,7 @@ class Server(Generic[ClientT]):
         channel_id: Ids = None,
         user_id: Ids = None,
         message_id: Ids = None,
-        scopes: Collection[str] | None = None,
+        scopes: Scopes = None,
         requires: Demands = None,
     ) -> None:
         """|coro|
@@ -557,23 +553,13 @@ class Server(Generic[ClientT]):
         ValueError
             A scope has no usable name.
         """
-        ids = NO_KEYS
-        if guild_id is not None or channel_id is not None or user_id is not None or message_id is not None:
-            ids = checked_keys(
-                guild_id=guild_id, channel_id=channel_id, user_id=user_id, message_id=message_id
-            )
-        own = None if scopes is None else checked_scopes(scopes, "publish()")
-        demanded = None if requires is None else checked_requires(requires, "publish()")
+        given = {"guild_id": guild_id, "channel_id": channel_id, "user_id": user_id, "message_id": message_id}
+        ids = NO_KEYS if guild_id is channel_id is user_id is message_id is None else checked_keys(**given)
+        own, demanded = checked_scopes(scopes, "publish()"), checked_requires(requires, "publish()")
         self._shared.hub.publish(name, data, ids, own, demanded)
 
     def add_event(
-        self,
-        name: str,
-        type: Any = Any,
-        /,
-        *,
-        scopes: Collection[str] | None = None,
-        requires: Demands = None,
+        self, name: str, type: Any = Any, /, *, scopes: Scopes = None, requires: Demands = None
     ) -> None:
         """Declares an event that this bot publishes.
 
@@ -606,18 +592,11 @@ class Server(Generic[ClientT]):
         """
         if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"the name of an event must be a str, not {name!r:.100}")
-        opening = checked_scopes(scopes, "add_event()")
-        demanded = checked_requires(requires, "add_event()")
+        self._shared.hub.declare((name,), scopes, requires, "add_event()")
         self._shared.hub.learn(name, Declared(type))
-        self._shared.hub.demands.declare((name,), demanded)
-        self._shared.hub.scopes.declare((name,), opening)
 
     def forward(
-        self,
-        *events: str,
-        custom: Custom = (),
-        scopes: Collection[str] | None = None,
-        requires: Demands = None,
+        self, *events: str, custom: Custom = (), scopes: Scopes = None, requires: Demands = None
     ) -> None:
         """Publishes events of discord.py, such as ``member_join``, under their own names while the server runs.
 
@@ -645,8 +624,8 @@ class Server(Generic[ClientT]):
             What opens these events to keys with scopes; see :class:`Key`. They are added to those that were declared
             before. Defaults to ``None``, no more scopes: an event without scopes is closed to keys with scopes.
         requires: Optional[Union[:func:`requires`, Collection[:func:`requires`]]]
-            What these events demand of acting users who hear them; an empty collection for nothing. Defaults to ``None``,
-            which leaves it as it is: at first the rule in :doc:`/guides/acting-users`.
+            What these events demand of acting users who hear them; an empty collection for nothing. Defaults to
+            ``None``, which leaves it as it is: at first the rule in :doc:`/guides/acting-users`.
 
         Raises
         ------
@@ -658,9 +637,7 @@ class Server(Generic[ClientT]):
             was added.
         """
         specs = checked_events(events, custom)
-        demanded = checked_requires(requires, "forward()")
-        self._shared.hub.scopes.declare([one.name for one in specs], checked_scopes(scopes, "forward()"))
-        self._shared.hub.demands.declare([one.name for one in specs], demanded)
+        self._shared.hub.declare([one.name for one in specs], scopes, requires, "forward()")
         self._forwarder.add(specs, {name.removeprefix("on_") for name in events})
 
     # -- life

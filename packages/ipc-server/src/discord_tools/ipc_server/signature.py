@@ -99,13 +99,6 @@ class Signature:
         self.names: tuple[str, ...] = tuple(name for name, _, _ in fields)
         #: Whether the data is checked: the route has parameters beyond the request.
         self.takes_data: bool = bool(fields) or self._extra is not None
-        #: Whether the data of a call may say which guild it is about.
-        self.may_name_guild: bool = (
-            not self.takes_data
-            or self._extra is not None
-            or not {"guild", "guild_id"}.isdisjoint(self.nodes)
-            or any(node.converts for node in self.nodes.values())
-        )
         #: The parameter that is the guild, in which members, roles and channels are looked up.
         self._guild = next((name for name, node in self.nodes.items() if node.is_guild), "")
         #: The parameter that is the channel of messages that are given by an id alone.
@@ -124,6 +117,18 @@ class Signature:
         struct = msgspec.defstruct("Data", fields, kw_only=True, forbid_unknown_fields=True)
         #: Decodes all parameters at once.
         self._struct = msgspec.json.Decoder(struct, strict=False)
+
+    @property
+    def may_name_guild(self) -> bool:
+        """:class:`bool`: Whether the data of a call may say which guild it is about."""
+        if not self.takes_data or self._extra is not None or not {"guild", "guild_id"}.isdisjoint(self.nodes):
+            return True
+        return any(node.converts for node in self.nodes.values())
+
+    @property
+    def guild_place(self) -> tuple[str, int] | None:
+        """Optional[Tuple[:class:`str`, :class:`int`]]: The name and the place of the parameter that is the guild."""
+        return (self._guild, self.names.index(self._guild)) if self._guild else None
 
     def bind(
         self, params: bytes, source: Source, request: Request | None = None

@@ -17,7 +17,8 @@ import msgspec
 from discord.http import Route
 from msgspec import Struct
 
-from discord_tools.ipc.errors import FetchFailed, InvalidToken, Overloaded, RemoteError
+from discord_tools.ipc.errors import FetchFailed, Overloaded, RemoteError
+from discord_tools.ipc.refusals import InvalidToken
 from discord_tools.ipc.wire.users import snowflake
 
 __all__ = ("TokenUser", "Verifier")
@@ -168,7 +169,8 @@ class Verifier:
         if self._refused[caller] >= REFUSED_PER_CALLER or self._refused.total() >= REFUSED_PER_MINUTE:
             left = max(0.0, self._minute_ends - self._clock())
             raise Overloaded(
-                f"Discord has refused too many access tokens: try again in {left:.0f} s", data={"retry_after": left}
+                f"Discord has refused too many access tokens: try again in {left:.0f} s",
+                data={"retry_after": left},
             )
         task = asyncio.create_task(self._run(digest, token, caller), name="ipc verifies a token")
         check = self._running[digest] = _Check(caller, task)

@@ -9,7 +9,6 @@ import msgspec
 from msgspec import UNSET
 
 from discord_tools.ipc.errors import (
-    ActingUserRequired,
     BadData,
     Cancelled,
     CheckFailed,
@@ -21,13 +20,8 @@ from discord_tools.ipc.errors import (
     FetchFailed,
     Forbidden,
     InvalidRequest,
-    InvalidToken,
     IPCError,
     MaxConcurrencyReached,
-    MissingPermissions,
-    MissingRole,
-    NotAMember,
-    NotOwner,
     NotReady,
     OnCooldown,
     Overloaded,
@@ -37,6 +31,14 @@ from discord_tools.ipc.errors import (
     TooLarge,
     UnknownEndpoint,
     UnknownObject,
+)
+from discord_tools.ipc.refusals import (
+    ActingUserRequired,
+    InvalidToken,
+    MissingPermissions,
+    MissingRole,
+    NotAMember,
+    NotOwner,
 )
 from discord_tools.ipc.wire.codec import UNREADABLE
 from discord_tools.ipc.wire.frames import ErrorObject, NotRun

@@ -40,7 +40,9 @@ def checked_acting_as(user_id: Any, token: Any) -> ActingAs:
     No error has the token in it.
     """
     if user_id is None and token is None:
-        raise TypeError("acting_as() needs the id of a user, or a token: acting_as(user_id), acting_as(token=...)")
+        raise TypeError(
+            "acting_as() needs the id of a user, or a token: acting_as(user_id), acting_as(token=...)"
+        )
     if user_id is not None:
         if isinstance(user_id, bool) or not isinstance(user_id, int | str):
             raise TypeError(f"acting_as(): the id of a user must be an int or a str, not {user_id!r:.100}")

@@ -26,7 +26,8 @@ PERMISSIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "webhooks_update": ("manage_webhooks",),
     # What a user of a command has written to the bot may be for the bot alone.
     **dict.fromkeys(
-        ("command", "command_completion", "command_error", "app_command_completion", "interaction"), _MANAGE_GUILD
+        ("command", "command_completion", "command_error", "app_command_completion", "interaction"),
+        _MANAGE_GUILD,
     ),
     "raw_app_command_permissions_update": _MANAGE_GUILD,
     **dict.fromkeys(("entitlement_create", "entitlement_update", "entitlement_delete"), _MANAGE_GUILD),

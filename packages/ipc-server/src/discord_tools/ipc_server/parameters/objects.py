@@ -20,6 +20,7 @@ __all__ = ("SNOWFLAKE", "Cached", "Lookup", "is_looked_up", "snowflake")
 #: JavaScript's numbers are too small for Discord's ids, so they are described as strings, though numbers do, too.
 SNOWFLAKE: Final[dict[str, Any]] = {"type": "string", "pattern": "^[0-9]+$"}
 
+
 class Cached:
     """Marks a parameter whose objects are taken from the bot's cache alone, never fetched from Discord:
     ``Annotated[discord.Member, Cached]``.
