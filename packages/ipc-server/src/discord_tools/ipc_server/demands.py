@@ -66,7 +66,7 @@ def requires(**permissions: bool) -> Requires:
     names it.
 
     Where the route has a channel as parameter, the permissions are judged in that channel, with its overwrites, as
-    :func:`discord.ext.commands.has_permissions` does; in a thread, those of its parent count, and in a private one only
+    ``has_permissions()`` of discord.py does; in a thread, those of its parent count, and in a private one only
     for users who are in it or may manage threads. Else the permissions in the whole guild count. The owner of the guild
     and administrators have all permissions; those who are timed out have few.
 
@@ -108,7 +108,7 @@ def requires(**permissions: bool) -> Requires:
 def requires_role(*roles: int | str) -> Requires:
     """A decorator that demands one of some roles of the acting user: ``@requires_role("Moderator", 8138478876571)``.
 
-    The guild is the one that :func:`requires` judges. As with :func:`discord.ext.commands.has_any_role`, neither the
+    The guild is the one that :func:`requires` judges. As with ``has_any_role()`` of discord.py, neither the
     owner of the guild nor administrators are exempt.
 
     .. versionadded:: 1.2
