@@ -11,9 +11,9 @@ from discord_tools.ipc.refusals import NotOwner
 from discord_tools.ipc.wire.codec import UNREADABLE
 from discord_tools.ipc.wire.events import Subscribe
 from discord_tools.ipc.wire.users import snowflake
-from discord_tools.ipc_server.event_demands import VIEW, EventDemands
+from discord_tools.ipc_server.event_demands import EventDemands
 from discord_tools.ipc_server.judge import Judge, Unknown, not_a_member
-from discord_tools.ipc_server.requirements import MEMBERSHIP, Permissions, Requirement
+from discord_tools.ipc_server.requirements import Permissions, Requirement
 from discord_tools.ipc_server.topics import Published
 
 __all__ = ("Audience",)
@@ -120,21 +120,17 @@ class Audience:
         member = self._judge.known_member(guild, self._user_id)
         if member is None or isinstance(member, Unknown):
             return False if member is None else None
-        demanded = self._demands.default(name) if requirements is None else requirements
-        places: list[Any] = []
-        for number in channels:
-            channel = guild.get_channel_or_thread(number)
-            if channel is not None:
-                places.append(channel)
-                if requirements is None and VIEW.refusal(member, channel) is not None:
+        places = [guild.get_channel_or_thread(number) for number in channels]
+        if None in places and not _UNSEEN.is_fulfilled(member, None):
+            return False
+        known = [place for place in places if place is not None]
+        if requirements is None:
+            requirements = self._demands.default(name, in_channel=bool(known))
+        for requirement in requirements:
+            for place in known or (None,):
+                if not requirement.is_fulfilled(member, place):
                     return False
-            elif _UNSEEN.refusal(member, None) is not None:
-                return False
-        return all(
-            requirement is MEMBERSHIP or requirement.refusal(member, place) is None
-            for requirement in demanded
-            for place in places or (None,)
-        )
+        return True
 
     async def decide(self, event: Published) -> bool:
         """Asks Discord for what is not known, and returns whether the user hears an event.

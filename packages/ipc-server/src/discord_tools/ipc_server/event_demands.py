@@ -9,14 +9,20 @@ from discord_tools.ipc_server.demands import checked_requires
 from discord_tools.ipc_server.event_table.permissions import PERMISSIONS
 from discord_tools.ipc_server.requirements import MEMBERSHIP, Permissions, Requirement
 
-__all__ = ("VIEW", "EventDemands")
+__all__ = ("EventDemands",)
 
-#: To see a channel. In the default rule it comes before everything else.
-VIEW: Final = Permissions(("view_channel",))
+#: To see a channel. In a channel, the default rule demands it of all events.
+_VIEW: Final = "view_channel"
 
+#: What the default rule demands, and what in a channel, by the name of an event.
 _TABLE: Final = {name: (Permissions(permissions),) for name, permissions in PERMISSIONS.items()}
+_IN_CHANNEL: Final = {
+    name: (Permissions((_VIEW, *permissions)),) for name, permissions in PERMISSIONS.items()
+}
 
+#: The same for all other events.
 _DEFAULT: Final = (MEMBERSHIP,)
+_DEFAULT_IN_CHANNEL: Final = (Permissions((_VIEW,)),)
 
 
 class EventDemands:
@@ -47,6 +53,6 @@ class EventDemands:
         declared = self.declared(name)
         return self.default(name) if declared is None else declared
 
-    def default(self, name: str) -> tuple[Requirement, ...]:
-        """What the default rule demands in the guild and in the channels of an event."""
-        return _TABLE.get(name, _DEFAULT)
+    def default(self, name: str, *, in_channel: bool = False) -> tuple[Requirement, ...]:
+        """What the default rule demands in the guild of an event, or in its channels."""
+        return _IN_CHANNEL.get(name, _DEFAULT_IN_CHANNEL) if in_channel else _TABLE.get(name, _DEFAULT)

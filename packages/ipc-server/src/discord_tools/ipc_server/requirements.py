@@ -32,6 +32,10 @@ class Requirement:
         """The error for a member who does not fulfil it, in a channel or in the whole guild."""
         raise NotImplementedError
 
+    def is_fulfilled(self, member: discord.Member, channel: Channel | None) -> bool:
+        """Whether a member fulfils it. An event may be judged for a thousand members."""
+        return self.refusal(member, channel) is None
+
     def refusal_anywhere(self, member: discord.Member) -> Forbidden | None:
         """The error for a member who fulfils it in no channel of the guild, as far as that is known without one."""
         return self.refusal(member, None)
@@ -69,6 +73,9 @@ class Permissions(Requirement):
                 "channel_id": None if channel is None else str(channel.id),
             },
         )
+
+    def is_fulfilled(self, member: discord.Member, channel: Channel | None) -> bool:
+        return not self.names or not lacking(member, channel, self.names)
 
     def refusal_anywhere(self, member: discord.Member) -> Forbidden | None:
         # The others may be given in a channel.
@@ -133,12 +140,10 @@ def lacking(member: discord.Member, channel: Channel | None, names: Iterable[str
     """
     if member.guild.owner_id == member.id:
         return ()
-    permissions = member.guild_permissions
-    if permissions.administrator:
-        return ()
-    if channel is not None:
-        permissions = _permissions_in(channel, member)
-    return tuple(name for name in names if not getattr(permissions, name))
+    permissions = member.guild_permissions if channel is None else _permissions_in(channel, member)
+    missing = tuple(name for name in names if not getattr(permissions, name))
+    # Asked last: nearly all that is judged is allowed, and this costs as much as the rest.
+    return () if missing and member.guild_permissions.administrator else missing
 
 
 def _permissions_in(channel: Channel, member: discord.Member) -> discord.Permissions:
