@@ -333,6 +333,33 @@ async def test_a_key_for_verified_users_takes_only_calls_with_a_token(
     assert [one.name for one in await strict.events()] == ["tick"]
 
 
+async def test_a_key_that_becomes_one_for_verified_users_ends_what_has_none(
+    loopback_discord: LoopbackDiscord, loopback_bot: commands.Bot, user: User
+) -> None:
+    async with (
+        serving(loopback_bot, keys={"panel": Key("value")}) as server,
+        connecting(server.port, secret_key="value") as session,
+    ):
+        view = session.acting_as(token=loopback_discord.oauth2.grant(user))
+        async with session.subscribe("tick") as ended, view.subscribe("tick") as kept:
+            server.keys["panel"] = Key("value", verified_users_only=True)
+            with pytest.raises(ActingUserRequired):
+                await anext(ended)
+            await server.publish("tick", 1, requires=())
+            async with asyncio.timeout(5):
+                assert (await anext(kept)).data == 1
+
+
+async def test_a_client_of_plain_json_rpc_acts_for_users_too(
+    loopback_discord: LoopbackDiscord, server: Server[commands.Bot], whoami: None, user: User
+) -> None:
+    for acting_as in ({"user_id": str(user.id)}, {"token": loopback_discord.oauth2.grant(user)}):
+        async with aiohttp.ClientSession(headers={"Authorization": KEY}) as http:
+            body = {"jsonrpc": "2.0", "id": 1, "method": "whoami", "meta": {"acting_as": acting_as}}
+            async with http.post(http_url(server), json=body) as response:
+                assert (await response.json())["result"][0] == user.id
+
+
 def test_a_key_says_whether_it_is_for_verified_users_only() -> None:
     key = Key("value", verified_users_only=True)
     assert key.verified_users_only is True

@@ -140,7 +140,8 @@ class Conversation:
         """Goes on with the caller of the new connection, or with what the key opens now. Ends what it does not open."""
         before, self.caller = self.caller, caller
         self._label()
-        for call in tuple(self._calls) if caller.scopes != before.scopes else ():
+        same = caller.scopes == before.scopes and caller.verified_users_only == before.verified_users_only
+        for call in () if same else tuple(self._calls):
             call.renew(caller, self._dispatcher)
 
     @property

@@ -34,7 +34,7 @@ from discord_tools.ipc_server.caller import Caller
 from discord_tools.ipc_server.demands import requirements_of
 from discord_tools.ipc_server.failures import typed
 from discord_tools.ipc_server.guard import GuardedCall, error_handlers
-from discord_tools.ipc_server.judge import Judge
+from discord_tools.ipc_server.judge import Judge, unverified
 from discord_tools.ipc_server.openrpc import discovery
 from discord_tools.ipc_server.parameters.binding import Source
 from discord_tools.ipc_server.request import Request, World
@@ -279,9 +279,11 @@ class Dispatcher:
         return UnknownEndpoint(f"there is no such endpoint: did you mean {nearest!r}?")
 
     def refusal(self, call: IncomingCall, caller: Caller) -> Forbidden | None:
-        """The error for a call in progress whose route the caller's key does not open any more."""
+        """The error for a call in progress whose route the caller's key does not open any more, or not for its user."""
         route = self._routes.find(call.endpoint)
-        return None if route is None or caller.opens(route.scopes) else self._refused(caller, route)
+        if route is None or caller.opens(route.scopes):
+            return unverified(call.acting, caller)
+        return self._refused(caller, route)
 
     def _refused(self, caller: Caller, route: Route[Any]) -> Forbidden:
         error = route_refusal(caller, route.scopes)

@@ -24,6 +24,7 @@ from discord_tools.ipc_server.encoding import (
     error_object,
     reply_with,
 )
+from discord_tools.ipc_server.judge import unverified
 from discord_tools.ipc_server.subscriber import Subscriber
 from discord_tools.ipc_server.turns import LARGE_BYTES, TurnBudget
 from discord_tools.ipc_server.values.encoder import Encoder
@@ -147,7 +148,7 @@ class NativeCall:
         if self.subscriber is None:
             refusal = dispatcher.refusal(self, caller)
         else:
-            refusal = self.subscriber.renew(caller)
+            refusal = self.subscriber.renew(caller) or unverified(self.acting, caller)
         if refusal is not None:
             self.abort(refusal)
 

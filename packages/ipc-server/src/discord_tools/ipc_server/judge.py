@@ -22,7 +22,7 @@ from discord_tools.ipc_server.request import Request
 from discord_tools.ipc_server.requirements import Channel, Requirement
 from discord_tools.ipc_server.tokens import Verifier
 
-__all__ = ("Judge",)
+__all__ = ("UNKNOWN", "Judge", "Unknown", "not_a_member", "unverified")
 
 #: Seconds for which a fetched member counts, and that a user is no member: where the bot has no members intent, Discord
 #: does not tell it of changes, and a call may come with each click.
@@ -99,11 +99,8 @@ class Judge:
             Too many tokens are being verified.
         """
         acting, caller = call.acting, call.caller
-        if caller.verified_users_only and (acting is None or acting.token is None):
-            raise ActingUserRequired(
-                f"the key {caller.key!r} is for verified users only: call it with acting_as(token=...)",
-                data={"needs_token": True},
-            )
+        if (refusal := unverified(acting, caller)) is not None:
+            raise refusal
         if acting is None:
             return
         if acting.problem:
@@ -230,6 +227,18 @@ class Judge:
             message = "this route judges the acting user in a guild, and the data does not say in which: give guild_id"
             raise BadData(message, data=[Violation(path="guild_id", message=message)])
         return places
+
+
+def unverified(acting: ActingUser | None, caller: Caller) -> ActingUserRequired | None:
+    """The error for a call whose key demands a verified user, and that neither has one nor brings a token."""
+    if not caller.verified_users_only or (
+        acting is not None and (acting.verified or acting.token is not None)
+    ):
+        return None
+    return ActingUserRequired(
+        f"the key {caller.key!r} is for verified users only: call it with acting_as(token=...)",
+        data={"needs_token": True},
+    )
 
 
 class Unknown:
