@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from discord_tools.ipc import ClientSession, Gap, IPCError, Request, Server
 from equipment.processes.child import Child, as_arguments
-from equipment.processes.lines import say
+from equipment.processes.lines import orders, say
 from equipment.proxy import Proxy
 from equipment.usage import resident_memory
 from loopback import LoopbackDiscord
@@ -204,7 +204,7 @@ async def dashboards_part(port: int) -> None:
 
 async def obeying(obey: Callable[[str], Awaitable[dict[str, Any]]]) -> None:
     """Does what stdin says, line by line, until that ends."""
-    while order := (await asyncio.to_thread(sys.stdin.readline)).strip():
+    async for order in orders():
         say(await obey(order))
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
-import sys
 from collections.abc import AsyncGenerator
 from typing import Any, Final
 
 from benchmarks.attack.meters import Meters, reference
 from discord_tools.ipc import Request, Server
-from equipment.processes.lines import say
+from equipment.processes.lines import orders, say
 from loopback.bots import running_bot
 
 __all__ = ("main",)
@@ -88,7 +87,7 @@ async def serve(options: argparse.Namespace) -> None:
             server.add_route(route)
         async with server:
             say({"port": server.port, "multicast_port": server.multicast_port})
-            while order := (await asyncio.to_thread(sys.stdin.readline)).strip():
+            async for order in orders():
                 if order == "reference":
                     say({"reference": reference()})
                 elif order == "begin":

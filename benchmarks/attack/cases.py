@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from benchmarks.attack import floods, leaks, loads
+from benchmarks.attack import floods, grabbed, leaks, loads
 from benchmarks.attack.crowd import Attack
 
 __all__ = ("CASES", "Bounds", "Case", "case_named")
@@ -300,6 +300,19 @@ def _leak_cases() -> list[Case]:
                 group=f"{row}: Request.headers",
             )
             for way in ("native", "jsonrpc", "post", "older", "better")
+        ),
+        *(
+            Case(
+                name=f"leak-port-{name}",
+                attack=grabbed.grabbed(name),
+                group=f"{row}: another program at the multicast port",
+            )
+            for name in grabbed.ANSWERS
+        ),
+        Case(
+            name="leak-port-relay",
+            attack=grabbed.relayed,
+            group=f"{row}: another program at the multicast port",
         ),
     ]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import sys
 import time
 from collections import Counter
 from typing import Any, Final
@@ -12,7 +11,7 @@ from typing import Any, Final
 from benchmarks.figures import percentile
 from discord_tools.ipc import ClientSession, IPCError
 from discord_tools.ipc.missing import MISSING
-from equipment.processes.lines import say
+from equipment.processes.lines import orders, say
 
 __all__ = ("main",)
 
@@ -97,7 +96,7 @@ async def serve(options: argparse.Namespace) -> None:
             port = options.port if options.newcomer == "port" else None
             tasks.append(asyncio.create_task(neighbour.connect(port)))
         say({})
-        while (await asyncio.to_thread(sys.stdin.readline)).strip():
+        async for _ in orders():
             ended, neighbour.phase = neighbour.phase, Phase()
             say(ended.report())
         for task in tasks:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any, Final
 
 from msgspec import UNSET, Raw
@@ -32,6 +33,7 @@ from discord_tools.ipc.wire.handshake import (
     encode_refusal,
 )
 from discord_tools.ipc.wire.jsonrpc import Fault, read_body
+from discord_tools.ipc.wire.proof import BadNonce, read_question
 
 __all__ = ("TARGETS",)
 
@@ -105,6 +107,8 @@ def welcome(data: bytes) -> None:
 def dialects(data: bytes) -> None:
     for message in forms(data):
         question_key(message)
+        with suppress(BadNonce):
+            read_question(message)
         spoken = recognise(message)
         if spoken in (None, CONNECT, JSONRPC):
             continue

@@ -22,6 +22,7 @@ from docutils.statemachine import StringList
 from modulelayers import NAMESPACE, inline
 from sphinx import addnodes
 from sphinx.util.docutils import SphinxDirective
+from tableparts import cell
 
 from discord_tools import ipc
 
@@ -86,7 +87,7 @@ class Bounds(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         body = nodes.tbody("", *(self.row(line.split()) for line in self.content if line.strip()))
         titles = ("Value", "What it bounds", "Name")
-        head = nodes.thead("", nodes.row("", *(cell(nodes.Text(title)) for title in titles)))
+        head = nodes.thead("", nodes.row("", *(cell(title) for title in titles)))
         columns = (nodes.colspec(colwidth=width) for width in (14, 56, 30))
         return [
             nodes.table("", nodes.tgroup("", *columns, head, body, cols=3), classes=["bounds", "stacked"])
@@ -107,9 +108,7 @@ class Bounds(SphinxDirective):
         for name in names:
             where += [nodes.literal(name, name), nodes.Text(", " if name != names[-1] else " ")]
         where += [nodes.Text("in "), self.link("mod", NAMESPACE + path, path)]
-        return nodes.row(
-            "", cell(nodes.Text(", ".join(values))), cell(*inline(found.comment)), nodes.entry("", where)
-        )
+        return nodes.row("", cell(", ".join(values)), cell(*inline(found.comment)), nodes.entry("", where))
 
     def settings(self, path: str, name: str) -> nodes.row:
         cls: Any = getattr(ipc, path)
@@ -129,7 +128,7 @@ class Bounds(SphinxDirective):
         else:
             context["py:module"] = before
         link = self.link("attr", f"{ipc.__name__}.{path}.{name}", f"{path}.{name}")
-        return nodes.row("", cell(nodes.Text(shown(name, default, text))), entry, cell(link))
+        return nodes.row("", cell(shown(name, default, text)), entry, cell(link))
 
     def link(self, role: str, target: str, text: str) -> addnodes.pending_xref:
         attributes = {"refdomain": "py", "reftype": role, "reftarget": target, "refexplicit": True}
@@ -138,10 +137,6 @@ class Bounds(SphinxDirective):
         )
         self.set_source_info(link)
         return link
-
-
-def cell(*children: nodes.Node) -> nodes.entry:
-    return nodes.entry("", nodes.paragraph("", "", *children))
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
+from tableparts import cell, depend_on
 
 from discord_tools.ipc_server import event_table
 from discord_tools.ipc_server.event_table import EVENTS, GROUPS, KEYS, EventSpec
@@ -37,7 +38,7 @@ class EventTable(SphinxDirective):
         group = self.arguments[0]
         if group not in GROUPS:
             raise self.error(f"there is no group of events {group}")
-        self.env.note_dependency(str(event_table.__file__))
+        depend_on(self.env, event_table)
         own = [EVENTS[name] for name in GROUPS[group] if EVENTS[name].groups[0] == group]
         others = [name for name in GROUPS[group] if EVENTS[name].groups[0] != group]
         found: list[nodes.Node] = []
@@ -59,10 +60,9 @@ def table(events: Iterable[EventSpec]) -> nodes.table:
     body = nodes.tbody(
         "", *(row([link(one)], data(one), literals(ids(one)), literals(needs(one))) for one in events)
     )
-    columns = (nodes.colspec(colwidth=width) for width in (24, 40, 16, 20))
-    return nodes.table(
-        "", nodes.tgroup("", *columns, nodes.thead("", head), body, cols=4), classes=["events", "stacked"]
-    )
+    columns = (nodes.colspec(colwidth=width) for width in (27, 28, 25, 20))
+    group = nodes.tgroup("", *columns, nodes.thead("", head), body, cols=4)
+    return nodes.table("", group, classes=["events", "stacked", "colwidths-given"])
 
 
 def link(event: EventSpec) -> nodes.Node:
@@ -104,7 +104,7 @@ def literals(texts: Iterable[str]) -> list[nodes.Node]:
 
 
 def row(*cells: list[nodes.Node]) -> nodes.row:
-    return nodes.row("", *(nodes.entry("", nodes.paragraph("", "", *cell)) for cell in cells))
+    return nodes.row("", *(cell(*contents) for contents in cells))
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

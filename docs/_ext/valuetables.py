@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
+from tableparts import cell, depend_on
 
+from discord_tools.ipc_server import values
 from discord_tools.ipc_server.values.refused import REFUSED
 from discord_tools.ipc_server.values.table import Table
 from discord_tools.ipc_server.values.tables import SUBJECTS
@@ -46,6 +48,7 @@ def remark(field: Field) -> str:
 
 class ValueTables(SphinxDirective):
     def run(self) -> list[nodes.Node]:
+        depend_on(self.env, values)
         sections: list[nodes.Node] = []
         for subject, tables in SUBJECTS.items():
             section = nodes.section("", nodes.title(subject, subject), ids=[nodes.make_id(subject)])
@@ -71,13 +74,14 @@ class ValueTables(SphinxDirective):
             for field in table.fields
         ]
         head = nodes.thead("", nodes.row("", *(cell(text) for text in ("Name", "Kind", "Remarks"))))
-        columns = (nodes.colspec(colwidth=width) for width in (35, 35, 30))
+        columns = (nodes.colspec(colwidth=width) for width in (34, 30, 36))
         group = nodes.tgroup("", *columns, head, nodes.tbody("", *rows), cols=3)
-        return [*found, nodes.table("", group, classes=["stacked"])]
+        return [*found, nodes.table("", group, classes=["values", "stacked", "colwidths-given"])]
 
 
 class RefusedValues(SphinxDirective):
     def run(self) -> list[nodes.Node]:
+        depend_on(self.env, values)
         items = [
             nodes.list_item(
                 "", nodes.paragraph("", "", nodes.literal("", public_name(cls)), nodes.Text(f": {text}"))
@@ -85,12 +89,6 @@ class RefusedValues(SphinxDirective):
             for cls, text in REFUSED.items()
         ]
         return [nodes.bullet_list("", *items)]
-
-
-def cell(content: nodes.Node | str) -> nodes.entry:
-    return nodes.entry(
-        "", nodes.paragraph("", "", nodes.Text(content) if isinstance(content, str) else content)
-    )
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

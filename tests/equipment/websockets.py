@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 import json
 import os
 import struct
@@ -16,6 +17,7 @@ from aiohttp import WSMsgType, web
 
 from discord_tools.ipc.transports.base import Closed
 from discord_tools.ipc.wire.frames import SUBPROTOCOL
+from equipment.key import KEY
 from equipment.peers import ScriptedBot, ScriptedClient
 from equipment.until import PATIENCE
 from equipment.websites import website
@@ -32,6 +34,7 @@ __all__ = (
     "frame_header",
     "multicast_bot",
     "port_answer",
+    "signature",
     "unread_client",
     "upgrade_request",
     "websocket_client",
@@ -279,19 +282,26 @@ class WebSocketBot:
         await self._website.aclose()
 
 
-def multicast_bot(answer: Any, *more: Any) -> WebSocketBot:
+def multicast_bot(answer: Any, *more: Any, key: str | None = KEY, nonce: object = "n" * 32) -> WebSocketBot:
     """A multicast port that gives these answers one after another, and the last one from then on.
 
     Bytes are sent as a binary message, a string as text, and anything else as JSON. What is callable is called with
-    the question.
+    the question, and an answer with a port gets the proof that the bot knows ``key``. Without ``key`` it is a server of
+    an older library, which asks for no proof and gives none.
     """
     answers = deque((answer, *more))
 
     async def script(bot: ScriptedWebSocket) -> None:
         question = json.loads(await bot.transport.receive())
         assert question["connect"] is True
+        if key is not None and "nonce" in question:
+            await bot.socket.send_json({"nonce": nonce})
+            question = json.loads(await bot.transport.receive())
         value = answers.popleft() if len(answers) > 1 else answers[0]
         value = value(question) if callable(value) else value
+        if key is not None and "nonce" in question and isinstance(value, dict) and "port" in value:
+            signed = signature(key, "server", question["nonce"], str(nonce), str(value["port"]))
+            value = {"proof": signed, **value}
         if isinstance(value, bytes):
             await bot.socket.send_bytes(value)
         else:
@@ -299,6 +309,12 @@ def multicast_bot(answer: Any, *more: Any) -> WebSocketBot:
         await bot.ended()
 
     return WebSocketBot(script, protocols=())
+
+
+def signature(key: str, *parts: str) -> str:
+    """A proof of the port question, written from its description and not with the library's own code."""
+    text = "\n".join(("discord-tools.ipc port question 1", *parts))
+    return hmac.new(key.encode(), text.encode(), "sha256").hexdigest()
 
 
 def port_answer(port: int) -> dict[str, Any]:

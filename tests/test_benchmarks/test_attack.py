@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks.attack.__main__ import main
 from benchmarks.attack.cases import CASES, Bounds, Case, case_named
+from benchmarks.attack.grabbed import ANSWERS, Grabber, judge_program
 from benchmarks.attack.judge import judge, table
 from benchmarks.attack.leaks import found, headers_seen
 from benchmarks.attack.wire import TEXT, Target, frame
@@ -131,6 +132,18 @@ def test_frames_have_a_mask_of_zeros(size: int, head: int) -> None:
     assert made[0] == 0x81
     assert len(made) == head + size
     assert made[head - 4 : head] == bytes(4)
+
+
+@pytest.mark.parametrize("seen", ["trapped", "shown", "nothing"])
+def test_a_program_at_the_multicast_port_is_judged_by_what_it_got(seen: str) -> None:
+    target = Target(1, 1, "key-1", until=0.0)
+
+    grabber = Grabber(target, ANSWERS["asks"])
+    grabber.trapped = int(seen == "trapped")
+    grabber.seen = ["{'Authorization': 'key-1'}" if seen == "shown" else "{}"]
+    judge_program(target, grabber)
+    assert len(target.faults) == (seen != "nothing")
+    assert "key-1" not in str(target.faults)
 
 
 def test_an_attack_ends_in_time() -> None:

@@ -45,6 +45,7 @@ from discord_tools.ipc.errors import (
     Unauthorized,
     UnknownEndpoint,
     UnknownObject,
+    UnprovenServer,
     Unsupported,
     WrongEventLoop,
 )
@@ -62,6 +63,7 @@ TREE: dict[type[BaseException], tuple[type[BaseException], ...]] = {
     IPCError: (Exception,),
     ConnectError: (IPCError, ConnectionError),
     ResolutionError: (ConnectError,),
+    UnprovenServer: (ConnectError,),
     ConnectionLost: (IPCError, ConnectionError),
     Unauthorized: (IPCError,),
     SessionClosed: (IPCError, RuntimeError),
@@ -114,6 +116,11 @@ SAMPLES: list[tuple[IPCError, dict[str, Any], str]] = [
         ResolutionError("localhost", 20000, "silence"),
         {"host": "localhost", "port": 20000, "reason": "silence"},
         "cannot find the bot's port through the multicast port localhost:20000: silence",
+    ),
+    (
+        UnprovenServer("localhost", 20000, "its proof is wrong"),
+        {"host": "localhost", "port": 20000, "reason": "its proof is wrong"},
+        "cannot connect to localhost:20000: its proof is wrong",
     ),
     (
         ListenError("localhost", 8000, "taken"),

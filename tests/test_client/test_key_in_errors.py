@@ -114,10 +114,13 @@ async def echo(far: ScriptedWebSocket) -> None:
 
 
 async def quoting(far: ScriptedWebSocket) -> None:
-    """Answers everything with an error that quotes it, as a validator does."""
+    """Answers everything with an error that quotes it, as a validator does. A port question must show the key."""
     while True:
         message = await far.transport.receive()
         text = message if isinstance(message, str) else message.decode()
+        if '"Authorization":null' in text:
+            await far.send_bytes(b'{"error": "Invalid or no token provided.", "code": 403}')
+            continue
         await far.send_bytes(json.dumps({"error": f"bad input: {text}", "code": 500}).encode())
 
 
@@ -168,7 +171,14 @@ SERVICES: dict[str, Service] = {
 }
 #: Quick enough for a service that never answers.
 LIMITS = dataclasses.replace(QUICK, handshake_timeout=0.5)
-OPTIONS: dict[str, Any] = {"secret_key": KEY, "timeout": 1.0, "connect_timeout": 0.2, "limits": LIMITS}
+#: With older servers accepted, the key goes to more places.
+OPTIONS: dict[str, Any] = {
+    "secret_key": KEY,
+    "timeout": 1.0,
+    "connect_timeout": 0.2,
+    "limits": LIMITS,
+    "older_servers": True,
+}
 
 
 async def errors_of(ipc: ClientSession) -> list[BaseException]:

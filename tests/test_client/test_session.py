@@ -108,6 +108,7 @@ async def not_served(transport: Transport) -> None:
         {"multicast_port": 20001},
         {"secret_key": KEY},
         {"session": object()},
+        {"older_servers": True},
     ],
     ids=lambda options: "-".join(f"{name}-{value}"[:20] for name, value in options.items()),
 )

@@ -239,6 +239,15 @@ def test_a_session_has_to_wait_some_time_or_none_for_a_connection() -> None:
         ClientSession(**options)
 
 
+# -- flags
+
+
+@pytest.mark.parametrize("value", ["false", "", 0, 1, None])
+def test_only_true_and_false_say_whether_older_servers_are_shown_the_key(value: Any) -> None:
+    with pytest.raises(TypeError, match=f"^older_servers must be True or False, not {value!r}$"):
+        ClientSession(older_servers=value)
+
+
 # -- headers
 
 

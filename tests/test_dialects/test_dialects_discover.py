@@ -19,7 +19,8 @@ from discord.ext import commands
 
 from discord_tools.ipc import Request, Server, __version__ as version
 from discord_tools.ipc_server.encoding import encode_answer
-from discord_tools.ipc_server.openrpc import describe
+from discord_tools.ipc_server.event_table import Declared
+from discord_tools.ipc_server.openrpc import DOCUMENTS, Discovery, describe
 from test_dialects.openrpc import validate
 
 Bot = commands.Bot
@@ -363,3 +364,147 @@ def test_the_check_of_documents_finds_faults(empty: Server[Bot]) -> None:
 
 
 async def fine(request: Request, number: int) -> None: ...
+
+
+# -- names
+
+
+@dataclass
+class Role:
+    of_the_bot: int
+    real: discord.Role | None = None
+
+
+@dataclass
+class Inner:
+    first: int
+
+
+@dataclass
+class Settings:
+    inner: Inner
+    next: Settings | None = None
+
+
+class Other:
+    """Classes of the same names in another place."""
+
+    @dataclass
+    class Inner:
+        second: str
+
+    @dataclass
+    class Settings:
+        inner: Other.Inner
+        next: Other.Settings | None = None
+
+
+class Models:
+    """Models of the same names."""
+
+    class Inner(pydantic.BaseModel):
+        third: bool
+
+    class Settings(pydantic.BaseModel):
+        inner: Models.Inner
+
+
+def result_of(document: dict[str, Any], name: str) -> tuple[str, dict[str, Any]]:
+    """The name of the schema of a result, and the schema."""
+    method = next(method for method in document["methods"] if method["name"] == name)
+    found = method["result"]["schema"]["$ref"].removeprefix("#/components/schemas/")
+    return found, document["components"]["schemas"][found]
+
+
+@pytest.mark.parametrize("first", ["own", "theirs"])
+def test_a_type_with_the_name_of_a_class_of_discord_has_another_name(empty: Server[Bot], first: str) -> None:
+    async def own(request: Request) -> Role: ...
+    async def theirs(request: Request) -> discord.Role: ...
+
+    for function in (own, theirs):
+        empty.add_route(function, "a" if function.__name__ == first else "b")
+    document = describe(empty.routes, "1")
+    validate(document)
+    mine, its = ("a", "b") if first == "own" else ("b", "a")
+    assert result_of(document, its)[0] == "Role"
+    assert "permissions" in result_of(document, its)[1]["properties"]
+    name, schema = result_of(document, mine)
+    assert name == "Role2"
+    assert schema["properties"]["of_the_bot"] == {"type": "integer"}
+    assert {"$ref": "#/components/schemas/Role"} in schema["properties"]["real"]["anyOf"]
+
+
+def test_a_name_that_no_class_of_discord_needs_is_free(empty: Server[Bot]) -> None:
+    @dataclass
+    class Team:
+        x: int
+
+    async def own(request: Request) -> Any: ...
+
+    own.__annotations__["return"] = Team
+    empty.add_route(own)
+    assert result_of(describe(empty.routes, "1"), "own")[0] == "Team"
+
+
+def test_types_of_equal_names_have_schemas_of_their_own(empty: Server[Bot]) -> None:
+    kinds = {"first": Settings, "second": Other.Settings, "third": dict[str, Settings]}
+    for name, kind in kinds.items():
+
+        async def one(request: Request) -> Any: ...
+
+        one.__annotations__["return"] = kind
+        empty.add_route(one, name)
+
+    @empty.route()
+    async def takes(request: Request, form: Models.Settings) -> None: ...
+
+    document = describe(empty.routes, "1")
+    validate(document)
+    schemas = document["components"]["schemas"]
+    assert schemas.keys() == {"Settings", "Inner", "Settings2", "Inner2", "Inner3"}
+    for name, inner, members in (("first", "Inner", {"first"}), ("second", "Inner2", {"second"})):
+        _, schema = result_of(document, name)
+        assert schema["properties"]["inner"]["$ref"] == f"#/components/schemas/{inner}"
+        assert schemas[inner]["properties"].keys() == members
+    # Each refers to itself.
+    assert {"$ref": "#/components/schemas/Settings2"} in schemas["Settings2"]["properties"]["next"]["anyOf"]
+    methods = {method["name"]: method for method in document["methods"]}
+    assert methods["third"]["result"]["schema"]["additionalProperties"]["$ref"].endswith("/Settings")
+    (param,) = methods["takes"]["params"]
+    assert param["schema"]["properties"]["inner"]["$ref"] == "#/components/schemas/Inner3"
+    assert schemas["Inner3"]["properties"].keys() == {"third"}
+    assert describe(empty.routes, "1") == document
+
+
+# -- the document is made once
+
+
+def test_the_document_is_made_again_only_when_routes_or_events_have_changed(empty: Server[Bot]) -> None:
+    @empty.route()
+    async def one(request: Request) -> None: ...
+
+    discovery = Discovery()
+    events: dict[str, Any] = {}
+    first = discovery.document(empty.routes, events)
+    assert discovery.document(dict(empty.routes), dict(events)) is first
+    empty.add_route(one.callback, "two")
+    second = discovery.document(empty.routes, events)
+    assert json.loads(second) == describe(empty.routes, version, events)
+    assert len(json.loads(second)["methods"]) == 2
+    empty.remove_route("two")
+    assert discovery.document(empty.routes, events) is first
+    empty.remove_route("one")
+    empty.add_route(one.callback)  # another route of the same name
+    third = discovery.document(empty.routes, events)
+    assert third is not first
+    events["tea"] = None
+    assert len(json.loads(discovery.document(empty.routes, events))["x-events"]) == 1
+    events["tea"] = Declared(int)
+    assert json.loads(discovery.document(empty.routes, events))["x-events"][0]["data"] == {"type": "integer"}
+
+
+def test_a_bounded_number_of_documents_is_kept(empty: Server[Bot]) -> None:
+    discovery = Discovery()
+    found = [discovery.document({}, {f"event{n}": None}) for n in range(DOCUMENTS + 1)]
+    assert discovery.document({}, {"event1": None}) is found[1]
+    assert discovery.document({}, {"event0": None}) is not found[0]

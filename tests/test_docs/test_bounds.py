@@ -42,7 +42,7 @@ MODULES = (
     *("ipc_server.listeners.http", "ipc_server.turns"),
     *("ipc_server.dialects.calls", "ipc_server.dialects.http", "ipc_server.dialects.jsonrpc"),
     *("ipc_server.dialects.listener", "ipc_server.dialects.multicast", "ipc_server.dialects.service"),
-    *("ipc_server.dialects.websocket", "ipc_server.values.encoder"),
+    *("ipc_server.dialects.websocket", "ipc_server.values.encoder", "ipc_server.values.sizes"),
     *("ipc_server.parameters.binding", "ipc_server.parameters.faults", "ipc_server.parameters.fetching"),
 )
 
@@ -51,8 +51,11 @@ OTHERS = {
     "ipc.transports.websocket.CLOSE_TIMEOUT": "a default that sessions replace",
     "ipc.wire.peer.ACK_BYTES": "how often this side acknowledges",
     "ipc.wire.peer.ACK_MESSAGES": "the same in messages",
+    "ipc_server.admission.FEW_BYTES": "which data needs no count, for speed",
     "ipc_server.connections.SWEEP_AT": "when a list is tidied",
-    "ipc_server.values.encoder.OBJECT": "what an object of Discord counts in another bound",
+    "ipc_server.values.sizes.LEVELS": "how deep a faster look at answers goes",
+    "ipc_server.values.sizes.OBJECT": "what an object of Discord counts in another bound",
+    "ipc_server.values.sizes.WIDE": "which answers get that faster look",
     "ServerLimits.grace_period": "the end of the server, which no client causes",
 }
 

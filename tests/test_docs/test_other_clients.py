@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import shlex
 from typing import Any
 
@@ -11,9 +12,11 @@ import pytest
 from discord.ext import commands, ipcx
 
 from discord_tools import ipc
+from equipment.websockets import ScriptedWebSocket, WebSocketBot, multicast_bot, port_answer
 from loopback import LoopbackDiscord
 from loopback.bots import make_bot
 from test_docs.blocks import checks
+from test_docs.programs import point_at
 from test_docs.reader import Reader
 
 
@@ -80,6 +83,24 @@ async def test_the_dialects_of_the_guides_can_be_switched_off(page: Reader) -> N
 
 
 # ---------------------------------------------------------------- migration
+
+
+@checks("migration-older-servers")
+async def test_the_session_of_the_guide_calls_an_older_server(
+    page: Reader, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def older(far: ScriptedWebSocket) -> None:
+        assert json.loads(await far.transport.receive())["headers"] == {"Authorization": key}
+        await far.socket.send_str("42")
+
+    async with (
+        WebSocketBot(older, protocols=()) as bot,
+        multicast_bot(port_answer(bot.port), key=None) as multicast,
+    ):
+        point_at(monkeypatch, multicast.port)
+        await page.run("migration-older-servers")
+        async with page.names["session"] as session:
+            assert await session.request("get_member_count") == 42
 
 
 @checks(

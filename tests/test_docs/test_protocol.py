@@ -180,22 +180,57 @@ async def nobody_is_connected(caplog: pytest.LogCaptureFixture) -> None:
     await until(lambda: "The connection has ended: 'the connection broke'" in caplog.text)
 
 
-@checks("protocol-multicast")
-async def test_the_multicast_port_answers_as_on_the_page(reader: Reader, bot: Any, key: str) -> None:
-    asked, answered = (line[2:] for line in reader.text("protocol-multicast").splitlines())
+async def open_multicast(bot: Any) -> RawWebSocket:
+    """A WebSocket on the multicast port, without a key."""
     request = "GET / HTTP/1.1\nHost: localhost\nUpgrade: websocket\nConnection: Upgrade\n"
     request += "Sec-WebSocket-Version: 13\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
-    wire = await open_socket(bot.ipc.multicast_ws_url, request)
+    return await open_socket(bot.ipc.multicast_ws_url, request)
+
+
+async def answer_to(wire: RawWebSocket, question: str) -> bytes:
+    wire.send(question.encode(), RawWebSocket.TEXT)
+    opcode, came = await wire.receive()
+    assert opcode == RawWebSocket.TEXT
+    return came
+
+
+@checks("protocol-multicast-clear")
+async def test_the_multicast_port_answers_as_on_the_page(reader: Reader, bot: Any, key: str) -> None:
+    asked, answered = (line[2:] for line in reader.text("protocol-multicast-clear").splitlines())
+    wire = await open_multicast(bot)
     for question, code in ((asked.replace("change me", key), 200), (asked, 403)):
-        wire.send(question.encode(), RawWebSocket.TEXT)
-        opcode, came = await wire.receive()
-        assert opcode == RawWebSocket.TEXT
+        came = await answer_to(wire, question)
         assert json.loads(came)["code"] == code
         if code == 200:
             same(answered.encode(), came)
             assert json.loads(came)["port"] == bot.ipc.port
         else:
             assert "port" not in json.loads(came)
+    await wire.close()
+
+
+@checks("protocol-multicast", "protocol-proof", "protocol-proof-output")
+async def test_the_proofs_of_the_page_are_those_of_the_multicast_port(
+    reader: Reader, bot: Any, key: str
+) -> None:
+    await reader.run("protocol-proof")
+    assert reader.output() == reader.text("protocol-proof-output") + "\n"
+    asked, challenged, proving, answered = (
+        line[2:] for line in reader.text("protocol-multicast").splitlines()
+    )
+    ours, theirs = json.loads(asked)["nonce"], json.loads(challenged)["nonce"]
+    shown = [json.loads(line)["proof"] for line in (proving, answered)]
+    assert shown == reader.text("protocol-proof-output").split()
+
+    wire, proof = await open_multicast(bot), reader.names["proof"]
+    came = await answer_to(wire, asked)
+    nonce = json.loads(came)["nonce"]
+    assert came == challenged.replace(theirs, nonce).encode()
+    came = await answer_to(wire, proving.replace(shown[0], proof(key, "client", ours, nonce)))
+    proven = proof(key, "server", ours, nonce, str(bot.ipc.port))
+    same(answered.replace(shown[1], proven).encode(), came)
+    assert json.loads(await answer_to(wire, proving))["code"] == 403
+    assert json.loads(await answer_to(wire, asked.replace(ours, "short")))["code"] == 400
     await wire.close()
 
 

@@ -40,7 +40,7 @@ def test_a_decorator_stands_above_or_below_the_route(order: str) -> None:
     assert made.rules.checks == (allow,)
     assert len(made.rules.cooldowns) == 1
     assert made.rules.concurrency is not None
-    assert made.is_guarded
+    assert made.rules.guards
 
 
 def test_checks_are_asked_from_top_to_bottom() -> None:
@@ -57,7 +57,7 @@ def test_checks_are_asked_from_top_to_bottom() -> None:
 
 
 def test_a_route_without_rules_is_not_guarded(bot: commands.Bot) -> None:
-    assert not route()(ping).is_guarded
+    assert not route()(ping).rules.guards
 
 
 def test_a_decorator_on_a_wrapper_does_not_change_what_it_wraps() -> None:
@@ -125,9 +125,9 @@ async def test_rules_that_are_added_to_the_class_hold_for_cogs_that_are_loaded(b
 
     server = Server(bot)
     await bot.add_cog(Cog())
-    assert not server.routes["/stats"].is_guarded
+    assert not server.routes["/stats"].rules.guards
     check(allow)(Cog.stats)
-    assert server.routes["/stats"].is_guarded
+    assert server.routes["/stats"].rules.guards
 
 
 class AnyClass: ...

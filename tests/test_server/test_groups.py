@@ -62,7 +62,8 @@ def test_groups_inside_of_groups_add_up() -> None:
     [
         ("", ValueError, "must not be empty"),
         ("//", ValueError, "must not be empty"),
-        ("rpc.x", ValueError, "belong to the protocol"),
+        ("rpc.x", ValueError, "the prefix of a group must not begin with 'rpc.'.*: 'rpc.x'"),
+        ("/rpc.x", ValueError, "which belongs to the protocol"),
         (None, TypeError, "must be a string, not None"),
         (5, TypeError, "must be a string, not 5"),
         (ping, TypeError, "must be a string"),
@@ -72,6 +73,18 @@ def test_a_wrong_prefix_is_refused(bot: commands.Bot, prefix: Any, error: type[E
     for make in (RouteGroup, RouteGroup("x").group, Server(bot).group):
         with pytest.raises(error, match=text):
             make(prefix)
+
+
+def test_an_error_about_a_group_inside_of_another_has_the_whole_prefix() -> None:
+    inner = RouteGroup("settings").group("roles", checks=[lambda request: True])
+
+    async def handle(request: Request, error: Exception) -> None: ...
+
+    inner.error(handle)
+    with pytest.raises(TypeError, match=r"^group /settings/roles has one error handler already"):
+        inner.error(handle)
+    with pytest.raises(TypeError, match=r"^before_invoke of group /settings/roles:"):
+        inner.before_invoke(None)  # pyright: ignore[reportArgumentType, reportCallIssue] (that is the mistake)
 
 
 @pytest.mark.parametrize("name", ["", "/", "//"])

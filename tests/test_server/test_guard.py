@@ -927,7 +927,7 @@ async def test_an_unguarded_route_has_its_handler_too(bot: commands.Bot) -> None
     async def failed(request: Request, error: Exception) -> Any:
         return str(type(error).__name__)
 
-    assert not work.is_guarded
+    assert not work.rules.guards
     async with memory_server(bot) as server, server.session() as session:
         server.add_route(work)
         assert await session.request("work") == "BadData"

@@ -277,8 +277,18 @@ async def named(request: Request, place: discord.Guild | None = None, guild: int
 
 
 def as_sent(value: Any, bot: commands.Bot) -> Any:
-    """Replaces the words one and two by the ids of the bot's guilds."""
-    ids = {"one": bot.guilds[0].id, "two": bot.guilds[1].id, "text": str(bot.guilds[0].id)}
+    """Replaces the words one and two by the ids of the bot's guilds, and others by forms that are no id."""
+    number = bot.guilds[0].id
+    ids = {
+        "one": number,
+        "two": bot.guilds[1].id,
+        "text": str(number),
+        "plus": f"+{number}",
+        "space": f" {number}",
+        "zero": f"0{number}",
+        "arabic": "".join(chr(0x660 + int(digit)) for digit in str(number)),
+        "float": float(number),
+    }
     return ids.get(value, value) if isinstance(value, str) else value
 
 
@@ -299,13 +309,19 @@ def as_sent(value: Any, bot: commands.Bot) -> Any:
         (free, {"guild_id": ["one"]}, None),
         (free, {"guild_id": {}}, None),
         (free, {"guild_id": ""}, None),
+        (free, {"guild_id": "one", "guild": "x"}, None),
+        (free, {"guild_id": "plus"}, None),
+        (free, {"guild_id": "space"}, None),
+        (free, {"guild_id": "zero"}, None),
+        (free, {"guild_id": "arabic"}, None),
+        (free, {"guild_id": "float"}, None),
         (free, {}, None),
         (named, {"place": "one"}, "one"),
         (named, {"place": "one", "guild": "two"}, "one"),
         (named, {"guild": "two"}, None),
         (named, {"place": None}, None),
     ],
-    ids=range(19),
+    ids=range(25),
 )
 async def test_the_guild_of_a_request_is_the_one_that_its_data_names(
     loopback_bot: commands.Bot, function: Any, data: dict[str, Any], expected: Any

@@ -105,9 +105,10 @@ def test_an_empty_name_is_refused(name: str) -> None:
         route(name)(ping)
 
 
-def test_names_of_the_protocol_are_refused() -> None:
-    with pytest.raises(ValueError, match="belong to the protocol"):
-        route("rpc.hello")(ping)
+@pytest.mark.parametrize("name", ["rpc.hello", "/rpc.hello"])
+def test_names_of_the_protocol_are_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=r"the name of a route must not begin with 'rpc.'"):
+        route(name)(ping)
 
 
 def test_the_decorator_without_parentheses_says_so(bot: commands.Bot) -> None:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import CodeType, SimpleNamespace
 from typing import Any
 
@@ -17,6 +18,7 @@ from discord.ext import commands
 from discord_tools.ipc import DeadlineExceeded, Request
 from discord_tools.ipc.wire.frames import Meta
 from discord_tools.ipc_server import watchdog as watchdogs
+from discord_tools.ipc_server.routes import Route, RouteTable
 from discord_tools.ipc_server.watchdog import Watchdog
 from equipment.clocks import IncidentClock, LoopClock
 from equipment.serving import connecting, serving
@@ -65,6 +67,32 @@ async def test_a_route_that_blocks_the_loop_is_named_in_a_warning(
         "[/blocking] This route has blocked the event loop for more than 0.02 s"
     )
     assert record.exc_info is None
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_partial_object_that_blocks_the_loop_is_named(
+    bot: commands.Bot, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = serving(bot)
+
+    async def work(word: str, request: Request) -> None:
+        block_until(lambda: records_with(caplog, NAMED))
+
+    server.add_route(partial(work, "x"), "blocking")
+    async with server, connecting(server.port) as session:
+        await session.request("blocking")
+    (record,) = records_with(caplog, NAMED)
+    assert record.getMessage().startswith("[/blocking] This route")
+
+
+def test_routes_of_the_same_function_are_named_together(bot: commands.Bot) -> None:
+    async def work(word: str, request: Request) -> None: ...
+
+    table = RouteTable(bot)
+    for name in ("one", "two", "three"):
+        table.add(Route(partial(work, name), name))
+    assert len(table.view()) == 3  # scans
+    assert table.codes() == {work.__code__: "/one or 2 more of the same function"}
 
 
 @pytest.mark.usefixtures("quick")

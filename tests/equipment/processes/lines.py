@@ -6,7 +6,7 @@ import asyncio
 import json
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 
@@ -27,6 +27,12 @@ def watch(obey: Callable[[dict[str, Any] | None], object]) -> None:
         obey(None)
 
     threading.Thread(target=read, name="stdin", daemon=True).start()
+
+
+async def orders() -> AsyncGenerator[str, None]:
+    """The lines of stdin, up to an empty one or the end."""
+    while order := (await asyncio.to_thread(sys.stdin.readline)).strip():
+        yield order
 
 
 def say(answer: dict[str, Any]) -> None:

@@ -29,6 +29,7 @@ from discord_tools.ipc import (
     SessionClosed,
     Unauthorized,
     UnknownEndpoint,
+    UnprovenServer,
     Unsupported,
 )
 from discord_tools.ipc.address import Address
@@ -112,9 +113,14 @@ async def older(loopback_bot: Bot, gate: Gate) -> AsyncIterator[Older]:
         yield older
 
 
+def asking(*where: Any, **options: Any) -> ClientSession:
+    """A session that accepts servers of older libraries."""
+    return ClientSession(*where, **{"older_servers": True, **options})
+
+
 def session_of(older: Older, key: str | None = KEY, **options: Any) -> ClientSession:
     given = {"secret_key": key} if key else {}
-    return ClientSession("127.0.0.1", multicast_port=older.multicast_port, **given, **options)
+    return asking("127.0.0.1", multicast_port=older.multicast_port, **given, **options)
 
 
 async def test_a_session_finds_an_ipcx_server_and_gets_its_answers(older: Older) -> None:
@@ -126,6 +132,35 @@ async def test_a_session_finds_an_ipcx_server_and_gets_its_answers(older: Older)
         assert await session.request("echo", dict[str, int], a=1) == {"a": 1}
         assert await session.request("nothing") is None
         assert await session.request("dressed") == {"error": "x", "code": 500, "more": 1}
+
+
+@pytest.mark.parametrize("resolution", [True, False], ids=["multicast port", "main port"])
+async def test_an_older_server_is_shown_the_key_only_when_it_is_asked_for(
+    older: Older, gate: Gate, resolution: bool
+) -> None:
+    where = {"multicast_port": older.multicast_port} if resolution else {"port": older.server.port}
+    asked = asking("127.0.0.1", older_servers=False, secret_key=KEY, connect_timeout=0.1, **where)
+    async with asked as session:
+        with pytest.raises(UnprovenServer, match="older_servers=True") as caught:
+            await session.request("waits")
+    port = older.multicast_port if resolution else older.server.port
+    assert (caught.value.host, caught.value.port) == ("127.0.0.1", port)
+    assert gate.runs == 0
+
+
+async def test_without_a_key_nothing_is_shown_so_an_older_server_is_accepted(older: Older) -> None:
+    older.server.secret_key = None
+    async with session_of(older, None, older_servers=False) as session:
+        assert await session.request("echo", a=1) == {"a": 1}
+
+
+async def test_an_older_server_without_a_key_is_accepted_when_it_is_asked_for(older: Older) -> None:
+    older.server.secret_key = None
+    async with session_of(older, connect_timeout=0.1, older_servers=False) as session:
+        with pytest.raises(UnprovenServer):
+            await session.request("echo", a=1)
+    async with session_of(older) as session:
+        assert session.is_connected()
 
 
 async def test_errors_of_an_ipcx_server_become_exceptions(older: Older) -> None:
@@ -158,7 +193,7 @@ async def test_a_wrong_key_at_an_ipcx_server_is_unauthorized_with_and_without_re
     with pytest.raises(Unauthorized):
         await session.start()
     await session.close()
-    async with ClientSession("127.0.0.1", port=older.server.port, secret_key="wrong") as session:
+    async with asking("127.0.0.1", port=older.server.port, secret_key="wrong") as session:
         with pytest.raises(Unauthorized):
             await session.request("waits")
     assert gate.runs == 0
@@ -254,7 +289,7 @@ async def keeping(
     recorded = Recorded()
     async with (
         website(recorded.handle) as port,
-        ClientSession("127.0.0.1", port, secret_key=KEY, **options) as session,
+        asking("127.0.0.1", port, secret_key=KEY, **options) as session,
     ):
         await until_kept(recorded, session)
         yield recorded, session
@@ -273,7 +308,7 @@ async def test_a_session_sends_to_discord_ext_ipc_what_its_own_client_sends() ->
     recorded = Recorded()
     async with (
         website(recorded.handle) as port,
-        ClientSession("127.0.0.1", port, secret_key=KEY) as session,
+        asking("127.0.0.1", port, secret_key=KEY) as session,
     ):
         assert await session.request("get_member_count") == 42
         assert await session.request("nothing") is None
@@ -285,7 +320,7 @@ async def test_a_session_sends_to_discord_ext_ipc_what_its_own_client_sends() ->
             await session.request("no_such_route")
     async with (
         website(recorded.handle) as port,
-        ClientSession("127.0.0.1", port, secret_key="wrong") as session,
+        asking("127.0.0.1", port, secret_key="wrong") as session,
     ):
         with pytest.raises(Unauthorized):
             await session.request("get_member_count")
@@ -327,7 +362,7 @@ async def test_only_one_request_is_in_progress_on_a_socket() -> None:
     recorded.hold = asyncio.Event()
     async with (
         website(recorded.handle) as port,
-        ClientSession("127.0.0.1", port, secret_key=KEY) as session,
+        asking("127.0.0.1", port, secret_key=KEY) as session,
     ):
         requests = [
             asyncio.create_task(session.request(name)) for name in ("text", "get_member_count", "nothing")
@@ -345,7 +380,7 @@ async def test_a_socket_that_ends_before_the_answer_is_a_lost_connection() -> No
 
     async with (
         WebSocketBot(disconnect, protocols=()) as bot,
-        ClientSession("127.0.0.1", bot.port, secret_key=KEY) as session,
+        asking("127.0.0.1", bot.port, secret_key=KEY) as session,
     ):
         with pytest.raises(ConnectionLost):
             await session.request("text")
@@ -355,8 +390,8 @@ async def test_a_port_that_is_sent_as_a_string_is_a_port() -> None:
     recorded = Recorded()
     async with (
         website(recorded.handle) as port,
-        multicast_bot({**port_answer(port), "port": str(port)}) as multicast,
-        ClientSession("127.0.0.1", multicast_port=multicast.port, secret_key=KEY) as session,
+        multicast_bot({**port_answer(port), "port": str(port)}, key=None) as multicast,
+        asking("127.0.0.1", multicast_port=multicast.port, secret_key=KEY) as session,
     ):
         assert await session.request("text") == "text"
 
@@ -364,7 +399,7 @@ async def test_a_port_that_is_sent_as_a_string_is_a_port() -> None:
 async def test_an_older_server_that_stops_is_a_connect_error_and_found_again_when_it_is_back() -> None:
     recorded = Recorded()
     async with website(recorded.handle) as port:
-        session = ClientSession("127.0.0.1", port, secret_key=KEY, connect_timeout=0.5, limits=QUICK)
+        session = asking("127.0.0.1", port, secret_key=KEY, connect_timeout=0.5, limits=QUICK)
         await session.start()
         assert await session.request("text") == "text"
     with pytest.raises(ConnectError):
@@ -389,7 +424,7 @@ async def test_a_bot_that_moves_to_this_library_gets_the_full_protocol_at_the_ne
     loopback_bot: Bot,
 ) -> None:
     async with website(Recorded().handle) as port:
-        session = ClientSession("127.0.0.1", port, secret_key=KEY, limits=QUICK)
+        session = asking("127.0.0.1", port, secret_key=KEY, limits=QUICK)
         assert await session.request("text") == "text"
         with pytest.raises(Unsupported):
             await anext(session.subscribe("tick"))
@@ -408,7 +443,7 @@ async def test_a_bot_that_moves_back_to_an_older_library_ends_what_waits_for_its
 ) -> None:
     async with native(loopback_bot) as server:
         port = server.port
-        session = ClientSession("127.0.0.1", port, secret_key=KEY, timeout=None, limits=QUICK)
+        session = asking("127.0.0.1", port, secret_key=KEY, timeout=None, limits=QUICK)
         events = session.subscribe("tick")
         await events.__aenter__()
         waiting = asyncio.create_task(anext(events))
@@ -423,7 +458,7 @@ async def test_data_that_is_too_large_for_an_older_server_is_not_sent() -> None:
     recorded = Recorded()
     async with (
         website(recorded.handle) as port,
-        ClientSession("127.0.0.1", port, secret_key=KEY) as session,
+        asking("127.0.0.1", port, secret_key=KEY) as session,
     ):
         with pytest.raises(RequestTooLarge):
             await session.request("echo", x="x" * 5_000_000)
@@ -434,7 +469,7 @@ async def test_closing_the_session_ends_requests_in_progress() -> None:
     recorded = Recorded()
     recorded.hold = asyncio.Event()
     async with website(recorded.handle) as port:
-        session = ClientSession("127.0.0.1", port, secret_key=KEY)
+        session = asking("127.0.0.1", port, secret_key=KEY)
         request = asyncio.create_task(session.request("text"))
         await recorded.received()
         await session.close()
@@ -486,7 +521,7 @@ async def test_a_request_that_waits_for_a_socket_when_the_session_is_closed_is_n
     recorded = Recorded()
     recorded.hold = asyncio.Event()
     async with website(recorded.handle) as port:
-        session = ClientSession("127.0.0.1", port, secret_key=KEY)
+        session = asking("127.0.0.1", port, secret_key=KEY)
         requests = [asyncio.create_task(session.request("text")) for _ in range(SOCKETS + 1)]
         for _ in range(SOCKETS):
             await recorded.received()
@@ -501,7 +536,7 @@ async def test_a_request_that_waits_for_a_socket_when_the_session_is_closed_is_n
 async def test_streams_and_subscriptions_of_an_older_server_are_refused_and_requests_go_on() -> None:
     async with (
         website(Recorded().handle) as port,
-        ClientSession("127.0.0.1", port, secret_key=KEY) as session,
+        asking("127.0.0.1", port, secret_key=KEY) as session,
     ):
         with pytest.raises(Unsupported, match="is older"):
             await anext(session.stream("items"))
@@ -515,9 +550,7 @@ async def test_a_given_session_that_is_closed_is_a_connect_error_at_an_older_ser
     http = aiohttp.ClientSession()
     async with (
         website(recorded.handle) as port,
-        ClientSession(
-            "127.0.0.1", port, secret_key=KEY, session=http, connect_timeout=0.1, limits=QUICK
-        ) as session,
+        asking("127.0.0.1", port, secret_key=KEY, session=http, connect_timeout=0.1, limits=QUICK) as session,
     ):
         assert await session.request("text") == "text"
         await http.close()
@@ -534,7 +567,7 @@ async def test_an_answer_of_an_older_server_that_is_not_json_is_a_decode_error(a
 
     async with (
         WebSocketBot(script, protocols=()) as bot,
-        ClientSession("127.0.0.1", bot.port, secret_key=KEY) as session,
+        asking("127.0.0.1", bot.port, secret_key=KEY) as session,
     ):
         for _ in range(2):
             with pytest.raises(DecodeError, match="'text' cannot be decoded"):
@@ -545,7 +578,7 @@ async def test_a_key_that_an_older_server_no_longer_accepts_ends_all_requests() 
     recorded = Recorded()
     recorded.hold = asyncio.Event()
     async with website(recorded.handle) as port:
-        session = ClientSession("127.0.0.1", port, secret_key="wrong", limits=QUICK)
+        session = asking("127.0.0.1", port, secret_key="wrong", limits=QUICK)
         requests = [asyncio.create_task(session.request("get_member_count")) for _ in range(5)]
         for _ in requests:
             await recorded.received()
@@ -562,7 +595,7 @@ async def test_a_key_that_an_older_server_no_longer_accepts_ends_all_requests() 
 async def test_a_request_whose_socket_cannot_be_opened_is_sent_when_the_older_server_is_back() -> None:
     recorded = Recorded()
     async with website(recorded.handle) as port:
-        session = ClientSession("127.0.0.1", port, secret_key=KEY, limits=QUICK)
+        session = asking("127.0.0.1", port, secret_key=KEY, limits=QUICK)
         assert await session.request("text") == "text"
     request = asyncio.create_task(session.request("get_member_count"))
     await until(lambda: not session.is_connected())
@@ -582,7 +615,7 @@ async def test_a_socket_is_not_used_again_before_it_is_known_that_the_server_kee
 
     async with (
         WebSocketBot(script, protocols=()) as bot,
-        ClientSession("127.0.0.1", bot.port, secret_key=KEY, limits=QUICK) as session,
+        asking("127.0.0.1", bot.port, secret_key=KEY, limits=QUICK) as session,
     ):
         assert [await session.request("text") for _ in range(3)] == [7, 7, 7]
     assert again == []

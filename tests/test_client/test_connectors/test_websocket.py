@@ -8,7 +8,14 @@ from typing import Any
 import aiohttp
 import pytest
 
-from discord_tools.ipc import ClientLimits, ConnectError, IPCError, ResolutionError, Unauthorized
+from discord_tools.ipc import (
+    ClientLimits,
+    ConnectError,
+    IPCError,
+    ResolutionError,
+    Unauthorized,
+    UnprovenServer,
+)
 from discord_tools.ipc.address import Address
 from discord_tools.ipc.connectors.websocket import WebSocketConnector
 from discord_tools.ipc.transports.base import Closed, Transport
@@ -65,7 +72,7 @@ async def test_the_handshake_shows_the_key_and_the_subprotocol() -> None:
 @pytest.mark.parametrize("protocols", [(), ("discord-tools.ipc.2",)])
 async def test_a_server_without_the_subprotocol_is_taken_for_an_older_one(protocols: tuple[str, ...]) -> None:
     bot = WebSocketBot(ScriptedWebSocket.ended, protocols=protocols)
-    async with bot, connecting(connector(bot.port)) as transport:
+    async with bot, connecting(connector(bot.port, older_servers=True)) as transport:
         assert not isinstance(transport, WebSocketTransport)
         await transport.send(encode_hello(Hello("test")))
         assert decode_welcome(await transport.receive()).streams is False
@@ -222,17 +229,42 @@ async def test_a_bot_that_does_not_answer_the_heartbeat_is_disconnected() -> Non
 # -- without a port
 
 
-async def test_the_multicast_port_is_asked_once_and_its_answer_remembered() -> None:
+async def test_without_a_key_the_multicast_port_is_asked_once_and_its_answer_remembered() -> None:
     async with (
         WebSocketBot(ScriptedWebSocket.ended) as bot,
         multicast_bot(port_answer(bot.port)) as multicast,
     ):
-        one = connector(None, multicast.port)
+        one = connector(None, multicast.port, secret_key=None)
         assert (one.address.port, one.label) == (multicast.port, f"127.0.0.1:{multicast.port}")
         await connect(one)
         await connect(one)
         assert (one.address.port, one.label) == (bot.port, f"127.0.0.1:{bot.port}")
         assert len(multicast.requests) == 1
+
+
+async def test_with_a_key_the_multicast_port_proves_each_time_that_the_port_is_the_bots() -> None:
+    async with (
+        WebSocketBot(ScriptedWebSocket.ended) as bot,
+        WebSocketBot(ScriptedWebSocket.ended) as grabbed,
+        multicast_bot(port_answer(grabbed.port), port_answer(bot.port)) as multicast,
+    ):
+        one = connector(None, multicast.port)
+        await connect(one)
+        await connect(one)
+        assert (len(grabbed.requests), len(bot.requests), len(multicast.requests)) == (1, 1, 2)
+
+
+async def test_a_remembered_port_is_not_used_once_the_multicast_port_proves_nothing() -> None:
+    async with (
+        WebSocketBot(ScriptedWebSocket.ended) as bot,
+        multicast_bot(port_answer(bot.port), {**port_answer(bot.port), "proof": "0" * 64}) as multicast,
+    ):
+        one = connector(None, multicast.port)
+        await connect(one)
+        with pytest.raises(UnprovenServer):
+            await connect(one)
+        assert len(bot.requests) == 1
+        assert one.address.port == multicast.port
 
 
 async def test_the_multicast_port_is_asked_again_after_an_attempt_that_failed(vacant: VacantPort) -> None:
@@ -259,13 +291,13 @@ async def test_with_a_given_port_the_multicast_port_is_never_asked(vacant: Vacan
         assert multicast.requests == []
 
 
-async def test_another_bot_at_the_remembered_port_is_not_taken_for_a_wrong_key() -> None:
+async def test_a_bot_with_a_key_at_the_remembered_port_is_not_taken_for_the_one_without() -> None:
     async with (
-        WebSocketBot(ScriptedWebSocket.ended, key=KEY) as old,
-        WebSocketBot(ScriptedWebSocket.ended, key=KEY) as new,
+        WebSocketBot(ScriptedWebSocket.ended) as old,
+        WebSocketBot(ScriptedWebSocket.ended) as new,
         multicast_bot(port_answer(old.port), port_answer(new.port)) as multicast,
     ):
-        one = connector(None, multicast.port)
+        one = connector(None, multicast.port, secret_key=None)
         await connect(one)
         old.key = "another bot's key"
         await connect(one)

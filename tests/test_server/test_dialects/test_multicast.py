@@ -12,11 +12,13 @@ import pytest
 from aiohttp import WSMsgType
 from discord.ext import commands
 
-from discord_tools.ipc import ClientSession, Server, ServerLimits
+from discord_tools.ipc import ClientSession, Server, ServerLimits, Unauthorized, UnprovenServer
 from discord_tools.ipc.missing import MISSING
 from discord_tools.ipc_server import connections
 from discord_tools.ipc_server.connections import UNAUTHENTICATED
+from discord_tools.ipc_server.dialects.websocket import MAX_WRONG_KEYS
 from equipment.key import KEY
+from equipment.websockets import signature
 from test_server.tools import serving
 
 ASK = {"connect": True, "headers": {"Authorization": KEY}}
@@ -146,6 +148,144 @@ async def test_a_session_without_a_port_finds_the_server(bot: commands.Bot) -> N
         ) as session:
             assert await session.request("ping") == "pong"
             assert session.url == server.ws_url
+
+
+# -- with a proof
+
+NONCE = "c" * 32
+
+
+def proving(nonce: str, key: str = KEY) -> dict[str, Any]:
+    return {"connect": True, "nonce": NONCE, "proof": signature(key, "client", NONCE, nonce)}
+
+
+async def challenged(ws: aiohttp.ClientWebSocketResponse) -> str:
+    await ws.send_json({"connect": True, "nonce": NONCE})
+    answer = await ws.receive_json(timeout=5)
+    assert set(answer) == {"nonce"}
+    return answer["nonce"]
+
+
+@pytest.mark.parametrize("port", ["multicast", "main"])
+async def test_a_proof_gets_the_port_and_a_proof(
+    bot: commands.Bot, http: aiohttp.ClientSession, port: str
+) -> None:
+    async with serving(bot) as server:
+        async with http.ws_connect(server.multicast_ws_url if port == "multicast" else server.ws_url) as ws:
+            nonces = set[str]()
+            for _ in range(2):
+                nonce = await challenged(ws)
+                nonces.add(nonce)
+                await ws.send_json(proving(nonce))
+                assert await ws.receive_json(timeout=5) == {
+                    "message": "Connection success",
+                    "port": server.port,
+                    "code": 200,
+                    "proof": signature(KEY, "server", NONCE, nonce, str(server.port)),
+                }
+        assert len(nonces) == 2
+
+
+WRONG_PROOFS: dict[str, Any] = {
+    "wrong key": lambda nonce: [proving(nonce, "wrong")],
+    "no proof": lambda nonce: [{"connect": True, "nonce": NONCE, "proof": None}],
+    "a number": lambda nonce: [{"connect": True, "nonce": NONCE, "proof": 5}],
+    "not ASCII": lambda nonce: [{"connect": True, "nonce": NONCE, "proof": "ю" * 64}],
+    "proof of a server": lambda nonce: [{**proving(nonce), "proof": signature(KEY, "server", NONCE, nonce)}],
+    "another nonce of the server": lambda nonce: [proving("s" * 32)],
+    "another nonce of the client": lambda nonce: [{**proving(nonce), "nonce": "d" * 32}],
+    "a second question": lambda nonce: [{"connect": True, "nonce": NONCE}],
+    "right, but after a wrong one": lambda nonce: [proving(nonce, "wrong"), proving(nonce)],
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG_PROOFS)
+async def test_a_wrong_proof_is_answered_like_a_wrong_key_and_counts_as_one(
+    bot: commands.Bot, http: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture, wrong: str
+) -> None:
+    async with serving(bot) as server, http.ws_connect(server.multicast_ws_url) as ws:
+        for message in WRONG_PROOFS[wrong](await challenged(ws)):
+            await ws.send_json(message)
+            assert await ws.receive_json(timeout=5) == {"error": "Invalid or no token provided.", "code": 403}
+        assert "Refused to tell the port" in caplog.text
+        failures = server._gate.brake._failures
+        assert [one.count for one in failures.values()] == [len(WRONG_PROOFS[wrong]("n"))]
+        await ws.send_json(proving(await challenged(ws)))
+        assert (await ws.receive_json(timeout=5))["port"] == server.port
+
+
+async def test_a_proof_is_used_once(bot: commands.Bot, http: aiohttp.ClientSession) -> None:
+    async with serving(bot) as server, http.ws_connect(server.multicast_ws_url) as ws:
+        proof = proving(await challenged(ws))
+        for code in (200, 403):
+            await ws.send_json(proof)
+            assert (await ws.receive_json(timeout=5))["code"] == code
+        async with http.ws_connect(server.multicast_ws_url) as other:
+            await challenged(other)
+            await other.send_json(proof)
+            assert (await other.receive_json(timeout=5))["code"] == 403
+
+
+@pytest.mark.parametrize("nonce", [None, "", 5, "n" * 21, "n" * 129, "n" * 31 + "\n", ["n" * 32]])
+async def test_a_nonce_that_cannot_be_used_is_answered_with_what_one_is(
+    bot: commands.Bot, http: aiohttp.ClientSession, nonce: object
+) -> None:
+    async with serving(bot) as server:
+        answer = await ask(http, server, {"connect": True, "nonce": nonce})
+    assert answer["code"] == 400
+    assert "22 to 128 characters" in answer["error"]
+
+
+async def test_nonces_that_cannot_be_used_close_the_connection(
+    bot: commands.Bot, http: aiohttp.ClientSession
+) -> None:
+    async with serving(bot) as server, http.ws_connect(server.multicast_ws_url) as ws:
+        for _ in range(MAX_WRONG_KEYS):
+            await ws.send_json({"connect": True, "nonce": ""})
+            assert (await ws.receive_json(timeout=5))["code"] == 400
+        assert (await ws.receive(timeout=5)).type is WSMsgType.CLOSE
+
+
+async def test_a_server_without_a_key_proves_nothing(bot: commands.Bot, http: aiohttp.ClientSession) -> None:
+    async with serving(bot, secret_key=MISSING) as server:
+        answer = await ask(http, server, {"connect": True, "nonce": NONCE})
+        assert answer == {"message": "Connection success", "port": server.port, "code": 200}
+
+
+async def test_a_session_with_a_key_does_not_trust_a_server_without_one(bot: commands.Bot) -> None:
+    async with serving(bot, secret_key=MISSING) as server:
+        options: dict[str, Any] = {"multicast_port": server.multicast_port, "connect_timeout": 0.1}
+        async with ClientSession("127.0.0.1", secret_key=KEY, **options) as session:
+            with pytest.raises(UnprovenServer, match="servers without a key"):
+                await session.request("ping")
+
+
+@pytest.mark.parametrize("options", [{}, {"secret_key": "wrong"}], ids=["no key", "wrong key"])
+async def test_a_session_without_the_right_key_is_unauthorized(
+    bot: commands.Bot, options: dict[str, Any]
+) -> None:
+    async with serving(bot) as server:
+        session = ClientSession("127.0.0.1", multicast_port=server.multicast_port, **options)
+        with pytest.raises(Unauthorized):
+            await session.start()
+        await session.close()
+
+
+async def test_a_socket_whose_client_has_to_prove_is_not_the_oldest_one(
+    bot: commands.Bot, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "UNAUTHENTICATED_PER_ADDRESS", 2)
+    limits = ServerLimits(handshake_timeout=60)  # which is not what ends it
+    async with (
+        serving(bot, limits=limits) as server,
+        http.ws_connect(server.multicast_ws_url) as asking,
+        http.ws_connect(server.multicast_ws_url) as silent,
+    ):
+        nonce = await challenged(asking)
+        async with http.ws_connect(server.multicast_ws_url):
+            assert (await silent.receive(timeout=5)).type is WSMsgType.CLOSE
+            await asking.send_json(proving(nonce))
+            assert (await asking.receive_json(timeout=5))["port"] == server.port
 
 
 # -- sockets without a key

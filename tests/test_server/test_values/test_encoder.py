@@ -22,7 +22,9 @@ from discord.ext import commands
 
 from discord_tools.ipc import Server, TooLarge, full, only
 from discord_tools.ipc_server.encoding import LARGE, SLICE, encode_answer, encode_large, encode_small
-from discord_tools.ipc_server.values.encoder import CLASSES, Encoder
+from discord_tools.ipc_server.values.encoder import Encoder
+from discord_tools.ipc_server.values.sizes import ELEMENTS, LEVELS, WIDE
+from discord_tools.ipc_server.values.tables import CLASSES
 from loopback import LoopbackDiscord
 from loopback.bots import running_bot
 from test_server.test_fairness import Turns
@@ -278,6 +280,75 @@ def test_a_function_that_can_be_no_encoder_is_refused_at_decoration(function: An
     server: Server[discord.Client] = Server(discord.Client(intents=discord.Intents.none()))
     with pytest.raises(TypeError):
         server.encoder(Warned)(function)
+
+
+# -- wide values, which are checked level by level
+
+
+def wide(inner: Any, number: int = WIDE) -> dict[str, Any]:
+    """Lists and objects in each other, with one odd value at the end."""
+    rows: list[Any] = [{"n": n, "more": [n, {"x": [n]}]} for n in range(number)]
+    rows[-1]["more"][1]["x"].append(inner)
+    return {f"k{n}": [n] for n in range(WIDE)} | {"rows": rows}
+
+
+def odd_of(found: Any) -> Any:
+    return found["rows"][-1]["more"][1]["x"][-1]
+
+
+@pytest.mark.parametrize(
+    ("odd", "expected"),
+    [
+        (Point(1, 2), {"x": 1, "y": 2}),
+        (discord.Status.idle, "idle"),
+        (Count(5), 5),
+        (Word("x"), "x"),
+        (Names([1]), [1]),
+        (deque([1]), [1]),
+        (discord.Object(5), {"id": "5"}),
+        ({None: [Point(1)]}, {"null": [{"x": 1, "y": 0}]}),
+        ((1, (Point(1),)), [1, [{"x": 1, "y": 0}]]),
+        ((1, [2], {3}), [1, [2], [3]]),
+    ],
+    ids=lambda value: repr(value)[:40],
+)
+def test_an_odd_value_deep_inside_of_a_wide_one_is_replaced(odd: Any, expected: Any) -> None:
+    before = repr(wide(odd))
+    value = wide(odd)
+    assert odd_of(written(value)) == expected
+    assert odd_of(json.loads(encode_small(value, Encoder()) or b"")) == expected
+    assert repr(value) == before
+
+
+def test_the_encoder_of_a_scalar_holds_in_a_wide_value() -> None:
+    encoder = Encoder()
+    encoder.add(Decimal, lambda value: "own")
+    assert odd_of(written(wide(Decimal(1)), encoder)) == "own"
+
+
+def test_a_wide_value_is_as_large_as_its_lists_and_objects_together() -> None:
+    # Each row is one element and has six, those of its four lists and objects.
+    assert 2 * 7 * LARGE < ELEMENTS < 4 * 7 * (LARGE - 1)
+    nested: Any = [wide(1, LARGE - 1)["rows"] for _ in range(2)]
+    assert encode_small([*nested, *range(WIDE)], Encoder()) is not None
+    assert encode_small([*nested, *nested, *range(WIDE)], Encoder()) is None
+    assert encode_small(wide(list(range(LARGE - 1))), Encoder()) is not None
+    assert encode_small(wide(list(range(LARGE))), Encoder()) is None
+
+
+def test_a_wide_value_that_contains_itself_is_refused() -> None:
+    rows: list[Any] = [[n] for n in range(WIDE)]
+    rows.append(rows)
+    with pytest.raises(TypeError, match="contains itself"):
+        encode_answer({"rows": rows})
+
+
+def test_a_wide_value_that_is_deep_is_written() -> None:
+    inner: Any = Point(1)
+    for _ in range(2 * LEVELS):
+        inner = [inner, [1]]
+    found = written(wide(inner))
+    assert json.dumps(found).count('{"x": 1, "y": 0}') == 1
 
 
 # -- large values

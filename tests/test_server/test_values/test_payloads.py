@@ -15,6 +15,7 @@ from discord.components import _component_factory  # pyright: ignore[reportPriva
 from discord.ext import commands
 
 from discord_tools.ipc_server.encoding import encode_answer
+from discord_tools.ipc_server.values.encoder import Encoder
 from discord_tools.ipc_server.values.tables import table_of
 from loopback import LoopbackDiscord, payloads
 
@@ -439,16 +440,21 @@ def differences(ours: Any, theirs: Any, path: str = "") -> list[str]:
     return [] if ours == theirs else [f"{path}: {ours!r} is not {theirs!r}"]
 
 
+def make(case: Case, bot: commands.Bot) -> tuple[Any, Any]:
+    """The object of a case, and its payload."""
+    guild = bot.guilds[0]
+    world = World(bot, bot._connection, guild, guild.text_channels[0])  # pyright: ignore[reportPrivateUsage]
+    # Payloads name the guild 1 and the channel 91, which are known by other ids here.
+    text = json.dumps(case.payload).replace('guild_id": "1"', f'guild_id": "{guild.id}"')
+    payload = json.loads(text.replace('channel_id": "91"', f'channel_id": "{world.channel.id}"'))
+    return case.make(world, payload), payload
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 async def test_an_object_is_written_as_its_payload(
     loopback_bot: commands.Bot, loopback_discord: LoopbackDiscord, case: Case
 ) -> None:
-    guild = loopback_bot.guilds[0]
-    world = World(loopback_bot, loopback_bot._connection, guild, guild.text_channels[0])  # pyright: ignore[reportPrivateUsage]
-    # Payloads name the guild 1 and the channel 91, which are known by other ids here.
-    text = json.dumps(case.payload).replace('guild_id": "1"', f'guild_id": "{guild.id}"')
-    payload = json.loads(text.replace('channel_id": "91"', f'channel_id": "{world.channel.id}"'))
-    made = case.make(world, payload)
+    made, payload = make(case, loopback_bot)
     written = encode_answer(made)
     assert b"SECRET" not in written
     assert differences(json.loads(written), payload) == []
@@ -457,6 +463,18 @@ async def test_an_object_is_written_as_its_payload(
     assert table is not None
     names = {field.name for field in table.fields}
     assert json.loads(written).keys() <= names
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+async def test_an_encoder_of_users_holds_in_every_field(loopback_bot: commands.Bot, case: Case) -> None:
+    made, _ = make(case, loopback_bot)
+    encoder = Encoder()
+    # The base of users, the bot's own user, members of teams, and members in widgets.
+    encoder.add(discord.user.BaseUser, lambda user: "hidden")
+    found = encode_answer(made, encoder)
+    # The name of the only user in payloads.
+    assert b'"ada"' not in found
+    assert (b'"hidden"' in found) == (b'"ada"' in encode_answer(made))
 
 
 async def test_a_guild_with_everything_is_written_as_guild_create_has_it(

@@ -45,6 +45,7 @@ __all__ = (
     "Unauthorized",
     "UnknownEndpoint",
     "UnknownObject",
+    "UnprovenServer",
     "Unsupported",
     "Violation",
     "WrongEventLoop",
@@ -98,6 +99,17 @@ class ResolutionError(ConnectError):
 
     def __str__(self) -> str:
         return f"cannot find the bot's port through the multicast port {self.host}:{self.port}: {self.reason}"
+
+
+class UnprovenServer(ConnectError):
+    """What listens there does not prove that it knows the secret key. It may be another program that took the port, or
+    a server of an older library, which wants the key in clear.
+
+    Where a server of an older library runs there, give ``older_servers=True`` to the session. Otherwise find the
+    program that listens there. Attempts go on in the background, since that program may leave the port again.
+
+    .. versionadded:: 1.2
+    """
 
 
 class Unauthorized(IPCError):

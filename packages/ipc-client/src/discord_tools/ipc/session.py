@@ -8,7 +8,7 @@ import os
 import weakref
 from collections.abc import Coroutine, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, overload
 
 import aiohttp
 import msgspec
@@ -22,6 +22,7 @@ from discord_tools.ipc.errors import ConnectionLost, DecodeError, EncodeError, S
 from discord_tools.ipc.limits import ClientLimits
 from discord_tools.ipc.missing import MISSING
 from discord_tools.ipc.settings import (
+    checked_flag,
     checked_headers,
     checked_host,
     checked_key,
@@ -51,6 +52,10 @@ if TYPE_CHECKING:
 __all__ = ("ClientSession",)
 
 T = TypeVar("T")
+
+
+#: Defaults of what ``connector`` replaces.
+_NO_CONNECTION: Final = ("localhost", MISSING, 20000, MISSING, MISSING, False)
 
 
 class ClientSession:
@@ -98,9 +103,17 @@ class ClientSession:
     limits: :class:`ClientLimits`
         Sizes and timeouts that seldom need a change.
     connector: Optional[Connector]
-        Opens the connections in place of ``host``, ``port``, ``multicast_port``, ``secret_key`` and ``session``, which
-        then must not be given. With ``discord_tools.ipc.connectors.memory.MemoryConnector(server.serve)`` the session
-        and a server in the same process meet without a port. Defaults to WebSockets.
+        Opens the connections in place of ``host``, ``port``, ``multicast_port``, ``secret_key``, ``session`` and
+        ``older_servers``, which then must not be given. With
+        ``discord_tools.ipc.connectors.memory.MemoryConnector(server.serve)`` the session and a server in the same
+        process meet without a port. Defaults to WebSockets.
+
+        .. versionadded:: 1.2
+    older_servers: :class:`bool`
+        Whether the session shows the secret key in clear to servers of older libraries, and to the multicast port of
+        ipc-server 1.0 and 1.1: they read it nowhere else. Any program that takes their port gets it, too. Defaults to
+        ``False``: the multicast port must prove that it knows the key, and :exc:`UnprovenServer` is raised where it
+        does not. Without a secret key nothing is shown, and older servers are always accepted.
 
         .. versionadded:: 1.2
 
@@ -129,6 +142,7 @@ class ClientSession:
         headers: Mapping[str, Any] | None = None,
         limits: ClientLimits = ClientLimits(),  # noqa: B008 (it is frozen)
         connector: Connector | None = None,
+        older_servers: bool = False,
     ) -> None:
         self._host = checked_host(host)
         self._port: int | None = None if port is MISSING else checked_port(port, "port")
@@ -149,17 +163,16 @@ class ClientSession:
         if connector is None:
             http = None if session is MISSING else session
             connector = self._websocket = WebSocketConnector(
-                Address(host=host, port=self._port or 0), self._multicast_port, self._secret_key, limits, http
+                Address(host=host, port=self._port or 0),
+                self._multicast_port,
+                self._secret_key,
+                limits,
+                http,
+                older_servers=checked_flag(older_servers, "older_servers"),
             )
-        elif (host, port, multicast_port, secret_key, session) != (
-            "localhost",
-            MISSING,
-            20000,
-            MISSING,
-            MISSING,
-        ):
+        elif (host, port, multicast_port, secret_key, session, older_servers) != _NO_CONNECTION:
             raise ValueError(
-                "connector replaces host, port, multicast_port, secret_key and session: give only it"
+                "connector replaces host, port, multicast_port, secret_key, session and older_servers: give only it"
             )
         self._connector = connector
         #: The event loop that the session belongs to, from its first use on.

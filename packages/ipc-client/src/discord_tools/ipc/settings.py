@@ -13,6 +13,7 @@ from discord_tools.ipc.missing import MISSING
 __all__ = (
     "MAX_KEY_BYTES",
     "check_limits",
+    "checked_flag",
     "checked_headers",
     "checked_host",
     "checked_key",
@@ -138,6 +139,20 @@ def checked_seconds(value: Any, name: str, *, zero: bool = False, infinite: bool
         raise TypeError(f"{name} must be a number of seconds, not {value!r}")
     if math.isnan(value) or value < 0 or (value == 0 and not zero) or (math.isinf(value) and not infinite):
         raise ValueError(f"{name} is {value}: write {'0 or ' if zero else ''}a positive number of seconds")
+    return value
+
+
+def checked_flag(value: Any, name: str) -> bool:
+    """Returns a flag. Only ``True`` and ``False`` are accepted: the text of an environment variable, ``"false"`` for
+    example, would count as true.
+
+    Raises
+    ------
+    TypeError
+        It is something else.
+    """
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, not {value!r:.100}")
     return value
 
 

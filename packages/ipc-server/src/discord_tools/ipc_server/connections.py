@@ -194,6 +194,11 @@ class Unauthenticated:
         elif len(self._sockets) > UNAUTHENTICATED:
             self._close(next(iter(self._sockets)))
 
+    def renew(self, close: Callable[[], None]) -> None:
+        """Counts a socket as the newest one, since its client has to answer once more."""
+        if (address := self._sockets.pop(close, None)) is not None:
+            self._sockets[close] = address
+
     def discard(self, close: Callable[[], None]) -> None:
         """Counts a socket as authenticated or closed."""
         self._sockets.pop(close, None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import math
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any, Final, TypeAlias, cast
 from discord.ext import commands
 
 from discord_tools.ipc.errors import MaxConcurrencyReached, OnCooldown
+from discord_tools.ipc_server.parameters.callables import result_of
 from discord_tools.ipc_server.request import Request
 
 __all__ = ("Concurrency", "CooldownRule", "Key", "Usage", "by_caller", "key_of")
@@ -107,9 +107,7 @@ def key_of(kind: Any, where: str) -> Key:
 
 
 async def _key_for(key: Key, request: Request) -> Hashable:
-    value: Any = key(request)
-    if inspect.isawaitable(value):
-        value = await value
+    value: Any = await result_of(key(request))
     # Keys may come from the data of a request, of any size.
     if value is None or (isinstance(value, int) and -(2**63) <= value < 2**63):
         return value

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 import secrets
 from collections.abc import AsyncGenerator, Awaitable, Coroutine, Mapping
@@ -35,8 +34,9 @@ from discord_tools.ipc_server.demands import requirements_of
 from discord_tools.ipc_server.failures import typed
 from discord_tools.ipc_server.guard import GuardedCall, error_handlers
 from discord_tools.ipc_server.judge import Judge, unverified
-from discord_tools.ipc_server.openrpc import discovery
+from discord_tools.ipc_server.openrpc import Discovery
 from discord_tools.ipc_server.parameters.binding import Source
+from discord_tools.ipc_server.parameters.callables import result_of
 from discord_tools.ipc_server.request import Request, World
 from discord_tools.ipc_server.routes import Route, RouteTable
 
@@ -80,6 +80,8 @@ class Dispatcher:
         self._events: Mapping[str, Any] = {} if events is None else events
         #: The scopes of those that name any.
         self._event_scopes: Mapping[str, frozenset[str]] = {} if event_scopes is None else event_scopes
+        #: Describes the routes and the events.
+        self._discovery = Discovery()
         #: What requests know about the bot and the server.
         self._world = World(client, server)
         #: Logs what clients can cause any number of times.
@@ -106,7 +108,7 @@ class Dispatcher:
         if caller.scopes is not None:
             routes = {name: route for name, route in routes.items() if caller.opens(route.scopes)}
             events = {name: one for name, one in events.items() if caller.opens(scopes.get(name, NO_SCOPES))}
-        return discovery(routes, events, scopes)
+        return self._discovery.document(routes, events, scopes)
 
     def scopes(self) -> frozenset[str]:
         """All scopes that a route or an event names."""
@@ -310,9 +312,7 @@ class Dispatcher:
         try:
             for handler in () if route is None else error_handlers(route):
                 try:
-                    value = handler(request, error)
-                    if inspect.isawaitable(value):
-                        value = await value
+                    value = await result_of(handler(request, error))
                     if value is not None:
                         await self._replace(request, call, value)
                     if value is not None or request.is_done() is not done:

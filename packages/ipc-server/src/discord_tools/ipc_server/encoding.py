@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from gc import is_tracked
 from typing import Any, Final
 
 import msgspec
@@ -12,8 +11,9 @@ import msgspec
 from discord_tools.ipc.errors import RemoteError, TooLarge
 from discord_tools.ipc.wire.codec import encode
 from discord_tools.ipc.wire.frames import ErrorObject, Frame, Id
-from discord_tools.ipc_server.values.encoder import LARGE, SLICE, Encoder, Large, Reply
+from discord_tools.ipc_server.values.encoder import Encoder, Reply
 from discord_tools.ipc_server.values.pieces import pieces
+from discord_tools.ipc_server.values.sizes import LARGE, SLICE, Large
 
 __all__ = (
     "LARGE",
@@ -31,8 +31,9 @@ __all__ = (
 STANDARD: Final = Encoder()
 
 
-# The garbage collector does not track a dict of nothing but scalars, which nearly all answers are. This asks for that,
-# since it costs a tenth of what a look at all values does. Where the collector of a Python tracks all, that is done.
+# Each of these first tries to write without a look at the values. Nearly all answers are dicts of nothing but scalars,
+# which the garbage collector does not track, and asking for that costs a tenth of the look. An exception there does not
+# say where the problem is, so the value is then written with the look: that succeeds, or raises one that says it.
 
 
 def encode_answer(value: Any, encoder: Encoder = STANDARD) -> bytes:
@@ -43,11 +44,11 @@ def encode_answer(value: Any, encoder: Encoder = STANDARD) -> bytes:
     TypeError
         A part of it cannot be written as JSON.
     """
-    if type(value) is dict and not is_tracked(value):  # pyright: ignore[reportUnknownArgumentType]
+    if type(value) is dict and not encoder.is_mixed(value):  # pyright: ignore[reportUnknownArgumentType] (of Any)
         try:
             return encoder.json(value)
         except Exception:
-            pass  # explained below
+            pass  # Written again below.
     return encoder.encode(value)
 
 
@@ -59,11 +60,12 @@ def encode_small(value: Any, encoder: Encoder = STANDARD) -> bytes | None:
     TypeError
         A part of it cannot be written as JSON.
     """
-    if type(value) is dict and not is_tracked(value) and len(value) < LARGE:  # pyright: ignore[reportUnknownArgumentType]
+    kind: type[Any] = type(value)  # pyright: ignore[reportUnknownVariableType] (of Any)
+    if kind is dict and not encoder.is_mixed(value) and len(value) < LARGE:
         try:
             return encoder.json(value)
         except Exception:
-            pass  # explained below
+            pass  # Written again below.
     try:
         return encoder.encode(value, small=True)
     except Large:
@@ -80,16 +82,16 @@ def encode_reply(number: Id, value: Any, encoder: Encoder = STANDARD) -> bytes |
     TypeError
         A part of it cannot be written as JSON.
     """
-    kind: type[Any] = type(value)  # pyright: ignore[reportUnknownVariableType]
+    kind: type[Any] = type(value)  # pyright: ignore[reportUnknownVariableType] (of Any)
     if (
-        (kind is dict and not is_tracked(value) and len(value) < LARGE)
+        (kind is dict and not encoder.is_mixed(value) and len(value) < LARGE)
         or kind in encoder.plain
         or (kind is list and len(value) < LARGE and encoder.plain.issuperset(map(type, value)))
     ):
         try:
             return encoder.json(Reply("2.0", number, value))
         except Exception:
-            pass  # explained below
+            pass  # Written again below.
     try:
         return encoder.encode(value, number, small=True)
     except Large:

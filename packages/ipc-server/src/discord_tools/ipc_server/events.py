@@ -49,8 +49,8 @@ MAX_UNKNOWN: Final = 8
 MAX_TOPICS: Final = 16384
 
 
-class Source(Protocol):
-    """An event of discord.py. Implemented by :class:`~.event_table.spec.EventSpec`."""
+class Spec(Protocol):
+    """What is known about an event of discord.py. Implemented by :class:`~.event_table.spec.EventSpec`."""
 
     @property
     def name(self) -> str:
@@ -131,18 +131,17 @@ class Hub:
         if topic is None:
             return  # nobody has ever subscribed to it
         event = Published(name, keys, False, scopes, requires)
-        if topic.index or topic.compared:
-            self._hand_out(topic, event, self._encoded(topic, event, lambda: data))
-        elif topic.everything or topic.is_kept:
+        if topic.is_filtered:
+            receivers = self._encoded(topic, event, lambda: data)
+        elif topic.is_kept:
             event.raw = encode_answer(data, self._encoder)
-            self._order += 1
-            topic.keep(event, self._order)
-            for subscriber in tuple(topic.everything):
-                subscriber.offer(event)
+            receivers = tuple(topic.everything)
         else:
             topic.skip()
+            return
+        self._hand_out(topic, event, receivers)
 
-    def forward(self, source: Source, args: tuple[Any, ...]) -> None:
+    def forward(self, spec: Spec, args: tuple[Any, ...]) -> None:
         """Hands an event of discord.py to its subscribers. Its data is made only if one of them can get it.
 
         Raises
@@ -153,17 +152,17 @@ class Hub:
         self._published += 1
         if self._left:
             self.sweep()
-        topic = self._topics.get(source.name)
+        topic = self._topics.get(spec.name)
         if topic is None:
             return
         if not topic.is_filtered and not topic.is_kept:
             topic.skip()
             return
-        event = Published(source.name, NO_KEYS, False, self.scopes.declared.get(source.name, NO_SCOPES))
+        event = Published(spec.name, NO_KEYS, False, self.scopes.declared.get(spec.name, NO_SCOPES))
         try:
-            event.keys = keys = source.keys(args)
-            event.whole = source.has_all_keys
-            receivers = self._encoded(topic, event, lambda: source.data(args, keys))
+            event.keys = keys = spec.keys(args)
+            event.whole = spec.has_all_keys
+            receivers = self._encoded(topic, event, lambda: spec.data(args, keys))
         except Exception:
             self._hand_out(topic, event, topic.receivers(event) or ())
             raise

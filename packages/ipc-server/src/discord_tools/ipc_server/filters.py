@@ -47,7 +47,7 @@ class Filter:
         There are too many conditions or values, a path is too deep, or a value is an object.
     """
 
-    __slots__ = ("_conditions", "number", "parts", "path", "wanted")
+    __slots__ = ("_conditions", "number", "parts", "path", "paths", "wanted")
 
     def __init__(self, wanted: Mapping[str, Any]) -> None:
         if len(wanted) > MAX_CONDITIONS:
@@ -56,6 +56,8 @@ class Filter:
         self._conditions: list[tuple[str, Path, frozenset[Value]]] = [
             (path, _parts(path), _alternatives(path, value)) for path, value in wanted.items()
         ]
+        #: The paths of the conditions.
+        self.paths: tuple[str, ...] = tuple(wanted)
         #: Number of the values of all conditions.
         self.number: int = sum(len(values) for _, _, values in self._conditions)
         if self.number > MAX_VALUES:
@@ -67,11 +69,6 @@ class Filter:
         self.parts: Path = parts
         #: The values of that condition.
         self.wanted: frozenset[Value] = values
-
-    @property
-    def paths(self) -> list[str]:
-        """list[:class:`str`]: The paths of its conditions."""
-        return [path for path, _, _ in self._conditions]
 
     @property
     def data_paths(self) -> list[str]:

@@ -9,7 +9,7 @@ from discord_tools.ipc.missing import MISSING
 from discord_tools.ipc_server.checks import Rules, checked_predicate
 from discord_tools.ipc_server.demands import Requires
 from discord_tools.ipc_server.parameters.annotations import calling_frame
-from discord_tools.ipc_server.routes import Decorator, Route, make_route
+from discord_tools.ipc_server.routes import Decorator, Route, checked_name, make_route
 
 __all__ = ("RouteGroup", "checked_functions")
 
@@ -91,7 +91,7 @@ class RouteGroup:
     ) -> None:
         #: The group around this one.
         self._parent: RouteGroup | None = None
-        self._prefix = _checked_prefix(prefix)
+        self._prefix = f"/{checked_name(prefix, 'the prefix of a group').strip('/')}"
         #: Checks, scopes, hooks and an error handler.
         self._rules = Rules(f"group {self._prefix}", method=None, scopes=scopes)
         #: Routes in the order of their definition.
@@ -143,9 +143,11 @@ class RouteGroup:
         :class:`RouteGroup`
             The group.
         """
-        group = RouteGroup(prefix, checks=checks, scopes=self._rules.scopes if scopes is None else scopes)
+        group = RouteGroup(prefix)
         group._parent, group._owners = self, list(self._owners)
-        group._rules.parent = self._rules
+        group._rules = Rules(f"group {group.prefix}", self._rules, method=None, scopes=scopes)
+        for predicate in checks:
+            group.check(predicate)
         self._groups.append(group)
         return group
 
@@ -279,13 +281,3 @@ class RouteGroup:
             self._owners.remove(owner)
         for group in self._groups:
             group.leave(owner)
-
-
-def _checked_prefix(prefix: object) -> str:
-    if not isinstance(prefix, str):
-        raise TypeError(f"the prefix of a group must be a string, not {prefix!r:.100}")
-    if not prefix.strip("/"):
-        raise ValueError("the prefix of a group must not be empty")
-    if prefix.startswith("rpc."):
-        raise ValueError("names that begin with 'rpc.' belong to the protocol")
-    return f"/{prefix.strip('/')}"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Protocol
 
 from discord_tools.ipc.errors import CheckFailed, DeadlineExceeded
 from discord_tools.ipc_server.call import IncomingCall
 from discord_tools.ipc_server.checks import AFTER_HOOK, BEFORE_HOOK, CHECK_HOOK, ERROR_HOOK, Hook
+from discord_tools.ipc_server.parameters.callables import result_of
 from discord_tools.ipc_server.request import Request
 from discord_tools.ipc_server.routes import Route
 
@@ -92,7 +92,7 @@ class GuardedCall:
                 arguments = await arguments
             await self._runner.demand(route, request, call, arguments)
             for hook in _bound(route, "before", BEFORE_HOOK):
-                await _result(hook(request))
+                await result_of(hook(request))
             self._called = True
             try:
                 return await self._runner.invoke(route, request, call, arguments)
@@ -106,7 +106,7 @@ class GuardedCall:
         predicates = [one for rules in self._route.rules.inwards() for one in rules.checks]
         of_cog = getattr(self._route.cog, CHECK_HOOK, None)
         for predicate in predicates if of_cog is None else (of_cog, *predicates):
-            if not await _result(predicate(self._request)):
+            if not await result_of(predicate(self._request)):
                 raise CheckFailed("a check of this route refused the call")
 
     async def _after(self) -> None:
@@ -114,7 +114,7 @@ class GuardedCall:
         error: Exception | None = None
         for hook in _bound(self._route, "after", AFTER_HOOK):
             try:
-                await _result(hook(self._request))
+                await result_of(hook(self._request))
             except Exception as problem:
                 error = error or problem
         if error is not None:
@@ -139,7 +139,3 @@ def _bound(route: Route[Any], kind: str, of_cog: str) -> Iterator[Callable[..., 
     hook_of_cog = getattr(route.cog, of_cog, None)
     if hook_of_cog is not None:
         yield hook_of_cog
-
-
-async def _result(value: Any) -> Any:
-    return await value if inspect.isawaitable(value) else value

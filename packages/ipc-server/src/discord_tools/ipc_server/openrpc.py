@@ -2,33 +2,53 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 import discord
 import msgspec
 
 from discord_tools.ipc._version import __version__
+from discord_tools.ipc_server.components import Components
 from discord_tools.ipc_server.demands import requirements_of
 from discord_tools.ipc_server.encoding import encode_answer
 from discord_tools.ipc_server.event_table import KEYS, Declared, EventSpec
-from discord_tools.ipc_server.parameters.nodes import Schemas
-from discord_tools.ipc_server.parameters.objects import SNOWFLAKE
 from discord_tools.ipc_server.routes import Route
-from discord_tools.ipc_server.values.schema import REFERENCES, schema_of
+from discord_tools.ipc_server.snowflakes import SNOWFLAKE_SCHEMA
 
-__all__ = ("describe", "discovery")
+__all__ = ("Discovery", "describe")
 
 #: The version of the OpenRPC specification that the document keeps to.
 OPENRPC: Final = "1.3.2"
 
+#: Maximum number of documents that are kept. Making one takes some milliseconds, and any client may ask for it.
+DOCUMENTS: Final = 8
 
-def discovery(
-    routes: Mapping[str, Route[Any]], events: Mapping[str, Any], scopes: Mapping[str, Collection[str]]
-) -> bytes:
-    """Writes the document as JSON."""
-    return msgspec.json.encode(describe(routes, __version__, events, scopes))
+
+class Discovery:
+    """Makes the document once for the same routes and events, and keeps it for further clients."""
+
+    def __init__(self) -> None:
+        #: Documents as JSON, with what they describe. The identities of that are the keys. The oldest comes first.
+        self._documents: dict[Any, tuple[bytes, Any]] = {}
+
+    def document(
+        self,
+        routes: Mapping[str, Route[Any]],
+        events: Mapping[str, Any],
+        scopes: Mapping[str, Collection[str]] | None = None,
+    ) -> bytes:
+        """Returns the document about routes and events, as JSON."""
+        described = (*routes.items(), None, *events.items())
+        opening = tuple((scopes or {}).get(name) for name in events)
+        key = tuple(one and (one[0], id(one[1])) for one in described), opening
+        if key not in self._documents:
+            if len(self._documents) >= DOCUMENTS:
+                del self._documents[next(iter(self._documents))]
+            text = msgspec.json.encode(describe(routes, __version__, events, scopes))
+            # As long as they are kept, nothing else has their identities.
+            self._documents[key] = text, described
+        return self._documents[key][0]
 
 
 def describe(
@@ -51,12 +71,26 @@ def describe(
     scopes: Optional[Mapping[:class:`str`, Collection[:class:`str`]]]
         The scopes of the events that name any.
     """
-    components: dict[str, Any] = {}
-    writer = Writer(components)
-    methods = [_method(routes[name], writer) for name in sorted(routes)]
-    described = [_event(name, about, components) for name, about in sorted((events or {}).items())]
+    components = Components()
+    document = _document(routes, version, events or {}, scopes or {}, components)
+    # Which names classes of discord.py have is known now. All others are free.
+    used = components.used
+    return (
+        document if used is None else _document(routes, version, events or {}, scopes or {}, Components(used))
+    )
+
+
+def _document(
+    routes: Mapping[str, Route[Any]],
+    version: str,
+    events: Mapping[str, Any],
+    scopes: Mapping[str, Collection[str]],
+    components: Components,
+) -> dict[str, Any]:
+    methods = [_method(routes[name], components) for name in sorted(routes)]
+    described = [_event(name, about, components) for name, about in sorted(events.items())]
     for event in described:
-        if opening := (scopes or {}).get(event["name"]):
+        if opening := scopes.get(event["name"]):
             event["scopes"] = sorted(opening)
     return {
         "openrpc": OPENRPC,
@@ -64,11 +98,11 @@ def describe(
         "methods": methods,
         # The specification knows no events, and leaves names that begin so to extensions.
         "x-events": described,
-        "components": {"schemas": components},
+        "components": {"schemas": components.schemas},
     }
 
 
-def _event(name: str, about: Any, components: dict[str, Any]) -> dict[str, Any]:
+def _event(name: str, about: Any, components: Components) -> dict[str, Any]:
     if isinstance(about, EventSpec):
         members = {member: _of_member(kind, components) for member, kind in about.members().items()}
         data: dict[str, Any] = {}
@@ -78,14 +112,14 @@ def _event(name: str, about: Any, components: dict[str, Any]) -> dict[str, Any]:
             (kind,) = about.arguments.values()
             data = _of_member(kind, components)
         return {"name": name, "data": data, "filter": [key for key in KEYS if key in about.paths]}
-    data = _schema(about.type, components) if isinstance(about, Declared) else {}
+    data = components.plain(about.type) if isinstance(about, Declared) else {}
     return {"name": name, "data": data, "filter": list(KEYS)}
 
 
-def _of_member(kind: str, components: dict[str, Any]) -> dict[str, Any]:
+def _of_member(kind: str, components: Components) -> dict[str, Any]:
     """Describes a member of the data by the name of its type, or by those of several types."""
     if kind == "snowflake":
-        return {"type": ["string", "null"], "pattern": SNOWFLAKE["pattern"]}
+        return {"type": ["string", "null"], "pattern": SNOWFLAKE_SCHEMA["pattern"]}
     schemas = [_of_class(name, components) for name in kind.split(" | ")]
     known = [schema for schema in schemas if schema is not None]
     if len(known) < len(schemas):
@@ -93,17 +127,16 @@ def _of_member(kind: str, components: dict[str, Any]) -> dict[str, Any]:
     return known[0] if len(known) == 1 else {"anyOf": known}
 
 
-def _of_class(name: str, components: dict[str, Any]) -> dict[str, Any] | None:
+def _of_class(name: str, components: Components) -> dict[str, Any] | None:
     if name.startswith("list["):
         items = _of_class(name[len("list[") : -1], components)
         return None if items is None else {"type": "array", "items": items}
-    cls = getattr(discord, name, None)
-    return schema_of(cls, components) if isinstance(cls, type) else None
+    return components.of_class(getattr(discord, name, None))
 
 
-def _method(route: Route[Any], writer: Writer) -> dict[str, Any]:
+def _method(route: Route[Any], components: Components) -> dict[str, Any]:
     signature = route.signature
-    params = [_parameter(route, name, writer) for name in signature.names]
+    params = [_parameter(route, name, components) for name in signature.names]
     # Values in order need the required ones first, and the specification asks for it.
     params.sort(key=lambda parameter: not parameter["required"])
     in_order = [parameter["name"] for parameter in params] == list(signature.names)
@@ -111,7 +144,7 @@ def _method(route: Route[Any], writer: Writer) -> dict[str, Any]:
         "name": route.name.removeprefix("/"),
         "params": params,
         "paramStructure": "either" if in_order else "by-name",
-        "result": {"name": "result", "schema": writer.plain(signature.result)},
+        "result": {"name": "result", "schema": components.plain(signature.result)},
     }
     if route.streams:
         # The specification knows no streams, and leaves names that begin so to extensions.
@@ -125,13 +158,13 @@ def _method(route: Route[Any], writer: Writer) -> dict[str, Any]:
     return method
 
 
-def _parameter(route: Route[Any], name: str, writer: Writer) -> dict[str, Any]:
+def _parameter(route: Route[Any], name: str, components: Components) -> dict[str, Any]:
     signature = route.signature
     node = signature.nodes[name]
     parameter: dict[str, Any] = {"name": name, "required": name not in signature.defaults}
     if node.summary:
         parameter["summary"] = node.summary
-    schema = node.schema(writer)
+    schema = node.schema(components)
     if name in signature.defaults:
         # A reference takes no members beside it.
         default = _default(signature.defaults[name])
@@ -141,65 +174,8 @@ def _parameter(route: Route[Any], name: str, writer: Writer) -> dict[str, Any]:
     return parameter
 
 
-class Writer:
-    """Writes schemas of parameters, with what they refer to among the components of a document.
-
-    Parameters
-    ----------
-    components: Dict[:class:`str`, Any]
-        The schemas of the document by their names.
-    """
-
-    def __init__(self, components: dict[str, Any]) -> None:
-        self._components = components
-        #: The names of types that are defined.
-        self._names: dict[Any, str] = {}
-
-    def plain(self, annotation: Any) -> dict[str, Any]:
-        """Returns the schema of an annotation that msgspec knows."""
-        return _schema(annotation, self._components)
-
-    def add(self, name: str, schema: dict[str, Any]) -> None:
-        """Adds a schema under a name that others refer to."""
-        self._components[name] = schema
-
-    def define(self, owner: Any, name: str, make: Callable[[Schemas], dict[str, Any]]) -> dict[str, Any]:
-        """Adds the schema of a type once, under a name of its own, and returns a reference to it."""
-        if owner not in self._names:
-            numbers = itertools.count(2)
-            unique = name
-            while unique in self._components:
-                unique = f"{name}{next(numbers)}"
-            self._names[owner] = unique
-            # Its own schema may refer to it.
-            self._components[unique] = {}
-            self._components[unique] = make(self)
-        return {"$ref": REFERENCES.format(name=self._names[owner])}
-
-
 def _default(value: Any) -> Any:
     try:
         return msgspec.json.decode(encode_answer(value))
     except (TypeError, msgspec.DecodeError):
         return msgspec.UNSET
-
-
-def _schema(annotation: Any, components: dict[str, Any]) -> dict[str, Any]:
-    of_discord: dict[str, Any] = {}
-
-    def hook(cls: type[Any]) -> dict[str, Any]:
-        schema = schema_of(cls, of_discord)
-        if schema is None:
-            raise NotImplementedError
-        return schema
-
-    try:
-        (schema,), found = msgspec.json.schema_components(
-            (annotation,), schema_hook=hook, ref_template=REFERENCES
-        )
-    except (TypeError, RuntimeError):
-        # Something that has no schema, an answer that is one of several objects of Discord's say.
-        return {}
-    components.update(found)
-    components.update(of_discord)
-    return schema

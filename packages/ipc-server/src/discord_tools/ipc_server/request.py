@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Hashable, ItemsView, Iterator, KeysView, Mapping, ValuesView
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
@@ -13,6 +13,7 @@ from discord_tools.ipc.errors import AlreadyResponded, BadData
 from discord_tools.ipc_server.acting import ActingUser
 from discord_tools.ipc_server.call import Call, Sink
 from discord_tools.ipc_server.caller import Caller
+from discord_tools.ipc_server.snowflakes import snowflake
 
 if TYPE_CHECKING:
     import discord
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
 __all__ = ("Request", "World")
 
 _data: msgspec.json.Decoder[dict[str, Any] | list[Any]] = msgspec.json.Decoder(dict[str, Any] | list[Any])
-
-#: An id, in each form in which parameters take one.
-_Snowflake = Annotated[int, msgspec.Meta(ge=0)]
 
 #: Keys that name the guild of a call whose route has no parameter for it.
 _GUILD_KEYS: Final = ("guild_id", "guild")
@@ -401,7 +399,7 @@ class Request(Mapping[str, Any]):
         :meta private:
         """
         data, route = self._mapping(), self._route
-        place = None if route is None else route.guild_parameter
+        place = None if route is None else route.signature.guild_parameter
         if place is None:
             given = [data[key] for key in _GUILD_KEYS if key in data]
         else:
@@ -409,11 +407,9 @@ class Request(Mapping[str, Any]):
             # The elements of an array are the parameters in their order.
             key = str(index) if isinstance(data, _InOrder) else name
             given = [data[key]] if key in data else []
-        try:
-            numbers = {msgspec.convert(value, _Snowflake, strict=False) for value in given}
-        except (msgspec.ValidationError, RecursionError):
-            return None
-        return numbers.pop() if len(numbers) == 1 else None
+        numbers = {snowflake(value) for value in given}
+        number = numbers.pop() if len(numbers) == 1 else -1
+        return None if number < 0 else number
 
     @property
     def deadline(self) -> float | None:

@@ -26,7 +26,7 @@ from discord_tools.ipc_server.parameters.annotations import calling_frame, funct
 from discord_tools.ipc_server.parameters.callables import unwrapped
 from discord_tools.ipc_server.signature import Signature
 
-__all__ = ("Route", "RouteTable", "make_route", "route")
+__all__ = ("Route", "RouteTable", "checked_name", "make_route", "route")
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class Route(Generic[R]):
     """
 
     __slots__ = (
-        *("_callback", "_cog", "_guild", "_hooked", "_idempotent", "_leading", "_name", "_usage"),
+        *("_callback", "_cog", "_hooked", "_idempotent", "_leading", "_name", "_usage"),
         *("rules", "signature"),
     )
 
@@ -72,13 +72,7 @@ class Route(Generic[R]):
         if name is MISSING:
             # A partial function has no name of its own.
             name = getattr(callback, "__name__", "") or getattr(function_of(callback), "__name__", "")
-        if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise TypeError(f"the name of a route must be a string, not {name!r:.100}")
-        if not name.strip("/"):
-            raise ValueError("the name of a route must not be empty")
-        if name.startswith("rpc."):
-            raise ValueError("names that begin with 'rpc.' belong to the protocol")
-        self._name = normal(name)
+        self._name = normal(checked_name(name, "the name of a route"))
         self._callback = callback
         #: The cog, or the client, of a method.
         self._cog: Any = _owner(callback)
@@ -87,20 +81,13 @@ class Route(Generic[R]):
         self.signature: Signature = Signature(callback, bound=bound, namespace=namespace or {})
         #: Arguments before the request: the cog, for a method.
         self._leading: tuple[Any, ...] = ()
-        where = f"route {self.origin}"
+        where, may = f"route {self.origin}", self.signature.may_name_guild
         #: Checks, hooks and the like. All bound copies of a route share them.
         self.rules: Rules = Rules(
-            where,
-            group,
-            method=self.signature.bound,
-            timeout=timeout,
-            scopes=scopes,
-            may_name_guild=self.signature.may_name_guild,
+            where, group, method=self.signature.bound, timeout=timeout, scopes=scopes, may_name_guild=may
         )
         for rule in rules_of(callback):
             self.rules.add(rule)
-        #: Name and place of the parameter that is the guild.
-        self._guild = self.signature.guild_place
         #: Whether the cog has something to run at each call.
         self._hooked = has_hooks(self._cog)
         #: Who has called it lately, once that is counted.
@@ -138,7 +125,7 @@ class Route(Generic[R]):
         """
         route: Route[R] = object.__new__(type(self))
         route._name, route._callback, route.signature = self._name, self._callback, self.signature
-        route._idempotent, route._guild, route.rules = self._idempotent, self._guild, self.rules
+        route._idempotent, route.rules = self._idempotent, self.rules
         # A static method belongs to its cog, and does not get it.
         route._cog, route._leading = cog, (cog,) if self.signature.bound else ()
         route._hooked = has_hooks(cog)
@@ -249,22 +236,6 @@ class Route(Generic[R]):
         .. versionadded:: 1.2
         """
         return self.rules.scopes
-
-    @property
-    def guild_parameter(self) -> tuple[str, int] | None:
-        """The name and the place of the parameter that is the guild.
-
-        :meta private:
-        """
-        return self._guild
-
-    @property
-    def is_guarded(self) -> bool:
-        """Whether a call needs more than the data and the callback.
-
-        :meta private:
-        """
-        return self._hooked or self.rules.guards
 
     @property
     def usage(self) -> Usage:
@@ -410,6 +381,25 @@ def make_route(
     return decorate
 
 
+def checked_name(name: Any, what: str) -> str:
+    """Returns the name of a route or the prefix of a group.
+
+    Raises
+    ------
+    TypeError
+        It is not a string.
+    ValueError
+        It is empty, or belongs to the protocol.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"{what} must be a string, not {name!r:.100}")
+    if not name.strip("/"):
+        raise ValueError(f"{what} must not be empty")
+    if name.lstrip("/").startswith("rpc."):
+        raise ValueError(f"{what} must not begin with 'rpc.', which belongs to the protocol: {name!r:.100}")
+    return name
+
+
 def _owner(callback: Any) -> Any:
     """The object whose bound method a function is, or ``None``: its hooks hold for the route, too."""
     for one in wrapped_in(callback):
@@ -511,8 +501,16 @@ class RouteTable:
 
     def codes(self) -> dict[CodeType, str]:
         """The code of the functions of these routes, with the names of the routes."""
-        codes = {getattr(inspect.unwrap(one.callback), "__code__", None): one.name for one in self.known()}
-        return {code: name for code, name in codes.items() if code is not None}
+        names: dict[CodeType, list[str]] = {}
+        for one in self.known():
+            code = getattr(function_of(one.callback), "__code__", None)
+            if code is not None:
+                names.setdefault(code, []).append(one.name)
+        # Several routes may be partial objects of one function.
+        return {
+            code: first if not others else f"{first} or {len(others)} more of the same function"
+            for code, (first, *others) in names.items()
+        }
 
     def _forget(self) -> None:
         self._known = None

@@ -126,8 +126,8 @@ class Signature:
         return any(node.converts for node in self.nodes.values())
 
     @property
-    def guild_place(self) -> tuple[str, int] | None:
-        """Optional[Tuple[:class:`str`, :class:`int`]]: The name and the place of the parameter that is the guild."""
+    def guild_parameter(self) -> tuple[str, int] | None:
+        """Optional[Tuple[:class:`str`, :class:`int`]]: Name and place of the parameter that is the guild."""
         return (self._guild, self.names.index(self._guild)) if self._guild else None
 
     def bind(

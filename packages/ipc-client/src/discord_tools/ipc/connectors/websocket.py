@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from http import HTTPStatus
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import aiohttp
 
 from discord_tools.ipc.address import Address
 from discord_tools.ipc.connectors.multicast import resolve
-from discord_tools.ipc.errors import ConnectError, IPCError, ResolutionError, Unauthorized
+from discord_tools.ipc.errors import ConnectError, IPCError, ResolutionError, Unauthorized, UnprovenServer
 from discord_tools.ipc.limits import ClientLimits
 from discord_tools.ipc.transports.base import Transport
 from discord_tools.ipc.transports.websocket import WebSocketTransport, release, tcp_of
@@ -21,6 +21,12 @@ from discord_tools.ipc.wire.frames import SUBPROTOCOL
 __all__ = ("WebSocketConnector",)
 
 ResultT = TypeVar("ResultT")
+
+#: What a server without our subprotocol is, and what to do about it.
+_OLDER: Final = (
+    "it does not speak the protocol of this library. Servers of older libraries want the secret key in clear with each "
+    "request: if one of them runs there, give older_servers=True to the session"
+)
 
 
 class WebSocketConnector:
@@ -38,6 +44,8 @@ class WebSocketConnector:
         Sizes and timeouts.
     http: Optional[:class:`aiohttp.ClientSession`]
         The session to use, which is never closed. ``None`` makes one when it is needed.
+    older_servers: :class:`bool`
+        Whether servers of older libraries are shown the key in clear. Without a key there is nothing to show.
     """
 
     def __init__(
@@ -47,12 +55,16 @@ class WebSocketConnector:
         secret_key: str | None,
         limits: ClientLimits,
         http: aiohttp.ClientSession | None = None,
+        *,
+        older_servers: bool = False,
     ) -> None:
         self._address = address
         #: Where to ask for the port.
         self._multicast = replace(address, port=multicast_port)
         self._secret_key = secret_key
         self._limits = limits
+        #: Whether servers of older libraries are shown the key in clear.
+        self._older_servers = older_servers
         #: The session that was given.
         self._given = http
         #: The session that was made here.
@@ -100,22 +112,25 @@ class WebSocketConnector:
         if self._refused is not None:
             refused, self._refused = self._refused, None
             raise refused
-        remembered = self._found is not None
-        if not self._address.port and not remembered:
-            self._found = await self._resolve()
-        address = self.address
+        # With a key, each connection is preceded by a proof: another program may have the port of a bot that ended.
+        remembered = self._found is not None and self._secret_key is None
         try:
+            if not self._address.port and not remembered:
+                self._found = await self._resolve()
+            address = self.address
             return await self._within(lambda: self._connect(address), address, ConnectError)
         except IPCError as error:
             self.forget()  # the bot may have moved
             if remembered and isinstance(error, Unauthorized):
-                return await self.connect()  # and another bot, with another key, may listen there now
+                return await self.connect()  # and another bot, with a key, may listen there now
             raise
 
     async def _resolve(self) -> Address:
         address = self._multicast
         port = await self._within(
-            lambda: resolve(self._http(), address, self._secret_key), address, ResolutionError
+            lambda: resolve(self._http(), address, self._secret_key, self._older_servers),
+            address,
+            ResolutionError,
         )
         return replace(address, port=port)
 
@@ -133,6 +148,8 @@ class WebSocketConnector:
             # This socket leaves pings to its user. Requests get others, which do not.
             await socket.close()
             release(socket)
+            if self._secret_key is not None and not self._older_servers:
+                raise UnprovenServer(address.host, address.port, _OLDER)
             return self._bridge(address)
         self._transport = WebSocketTransport(
             socket,

@@ -18,9 +18,6 @@ from discord_tools.ipc.wire.dialects import (
     JSONRPC,
     LegacyDialect,
     legacy,
-    port_answer,
-    port_refusal,
-    question_key,
     recognise,
 )
 from discord_tools.ipc.wire.frames import ErrorObject
@@ -31,6 +28,7 @@ from discord_tools.ipc_server.connections import Unauthenticated
 from discord_tools.ipc_server.dialects.answers import Answers
 from discord_tools.ipc_server.dialects.calls import ByteBudget, DialectCall
 from discord_tools.ipc_server.dialects.jsonrpc import Exchange
+from discord_tools.ipc_server.dialects.port_question import PortQuestions
 from discord_tools.ipc_server.dialects.service import DialectService
 from discord_tools.ipc_server.keys import REVOKED
 from discord_tools.ipc_server.turns import LARGE_BYTES
@@ -118,6 +116,8 @@ class DialectSocket:
         self.answers: Answers = Answers(transport, service.budget, service.limits.backlog_bytes)
         #: What takes the messages, once the first one told the dialect.
         self._dialogue: Dialogue | None = None
+        #: What answers port questions, once there was one.
+        self._port_questions: PortQuestions | None = None
         #: Number of messages with a wrong key, or that were not understood.
         self._refused = 0
         #: The answer to the last message, if that had a wrong key. It waits for the brake.
@@ -278,11 +278,17 @@ class DialectSocket:
             self._closing = "unauthorized"
 
     def _answer_port_question(self, message: bytes | str) -> None:
-        caller = self._service.gate.identify(question_key(message), self.address, CONNECT, self.connection)
-        if caller is not None:
-            self.answers.put(port_answer(self._service.port()))
-        else:
-            self.refuse_key(port_refusal(), "Refused to tell the port: wrong secret key")
+        if self._port_questions is None:
+            self._port_questions = PortQuestions(self._service, self.address, self.connection)
+        answer = self._port_questions.answer(message)
+        if answer.refused is not None:
+            self.refuse_key(answer.message, "Refused to tell the port: %s", answer.refused)
+            return
+        self.answers.put(answer.message)
+        if answer.counts:
+            self._count_refused()
+        if answer.waits:
+            self._unauthenticated.renew(self._make_way)
 
     def _make_way(self) -> None:
         """Closes the connection, because too many have not shown a key."""

@@ -9,7 +9,7 @@ import discord
 
 from discord_tools.ipc.errors import NotReady, Violation
 from discord_tools.ipc_server.parameters.faults import Path, bad_data, path_text
-from discord_tools.ipc_server.parameters.fetching import Fetcher, Key
+from discord_tools.ipc_server.parameters.fetching import MISS, Fetcher, Key
 
 if TYPE_CHECKING:
     from discord_tools.ipc_server.request import Request
@@ -116,11 +116,19 @@ class Binding:
         """Returns what an earlier pass has waited for, or ``None``."""
         return None if self.results is None else self.results.get(key)
 
-    def want(self, key: Key, request: Job) -> None:
-        """Notes that an object has to be fetched."""
+    def obtain(self, key: Key, request: Job) -> Any:
+        """Returns an object that was fetched, or :data:`~.fetching.MISS` where Discord has none. Otherwise returns
+        ``None``, and notes that it has to be fetched.
+        """
+        outcome = self.outcome(key)
+        if outcome is not None:
+            return outcome
+        if self.source.fetcher.is_miss(key):
+            return MISS
         if self.wanted is None:
             self.wanted = {}
         self.wanted[key] = request
+        return None
 
     def postpone(self, key: Hashable, job: Job) -> None:
         """Notes that a converter has to be awaited. Its outcome is found under the key, in a tuple."""

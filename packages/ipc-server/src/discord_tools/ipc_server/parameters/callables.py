@@ -1,4 +1,4 @@
-"""What kind of function a route is: a method or not, and whether it streams."""
+"""What kind of function a route is, and what functions return that may be coroutine functions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Final, ForwardRef, cast, get_args, get_origin
 
 from discord_tools.ipc_server.parameters.annotations import signature_of
 
-__all__ = ("is_method", "item_of", "unwrapped")
+__all__ = ("is_method", "item_of", "result_of", "unwrapped")
 
 _STREAMS: Final = (AsyncGenerator, AsyncIterator, AsyncIterable)
 
@@ -80,3 +80,8 @@ def item_of(annotation: Any) -> Any:
     if annotation in _STREAMS:
         return Any
     return get_args(annotation)[0] if get_origin(annotation) in _STREAMS else annotation
+
+
+async def result_of(returned: Any) -> Any:
+    """Returns what a function has returned, or what that returns when it is awaited."""
+    return await returned if inspect.isawaitable(returned) else returned

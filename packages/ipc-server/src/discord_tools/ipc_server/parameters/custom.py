@@ -213,7 +213,6 @@ class PydanticNode(Node):
         return None
 
     def schema(self, schemas: Schemas) -> dict[str, Any]:
-        schema: dict[str, Any] = self._adapter.json_schema(ref_template="#/components/schemas/{model}")
-        for name, definition in schema.pop("$defs", {}).items():
-            schemas.add(name, definition)
-        return schema
+        schema: dict[str, Any] = self._adapter.json_schema()
+        definitions = schema.pop("$defs", {})
+        return schemas.merge(schema, definitions)

@@ -13,7 +13,7 @@ from discord_tools.ipc_server.parameters.binding import UNKNOWN, Binding
 from discord_tools.ipc_server.parameters.faults import Path, shown
 from discord_tools.ipc_server.parameters.fetching import MISS
 from discord_tools.ipc_server.parameters.nodes import Node, Scalar, Schemas
-from discord_tools.ipc_server.parameters.objects import SNOWFLAKE, snowflake
+from discord_tools.ipc_server.snowflakes import SNOWFLAKE_SCHEMA, snowflake
 
 __all__ = ("InviteNode", "MessageNode")
 
@@ -59,13 +59,10 @@ class MessageNode(Node):
             if message.channel.id == channel.id:
                 return message
         key = ("Message", channel.id, number)
-        outcome = binding.outcome(key)
-        if outcome is None and not self.cached and not binding.source.fetcher.is_miss(key):
-            binding.want(key, partial(channel.fetch_message, number))
-        elif outcome is None or outcome is MISS:
-            binding.unknown(path, "Message", number)
-        else:
-            return outcome
+        found = MISS if self.cached else binding.obtain(key, partial(channel.fetch_message, number))
+        if found is not MISS:
+            return found
+        binding.unknown(path, "Message", number)
         return None
 
     def _place(self, value: Any, binding: Binding, path: Path) -> tuple[Any, int]:
@@ -106,7 +103,7 @@ class MessageNode(Node):
         return channel
 
     def schema(self, schemas: Schemas) -> dict[str, Any]:
-        ids = {"channel_id": dict(SNOWFLAKE), "id": dict(SNOWFLAKE)}
+        ids = {"channel_id": dict(SNOWFLAKE_SCHEMA), "id": dict(SNOWFLAKE_SCHEMA)}
         place = {"type": "object", "properties": ids, "required": list(ids)}
         return {"anyOf": [{"type": "string"}, place]}
 
@@ -139,14 +136,10 @@ class InviteNode(Node):
             binding.fault(path, f"expected the code or the URL of an invite, got {shown(value)}")
             return None
         code = match["code"]
-        key = ("Invite", 0, code)
-        outcome = binding.outcome(key)
-        if outcome is None and not binding.source.fetcher.is_miss(key):
-            binding.want(key, partial(binding.client.fetch_invite, code))
-        elif outcome is None or outcome is MISS:
-            binding.unknown(path, "Invite", code)
-        else:
-            return outcome
+        found = binding.obtain(("Invite", 0, code), partial(binding.client.fetch_invite, code))
+        if found is not MISS:
+            return found
+        binding.unknown(path, "Invite", code)
         return None
 
     def schema(self, schemas: Schemas) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any, Final, Optional, Protocol, TypeAlias, Union
 
 import msgspec
@@ -30,14 +30,14 @@ __all__ = (
 
 
 class Schemas(Protocol):
-    """Writes the JSON schema of a plain annotation. Implemented by :class:`~.openrpc.Writer`."""
+    """Writes the JSON schema of a plain annotation. Implemented by :class:`~.components.Components`."""
 
     def plain(self, annotation: Any) -> dict[str, Any]:
         """Returns the schema of an annotation that msgspec knows."""
         ...
 
-    def add(self, name: str, schema: dict[str, Any]) -> None:
-        """Adds a schema under a name that others refer to."""
+    def merge(self, schema: dict[str, Any], definitions: Mapping[str, Any]) -> dict[str, Any]:
+        """Adds schemas that a library has made, and returns the one that refers to them, as ``#/$defs/name`` so far."""
         ...
 
     def define(self, owner: Any, name: str, make: Callable[[Schemas], dict[str, Any]]) -> dict[str, Any]:
@@ -134,7 +134,7 @@ class Constrained(Node):
 
     def __init__(self, inner: Node, metas: Sequence[msgspec.Meta]) -> None:
         super().__init__(
-            Annotated[(inner.wire, *metas)],  # pyright: ignore[reportInvalidTypeForm]
+            Annotated[(inner.wire, *metas)],  # pyright: ignore[reportInvalidTypeForm] (made at run time)
             needs_guild=inner.needs_guild,
             hashable=inner.hashable,
             is_guild=inner.is_guild,

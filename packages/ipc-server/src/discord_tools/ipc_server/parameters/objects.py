@@ -9,16 +9,13 @@ from typing import Any, Final, TypeAlias
 import discord
 
 from discord_tools.ipc.errors import NotReady
-from discord_tools.ipc.wire.users import snowflake
 from discord_tools.ipc_server.parameters.binding import SCANNED, UNKNOWN, Binding
 from discord_tools.ipc_server.parameters.faults import Path, article, shown
 from discord_tools.ipc_server.parameters.fetching import MISS
 from discord_tools.ipc_server.parameters.nodes import Node, Scalar, Schemas
+from discord_tools.ipc_server.snowflakes import SNOWFLAKE_SCHEMA, snowflake
 
-__all__ = ("SNOWFLAKE", "Cached", "Lookup", "is_looked_up", "snowflake")
-
-#: JavaScript's numbers are too small for Discord's ids, so they are described as strings, though numbers do, too.
-SNOWFLAKE: Final[dict[str, Any]] = {"type": "string", "pattern": "^[0-9]+$"}
+__all__ = ("Cached", "Lookup", "is_looked_up")
 
 
 class Cached:
@@ -147,7 +144,7 @@ class Lookup(Node):
         return self._fetch(number, binding, path)
 
     def schema(self, schemas: Schemas) -> dict[str, Any]:
-        return dict(SNOWFLAKE)
+        return dict(SNOWFLAKE_SCHEMA)
 
     def _has_guild(self, binding: Binding, path: Path) -> bool:
         if binding.guild is None:
@@ -166,12 +163,9 @@ class Lookup(Node):
             else:
                 key = ("Member", guild.id, number)
                 request = partial(guild.fetch_member, number)
-            outcome = binding.outcome(key)
-            if outcome is None and not binding.source.fetcher.is_miss(key):
-                binding.want(key, request)
-                return None
-            if outcome is not None and outcome is not MISS:
-                return outcome
+            found = binding.obtain(key, request)
+            if found is not MISS:
+                return found
         if binding.scanned > SCANNED:
             binding.fault(path, "cannot be looked for in all guilds of the bot: send less at a time")
         else:

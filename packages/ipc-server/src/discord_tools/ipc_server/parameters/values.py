@@ -14,7 +14,7 @@ from msgspec import UNSET, Meta, UnsetType
 from discord_tools.ipc_server.parameters.binding import Binding
 from discord_tools.ipc_server.parameters.faults import Path, elements_of, members_of, shown
 from discord_tools.ipc_server.parameters.nodes import Node, Scalar, Schemas
-from discord_tools.ipc_server.parameters.objects import SNOWFLAKE, snowflake
+from discord_tools.ipc_server.snowflakes import SNOWFLAKE_SCHEMA, snowflake
 
 __all__ = ("value_node",)
 
@@ -132,7 +132,7 @@ class FlagsNode(Node):
         name = {"enum": sorted(self._names)}
         table = {"type": "object", "propertyNames": name, "additionalProperties": {"type": "boolean"}}
         number = {"type": "integer", "minimum": 0}
-        return {"anyOf": [number, dict(SNOWFLAKE), {"type": "array", "items": name}, table]}
+        return {"anyOf": [number, dict(SNOWFLAKE_SCHEMA), {"type": "array", "items": name}, table]}
 
 
 class ColourNode(Node):
@@ -191,7 +191,7 @@ class EmojiNode(Node):
         return None
 
     def schema(self, schemas: Schemas) -> dict[str, Any]:
-        parts = {"name": {"type": "string"}, "id": {"anyOf": [dict(SNOWFLAKE), {"type": "null"}]}}
+        parts = {"name": {"type": "string"}, "id": {"anyOf": [dict(SNOWFLAKE_SCHEMA), {"type": "null"}]}}
         named = {
             "type": "object",
             "properties": {**parts, "animated": {"type": "boolean"}},

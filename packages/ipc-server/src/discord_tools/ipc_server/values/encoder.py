@@ -23,46 +23,33 @@ from discord_tools.ipc_server.values.python import (
 )
 from discord_tools.ipc_server.values.refused import REFUSED, advice
 from discord_tools.ipc_server.values.selecting import Chosen
-from discord_tools.ipc_server.values.table import Table
-from discord_tools.ipc_server.values.tables import TABLES, table_of
+from discord_tools.ipc_server.values.sizes import (
+    ELEMENTS,
+    LARGE,
+    OBJECT,
+    WIDE,
+    Budget,
+    Large,
+    are_ready,
+    count,
+)
+from discord_tools.ipc_server.values.table import Field, Table
+from discord_tools.ipc_server.values.tables import CLASSES, TABLES, table_of
 
-__all__ = ("LARGE", "SLICE", "Encoder", "Large", "Reply")
-
-#: Number of elements of a list or an object from which on it is written in slices.
-LARGE: Final = 256
-
-#: Number of elements of a list that are written without a turn of the event loop.
-SLICE: Final = 32
-
-#: Number of elements of all lists and objects of an answer together from which on it is written in slices. It takes a
-#: few milliseconds at most.
-ELEMENTS: Final = 4096
-
-#: An object of Discord counts as this number of elements, since it costs as much.
-OBJECT: Final = 16
+__all__ = ("Encoder", "Reply")
 
 #: The types of the elements of a list of objects.
 _DICTS: Final[set[type[Any]]] = {dict}
 
-#: How many elements may still come before a value is large, in a list of one number.
-Budget: TypeAlias = list[int]
-
 #: Gets a value ready for msgspec. Returns the same one where nothing has to be replaced.
 Look: TypeAlias = Callable[[Any, Budget], Any]
 
-
-#: Number of classes about which something is kept. A program may make classes while it runs.
-CLASSES: Final = 4096
 
 #: Number of combinations of fields that are kept compiled. A route may let its callers choose them.
 CHOICES: Final = 512
 
 #: What tables are compiled to, where no class has an encoder of its own.
 _COMPILED: Final[dict[type[Any] | Table, Writer]] = {}
-
-
-class Large(Exception):
-    """A value is too large to be written in one go."""
 
 
 class Reply(msgspec.Struct, gc=False):
@@ -94,8 +81,13 @@ class Encoder:
         self.json: Final = msgspec.json.Encoder(enc_hook=self._hook).encode
 
     def _forget(self) -> None:
+        #: The encoders of users that types are written by, those that they inherit included. ``None`` for no encoder.
+        self._inherited: dict[type[Any], Callable[[Any], Any] | None] = {}
         #: Types that are ready for msgspec.
-        self.plain = set(BUILTIN.difference(self._own))
+        self.plain = {kind for kind in BUILTIN if self._own_of(kind) is None}
+        #: Whether a dict may have something to replace. The garbage collector tracks no dict that has nothing but
+        #: scalars, which is all that counts unless one of these has an encoder.
+        self.is_mixed: Callable[[Any], bool] = is_tracked if self.plain >= BUILTIN else _always
         #: What msgspec calls for the types that it does not know.
         self._writers: dict[type[Any], Writer] = {}
         #: How values get ready, by type.
@@ -104,8 +96,8 @@ class Encoder:
         self._turns: dict[type[Any], Callable[[Any], Any]] = {}
         #: Compiled tables. Encoders without classes of users have the same ones.
         self._compiled: dict[type[Any] | Table, Writer] = {} if self._own else _COMPILED
-        #: The same for uses of `full` and `only`, by class and fields.
-        self._choices: dict[Any, Writer] = {}
+        #: The same for uses of `full` and `only`, by class and fields, with the collections among these.
+        self._choices: dict[Any, tuple[Writer, list[Field]]] = {}
 
     def add(self, cls: type[Any], function: Callable[[Any], Any]) -> None:
         """Has objects of a class, and of those that inherit from it, written as what a function makes of them.
@@ -116,6 +108,17 @@ class Encoder:
             raise ValueError(f"{cls.__name__} has an encoder already")
         self._own[cls] = function
         self._forget()
+
+    def _own_of(self, kind: type[Any]) -> Callable[[Any], Any] | None:
+        """The encoder of the nearest class that a type inherits from, or ``None``."""
+        try:
+            return self._inherited[kind]
+        except KeyError:
+            if len(self._inherited) >= CLASSES:
+                self._inherited.clear()
+            base = next((base for base in kind.__mro__ if base in self._own), None)
+            own = self._inherited[kind] = None if base is None else self._checked(base)
+            return own
 
     # -- the whole
 
@@ -153,14 +156,14 @@ class Encoder:
 
     def turned(self, value: Any) -> Any:
         """Replaces an object that is not Discord's by the list or the object that it is written as."""
-        while (turn := self._turns.get(type(value))) is not None:  # pyright: ignore[reportUnknownArgumentType]
+        while (turn := self._turns.get(type(value))) is not None:  # pyright: ignore[reportUnknownArgumentType] (of Any)
             value = turn(value)
         return value
 
     # -- getting ready
 
     def _ready(self, value: Any, budget: Budget) -> Any:
-        kind: type[Any] = type(value)  # pyright: ignore[reportUnknownVariableType]
+        kind: type[Any] = type(value)  # pyright: ignore[reportUnknownVariableType] (of Any)
         look = self._looks.get(kind) or self._look_of(kind)
         return look(value, budget)
 
@@ -172,11 +175,12 @@ class Encoder:
 
     def _new_look(self, kind: type[Any]) -> Look:
         """Finds out about a type. What users have registered comes first, then the nearest base class."""
+        own = self._own_of(kind)
+        if own is not None:
+            return self._turning(kind, own)
         for base in kind.__mro__:
-            if base in self._own:
-                return self._turning(kind, self._checked(base))
             if base in TABLES:
-                self._writers[kind] = self._writer(kind, None)
+                self._writers[kind] = self._usual(kind)
                 return _object
             if base in REFUSED:
                 raise _refusal(kind)
@@ -224,15 +228,17 @@ class Encoder:
         return turn
 
     def _array(self, items: Any, budget: Budget) -> Any:
-        _count(len(items), budget)
+        count(len(items), budget)
         plain: set[type[Any]] = self.plain
         kinds: set[type[Any]] = set(map(type, items))
         if kinds <= plain:
             return items
-        if kinds == _DICTS and not any(map(is_tracked, items)):
-            _count(sum(map(len, items)), budget)  # pyright: ignore[reportUnknownArgumentType]
+        if kinds == _DICTS and not any(map(self.is_mixed, items)):
+            count(sum(map(len, items)), budget)  # pyright: ignore[reportUnknownArgumentType] (of Any)
             return items
-        changed = self._replaced(enumerate(items), budget)  # pyright: ignore[reportUnknownArgumentType]
+        if len(items) >= WIDE and are_ready(items, plain, budget):
+            return items
+        changed = self._replaced(enumerate(items), budget)  # pyright: ignore[reportUnknownArgumentType] (of Any)
         if not changed:
             return items
         items = list(items)
@@ -241,22 +247,26 @@ class Encoder:
         return items
 
     def _dict(self, value: dict[Any, Any], budget: Budget) -> Any:
-        _count(len(value), budget)
-        changed = self._replaced(value.items(), budget) if is_tracked(value) else None
+        count(len(value), budget)
+        if not self.is_mixed(value):
+            return value
+        if len(value) >= WIDE and are_ready(value.values(), self.plain, budget):
+            return value
+        changed = self._replaced(value.items(), budget)
         return {**value, **changed} if changed else value
 
     def _replaced(self, items: Iterable[tuple[Any, Any]], budget: Budget) -> dict[Any, Any]:
         """What has to be replaced of the elements of an array or an object, by index or key."""
-        plain, flat, looks = self.plain, self.plain.issuperset, self._looks
+        plain, flat, looks, is_mixed = self.plain, self.plain.issuperset, self._looks, self.is_mixed
         changed: dict[Any, Any] = {}
         key: Any = None
         try:
             for key, item in items:
-                kind: type[Any] = type(item)  # pyright: ignore[reportUnknownVariableType]
+                kind: type[Any] = type(item)  # pyright: ignore[reportUnknownVariableType] (of Any)
                 if kind in plain:
                     continue
                 # What has nothing but scalars needs no look of its own.
-                if (kind is dict and not is_tracked(item)) or (kind is list and flat(map(type, item))):
+                if (kind is dict and not is_mixed(item)) or (kind is list and flat(map(type, item))):
                     left = budget[0] = budget[0] - len(item)
                     if left < 0 or (left < ELEMENTS and len(item) >= LARGE):
                         raise Large
@@ -270,10 +280,10 @@ class Encoder:
         return changed
 
     def _fields(self, value: Any, budget: Budget) -> Any:
-        kind: type[Any] = type(value)  # pyright: ignore[reportUnknownVariableType]
+        kind: type[Any] = type(value)  # pyright: ignore[reportUnknownVariableType] (of Any)
         names = field_names(kind) or ()
         fields = {name: getattr(value, name) for name in names if hasattr(value, name)}
-        _count(len(fields), budget)
+        count(len(fields), budget)
         changed = self._replaced(fields.items(), budget)
         if not changed:
             return value
@@ -285,16 +295,17 @@ class Encoder:
     def _choice(self, choice: Chosen, budget: Budget) -> Any:
         if choice.is_collection:
             return self._ready(choice.each(), budget)
-        budget[0] -= OBJECT * choice.size
+        writer, collections = self._chosen(choice)
+        budget[0] -= OBJECT * choice.size(collections)
         if budget[0] < 0:
             raise Large
-        return self._chosen(choice)(choice.value)
+        return writer(choice.value)
 
     # -- objects of Discord
 
     def _hook(self, value: Any) -> Any:
         """msgspec calls it for objects that it does not know, and for keys that are no strings or numbers."""
-        kind: type[Any] = type(value)  # pyright: ignore[reportUnknownVariableType]
+        kind: type[Any] = type(value)  # pyright: ignore[reportUnknownVariableType] (of Any)
         writer = self._writers.get(kind)
         if writer is None:
             writer = self._writers[kind] = self._other_writer(kind)
@@ -319,25 +330,35 @@ class Encoder:
         return self._writers.get(kind) or _refused_key
 
     def _writer(self, cls: type[Any] | Table, selection: Selection | None) -> Writer:
-        """The function that writes objects of a class."""
+        """The function that writes what is in a field: by a table, or as users want its class written."""
         if selection is not None:
             return self._compile(cls, selection)
+        usual = self._usual(cls)
+        return self._replacing(usual) if self._own else usual
+
+    def _usual(self, cls: type[Any] | Table) -> Writer:
         writer = self._compiled.get(cls)
         if writer is None:
             writer = self._compiled[cls] = self._compile(cls, None)
         return writer
+
+    def _replacing(self, usual: Writer, part: str = "") -> Writer:
+        """Writes objects, or a part of each, as users want their classes written, and others as usual."""
+        whole = not part
+
+        def write(value: Any) -> Any:
+            item = value if whole else getattr(value, part)
+            kind: type[Any] = type(item)  # pyright: ignore[reportUnknownVariableType] (of Any)
+            own = self._own_of(kind)
+            return usual(value) if own is None else self._ready(own(item), [sys.maxsize])
+
+        return write
 
     def _compile(self, cls: type[Any] | Table, selection: Selection | None) -> Writer:
         table = cls if isinstance(cls, Table) else table_of(cls)
         assert table is not None
         if table.variants:
             return self._alternatives(table, selection)
-        for base in () if isinstance(cls, Table) else cls.__mro__:
-            if base in self._own:
-                turn = self._checked(base)
-                return lambda value: self._ready(turn(value), [sys.maxsize])
-            if base in TABLES:
-                break
         fields = [
             field
             for field in table.fields
@@ -347,7 +368,10 @@ class Encoder:
 
     def _alternatives(self, table: Table, selection: Selection | None) -> Writer:
         usual = self._writer(table.classes[0], selection)
-        others = [(cls, self._writer(other, selection)) for cls, other in table.variants]
+        others: list[tuple[type[Any], Writer]] = []
+        for cls, other, part in table.variants:
+            writer = self._compile(other, selection)
+            others.append((cls, self._replacing(writer, part) if self._own and selection is None else writer))
 
         def write(value: Any) -> Any:
             for cls, writer in others:
@@ -357,10 +381,11 @@ class Encoder:
 
         return write
 
-    def _chosen(self, choice: Chosen) -> Writer:
+    def _chosen(self, choice: Chosen) -> tuple[Writer, list[Field]]:
+        """The function that writes the fields of a choice, and the collections among them."""
         key: Any = (type(choice.value), choice.whole, frozenset(choice.names))
-        writer = self._choices.get(key)
-        if writer is None:
+        found = self._choices.get(key)
+        if found is None:
             table = choice.table
             assert table is not None  # others are collections
             fields = choice.fields()
@@ -370,8 +395,9 @@ class Encoder:
                 )
             if len(self._choices) >= CHOICES:
                 self._choices.clear()
-            writer = self._choices[key] = compiled(table, fields, self._writer, choice.tree())
-        return writer
+            writer = compiled(table, fields, self._writer, choice.tree())
+            found = self._choices[key] = writer, choice.requested()
+        return found
 
 
 def _refusal(kind: type[Any]) -> Unwritable:
@@ -385,16 +411,13 @@ def _id_as_key(form: Form) -> str:
     return found
 
 
-def _count(number: int, budget: Budget) -> None:
-    """Counts the elements of a list or an object. Without a bound the budget is greater than any number of them."""
-    left = budget[0] = budget[0] - number
-    if left < 0 or (number >= LARGE and left < ELEMENTS):
-        raise Large
-
-
 def _refused_key(value: Any) -> Any:
     kind = type(value).__name__
     raise Unwritable(f"objects of type {kind} cannot be keys of a JSON object: use texts")
+
+
+def _always(value: Any) -> bool:
+    return True
 
 
 def _leaf(value: Any, budget: Budget) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, TypedDict
 
+from discord_tools.ipc_server.snowflakes import SNOWFLAKE_SCHEMA
 from discord_tools.ipc_server.values.table import Field, Function, Kind, Table
 
 if TYPE_CHECKING:
@@ -19,10 +20,9 @@ TEXT: Final = Kind("text", "{}", {"type": "string"})
 BOOLEAN: Final = Kind("boolean", "{}", {"type": "boolean"})
 INTEGER: Final = Kind("integer", "{}", {"type": "integer"})
 NUMBER: Final = Kind("number", "{}", {"type": "number"})
-#: JavaScript's numbers are too small for Discord's ids.
-SNOWFLAKE: Final = Kind("snowflake", "str({})", {"type": "string", "pattern": "^[0-9]+$"})
+SNOWFLAKE: Final = Kind("snowflake", "str({})", SNOWFLAKE_SCHEMA)
 FLAGS: Final = Kind("flags", "{}.value", {"type": "integer"})
-PERMISSIONS: Final = Kind("permissions", "str({}.value)", {"type": "string", "pattern": "^[0-9]+$"})
+PERMISSIONS: Final = Kind("permissions", "str({}.value)", SNOWFLAKE_SCHEMA)
 #: The same of an attribute that is a number.
 BITS: Final = PERMISSIONS._replace(code="str({})")
 ENUM: Final = Kind("enum", "{}.value", {"type": ["integer", "string"]})

@@ -20,7 +20,12 @@ def checked_class(cls: Any) -> type[Any]:
         raise TypeError(
             f"{cls.__name__} has a form in JSON, which cannot be changed; give a class of your own"
         )
-    return cls  # pyright: ignore[reportUnknownVariableType]
+    if getattr(cls, "_is_protocol", False):
+        raise TypeError(
+            f"{cls.__name__} is a protocol, from which classes need not inherit; give the classes themselves, "
+            f"such as discord.User and discord.Member instead of discord.abc.User"
+        )
+    return cls  # pyright: ignore[reportUnknownVariableType] (of Any)
 
 
 def checked_function(function: Any) -> Callable[[Any], Any]:

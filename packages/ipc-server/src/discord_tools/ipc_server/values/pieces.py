@@ -8,10 +8,11 @@ from typing import Any, cast
 
 import msgspec
 
-from discord_tools.ipc_server.values.encoder import SLICE, Encoder, Large
+from discord_tools.ipc_server.values.encoder import Encoder
 from discord_tools.ipc_server.values.errors import Step, Unwritable, step_of
 from discord_tools.ipc_server.values.python import ARRAYS, field_names
 from discord_tools.ipc_server.values.selecting import Chosen
+from discord_tools.ipc_server.values.sizes import SLICE, Large
 
 __all__ = ("pieces",)
 

@@ -56,7 +56,7 @@ _SCALARS: Final[dict[type[Any], Function]] = {
 
 def is_discord_enum(kind: type[Any]) -> bool:
     """Whether objects of a class are members of an enum of discord.py: these are tuples of a name and a value."""
-    return kind.__module__ == DiscordEnum.__module__ and issubclass(kind, tuple) and "value" in dir(kind)  # pyright: ignore[reportUnknownArgumentType]
+    return kind.__module__ == DiscordEnum.__module__ and issubclass(kind, tuple) and "value" in dir(kind)  # pyright: ignore[reportUnknownArgumentType] (of Any)
 
 
 def scalar_of(kind: type[Any]) -> Function | None:
@@ -89,7 +89,7 @@ def turn_of(kind: type[Any]) -> Function | None:
     if is_discord_enum(kind) or issubclass(kind, enum.Enum):
         return _value
     if issubclass(kind, tuple):
-        return named_tuple if "_fields" in dir(kind) else list  # pyright: ignore[reportUnknownArgumentType]
+        return named_tuple if "_fields" in dir(kind) else list  # pyright: ignore[reportUnknownArgumentType] (of Any)
     if callable(getattr(kind, "model_dump", None)):
         return _dumped  # pydantic
     if callable(getattr(kind, "_asdict", None)):
@@ -133,9 +133,9 @@ def _restored(value: Any, dumped: Any) -> Any:
             key: _restored(fields[key], item) if key in fields else item
             for key, item in cast("dict[Any, Any]", dumped).items()
         }
-    if isinstance(dumped, list | tuple) and isinstance(value, list | tuple) and len(dumped) == len(value):  # pyright: ignore[reportUnknownArgumentType]
-        return [_restored(*pair) for pair in zip(value, dumped, strict=True)]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
-    return dumped  # pyright: ignore[reportUnknownVariableType]
+    if isinstance(dumped, list | tuple) and isinstance(value, list | tuple) and len(dumped) == len(value):  # pyright: ignore[reportUnknownArgumentType] (of Any)
+        return [_restored(*pair) for pair in zip(value, dumped, strict=True)]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] (of Any)
+    return dumped  # pyright: ignore[reportUnknownVariableType] (of Any)
 
 
 def _as_dict(row: Any) -> Any:

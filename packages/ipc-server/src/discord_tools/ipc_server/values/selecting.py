@@ -43,10 +43,9 @@ class Chosen:
         """Whether it is several objects."""
         return self.table is None
 
-    @property
-    def size(self) -> int:
-        """Number of objects that are written."""
-        return 1 + sum(len(self.collection(field)) for field in self.requested())
+    def size(self, collections: Iterable[Field]) -> int:
+        """Number of objects that are written, with those in some collections."""
+        return 1 + sum(map(len, map(self._found, collections)))
 
     def each(self) -> list[Any]:
         """The same fields of each object of a collection."""
@@ -81,13 +80,17 @@ class Chosen:
 
     def collection(self, field: Field) -> Any:
         """What a collection consists of, each object with the fields that are wanted of it."""
+        found = self._found(field)
         if field.kind.function is not None:
-            return field.kind.function(self.value)
-        found = list(getattr(self.value, field.path))
+            return found
         prefix = f"{field.name}."
         names = tuple(name.removeprefix(prefix) for name in self.names if name.startswith(prefix))
         whole = field.name in self.names or not names
         return found if whole else [Chosen(each, names, whole=False) for each in found]
+
+    def _found(self, field: Field) -> list[Any]:
+        make = field.kind.function
+        return list(getattr(self.value, field.path)) if make is None else make(self.value)
 
     def tree(self) -> Selection:
         """The fields by name, each with what is wanted of it."""

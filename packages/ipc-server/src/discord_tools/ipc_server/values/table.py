@@ -86,8 +86,9 @@ class Table:
         The types in ``discord.types`` that describe Discord's payloads, as ``module.Name``. Empty where there are none.
     scalar: Optional[:class:`Kind`]
         What the whole object is written as, where it is not an object in JSON.
-    variants: Tuple[Tuple[:class:`type`, :class:`Table`], ...]
-        Other tables for objects of some classes, where an attribute may have several of them.
+    variants: Tuple[Tuple[:class:`type`, :class:`Table`, :class:`str`], ...]
+        Other tables for objects of some classes, where an attribute may have several of them, each with the attribute
+        of such an object that has one of the usual class.
     """
 
     def __init__(
@@ -96,7 +97,7 @@ class Table:
         *fields: Field,
         types: tuple[str, ...] = (),
         scalar: Kind | None = None,
-        variants: tuple[tuple[type[Any], Table], ...] = (),
+        variants: tuple[tuple[type[Any], Table, str], ...] = (),
     ) -> None:
         self.classes: tuple[type[Any], ...] = classes if isinstance(classes, tuple) else (classes,)
         self.fields = fields

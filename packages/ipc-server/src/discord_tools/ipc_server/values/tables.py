@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import chain
 from typing import Any, Final
 
@@ -21,7 +22,10 @@ from discord_tools.ipc_server.values import (
 )
 from discord_tools.ipc_server.values.table import Table
 
-__all__ = ("SUBJECTS", "TABLES", "table_of")
+__all__ = ("CLASSES", "SUBJECTS", "TABLES", "table_of")
+
+#: Number of classes about which something is kept. A program may make classes while it runs.
+CLASSES: Final = 4096
 
 #: The tables by subject, in the order of the documentation.
 SUBJECTS: Final[dict[str, tuple[Table, ...]]] = {
@@ -45,6 +49,7 @@ TABLES: Final[dict[type[Any], Table]] = {
 }
 
 
+@lru_cache(CLASSES)
 def table_of(cls: type[Any]) -> Table | None:
     """The table of a class or of the nearest class that it inherits from."""
     return next((TABLES[base] for base in cls.__mro__ if base in TABLES), None)

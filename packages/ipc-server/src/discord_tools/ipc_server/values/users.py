@@ -100,7 +100,7 @@ def member_of(user: Any) -> Any:
 _MEMBER_AS_USER: Final = Table(discord.Member, *map(_of_member, USER_FIELDS), types=("user.User",))
 
 #: A user who may be known as a member.
-PERSON: Final = Table(discord.User, *USER_FIELDS, variants=((discord.Member, _MEMBER_AS_USER),))
+PERSON: Final = Table(discord.User, *USER_FIELDS, variants=((discord.Member, _MEMBER_AS_USER, "_user"),))
 
 #: The same in the mentions of a message, with the member.
 MENTIONED: Final = Table(
@@ -115,6 +115,7 @@ MENTIONED: Final = Table(
                 of(nested(PARTIAL_MEMBER, "member", omit=True), member_of),
                 types=("member.UserWithMember",),
             ),
+            "_user",
         ),
     ),
 )
