@@ -65,6 +65,7 @@ CLIENT_NAMES = {
     "Unauthorized",
     "UnknownEndpoint",
     "UnknownObject",
+    "UnprovenServer",
     "Unsupported",
     "Violation",
     "WrongEventLoop",
