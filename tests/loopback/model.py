@@ -66,6 +66,7 @@ class Member:
     joined_at: datetime.datetime
     roles: list[Role] = field(default_factory=list["Role"])
     nick: str | None = None
+    timed_out_until: datetime.datetime | None = None
 
     @property
     def id(self) -> int:
@@ -88,6 +89,8 @@ class Channel:
     position: int
     type: ChannelType = ChannelType.TEXT
     topic: str | None = None
+    overwrites: dict[int, tuple[int, int]] = field(default_factory=dict[int, "tuple[int, int]"])
+    """What roles and members are allowed and denied here, by their ids."""
 
 
 @dataclass(eq=False, slots=True)

@@ -74,7 +74,18 @@ def member(model: Member) -> members.MemberWithUser:
     payload: members.MemberWithUser = {**partial_member(model), "user": user(model.user)}
     if model.nick is not None:
         payload["nick"] = model.nick
+    if model.timed_out_until is not None:
+        payload["communication_disabled_until"] = model.timed_out_until.isoformat()
     return payload
+
+
+def overwrites(model: Channel) -> list[channels.PermissionOverwrite]:
+    """The overwrites of a channel."""
+    roles = {one.id for one in model.guild.roles}
+    return [
+        {"id": str(number), "type": 0 if number in roles else 1, "allow": str(allow), "deny": str(deny)}
+        for number, (allow, deny) in model.overwrites.items()
+    ]
 
 
 def channel(model: Channel) -> channels.TextChannel | channels.VoiceChannel:
@@ -86,7 +97,7 @@ def channel(model: Channel) -> channels.TextChannel | channels.VoiceChannel:
             "type": 2,
             "name": model.name,
             "position": model.position,
-            "permission_overwrites": [],
+            "permission_overwrites": overwrites(model),
             "nsfw": False,
             "parent_id": None,
             "bitrate": 64_000,
@@ -98,7 +109,7 @@ def channel(model: Channel) -> channels.TextChannel | channels.VoiceChannel:
         "type": 0,
         "name": model.name,
         "position": model.position,
-        "permission_overwrites": [],
+        "permission_overwrites": overwrites(model),
         "nsfw": False,
         "parent_id": None,
         "last_message_id": None,

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from . import payloads
 from .model import Guild, Member, Message, Role, World
+from .oauth2 import OAuth2
 
 VERSION = re.compile(r"^/api/v\d+")
 """What every path begins with."""
@@ -58,6 +59,8 @@ class Rest:
         self.in_progress = 0
         """How many requests are held at present."""
         self._held: dict[str, asyncio.Event] = {}
+        self.oauth2 = OAuth2(world.bot.id)
+        """The access tokens of users."""
         self._world = world
         self._token = token
         self._shards = shards
@@ -71,7 +74,9 @@ class Rest:
         application = f"{api}/applications/{{application}}"
         role = f"{api}/guilds/{{guild}}/members/{{user}}/roles/{{role}}"
         return [
-            web.get(f"{api}/users/@me", self._guarded(self.me)),
+            web.get("/oauth2/authorize", self.oauth2.authorize),
+            web.post(f"{api}/oauth2/token", self.oauth2.token),
+            web.get(f"{api}/users/@me", self._guarded(self.me, users=True)),
             web.get(f"{api}/users/{{user}}", self._guarded(self.get_user)),
             web.get(f"{api}/invites/{{code}}", self._guarded(self.get_invite)),
             web.get(f"{api}/channels/{{channel}}/messages/{{message}}", self._guarded(self.get_message)),
@@ -89,10 +94,14 @@ class Rest:
             web.route("*", "/{path:.*}", self.unknown),
         ]
 
-    def _guarded(self, handler: Handler) -> Handler:
+    def _guarded(self, handler: Handler, *, users: bool = False) -> Handler:
         async def guarded(request: web.Request) -> web.StreamResponse:
             try:
-                if request.headers.get("Authorization") != f"Bot {self._token}":
+                shown = request.headers.get("Authorization", "")
+                if shown[:7] == "Bearer " and users:
+                    await self._asked(f"{request.method} {VERSION.sub('', request.path)} as a user")
+                    return self._own_user(shown)
+                if shown != f"Bot {self._token}":
                     raise ApiError(401, 0, "401: Unauthorized")
                 await self._asked(f"{request.method} {VERSION.sub('', request.path)}")
                 return await handler(request)
@@ -100,6 +109,15 @@ class Rest:
                 return answer({"code": error.code, "message": error.message}, status=error.status)
 
         return guarded
+
+    def _own_user(self, shown: str) -> web.Response:
+        """``GET /users/@me`` with an access token."""
+        grant = self.oauth2.holder(shown)
+        if grant is None:
+            raise ApiError(401, 0, "401: Unauthorized")
+        if "identify" not in grant.scopes:
+            raise ApiError(403, 50001, "Missing Access")
+        return answer(self.oauth2.me(grant))
 
     @contextmanager
     def held(self, beginning: str) -> Generator[None]:

@@ -14,6 +14,7 @@ from .connector import HOST, LoopbackConnector
 from .gateway import Gateway
 from .model import Channel, Guild, Member, Message, Role, User, World
 from .moderation import Moderation
+from .oauth2 import OAuth2
 from .rest import Handler, Rest
 
 TOKEN = "loopback.token.of-no-worth"
@@ -119,6 +120,11 @@ class LoopbackDiscord(Moderation):
     def port(self) -> int:
         """:class:`int`: The port, once started."""
         return self._port
+
+    @property
+    def oauth2(self) -> OAuth2:
+        """:class:`.OAuth2`: Users who log in to dashboards."""
+        return self.rest.oauth2
 
     @property
     def guilds(self) -> list[Guild]:
@@ -243,9 +249,33 @@ class LoopbackDiscord(Moderation):
         """Somebody makes an account, and joins no guild."""
         return self._world.make_user(name)
 
+    @property
+    def users(self) -> list[User]:
+        """:class:`list`: All accounts."""
+        return list(self._world.users.values())
+
     def add_invite(self, channel: Channel, code: str) -> None:
         """Somebody makes an invite to a channel."""
         self._world.invites[code] = channel
+
+    def give_role(self, member: Member, role: Role) -> None:
+        """Somebody gives a member a role."""
+        member.roles.append(role)
+        self.member_changed(member)
+
+    def take_role(self, member: Member, role: Role) -> None:
+        """Somebody takes a role from a member."""
+        member.roles.remove(role)
+        self.member_changed(member)
+
+    def member_changed(self, member: Member) -> None:
+        """Tells bots what a member is like now."""
+        data = {**payloads.member(member), "guild_id": str(member.guild.id)}
+        self.gateway.dispatch("GUILD_MEMBER_UPDATE", member.guild, data)
+
+    def channel_changed(self, channel: Channel) -> None:
+        """Tells bots what a channel is like now."""
+        self.gateway.dispatch("CHANNEL_UPDATE", channel.guild, payloads.channel(channel))
 
     async def join(self, guild: Guild, *, name: str | None = None, user: User | None = None) -> Member:
         """Somebody joins: ``user``, or else a new user with that name."""

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from discord_tools import ipc
-from discord_tools.ipc import errors
+from discord_tools.ipc import errors, refusals
 from discord_tools.ipc.errors import (
     AlreadyResponded,
     BadData,
@@ -49,6 +49,14 @@ from discord_tools.ipc.errors import (
     Unsupported,
     WrongEventLoop,
 )
+from discord_tools.ipc.refusals import (
+    ActingUserRequired,
+    InvalidToken,
+    MissingPermissions,
+    MissingRole,
+    NotAMember,
+    NotOwner,
+)
 from discord_tools.ipc.wire.codes import remote_error
 
 TREE: dict[type[BaseException], tuple[type[BaseException], ...]] = {
@@ -77,6 +85,12 @@ TREE: dict[type[BaseException], tuple[type[BaseException], ...]] = {
     UnknownObject: (BadData, LookupError),
     RouteFailed: (RemoteError,),
     FetchFailed: (RemoteError,),
+    ActingUserRequired: (Forbidden,),
+    InvalidToken: (Forbidden,),
+    MissingPermissions: (Forbidden,),
+    MissingRole: (Forbidden,),
+    NotAMember: (Forbidden,),
+    NotOwner: (Forbidden,),
     Forbidden: (RemoteError,),
     CheckFailed: (Forbidden,),
     NotReady: (RemoteError,),
@@ -147,8 +161,8 @@ SAMPLES: list[tuple[IPCError, dict[str, Any], str]] = [
     ),
     (
         Unsupported("stats"),
-        {"endpoint": "stats"},
-        "cannot read 'stats': the bot's library is older and has neither streams nor events",
+        {"endpoint": "stats", "reason": "it has neither streams nor events"},
+        "cannot call 'stats', since the bot's library is older: it has neither streams nor events; nothing was sent",
     ),
     (EncodeError("no"), {}, "no"),
     (DecodeError("no"), {}, "no"),
@@ -185,6 +199,25 @@ SAMPLES: list[tuple[IPCError, dict[str, Any], str]] = [
         "failed (code -32014)",
     ),
     (FetchFailed("no"), {"kind": "", "status": None}, "no (code -32014)"),
+    (
+        MissingPermissions(
+            "no",
+            data={"missing_permissions": ["ban_members"], "user_id": "1", "guild_id": "2", "channel_id": "3"},
+        ),
+        {"missing_permissions": ["ban_members"], "user_id": 1, "guild_id": 2, "channel_id": 3},
+        "no (code -32017)",
+    ),
+    (
+        MissingPermissions("odd", data={"missing_permissions": [5], "user_id": "x", "guild_id": 2}),
+        {"missing_permissions": [], "user_id": None, "guild_id": None, "channel_id": None},
+        "odd (code -32017)",
+    ),
+    (MissingRole("no", data={"missing_roles": ["mod"]}), {"missing_roles": ["mod"]}, "no (code -32018)"),
+    (NotAMember("no", data={"user_id": "1"}), {"user_id": 1, "guild_id": None}, "no (code -32016)"),
+    (NotOwner("no"), {"user_id": None}, "no (code -32019)"),
+    (InvalidToken("no"), {"user_id": None}, "no (code -32020)"),
+    (ActingUserRequired("no"), {"needs_token": False}, "no (code -32015)"),
+    (ActingUserRequired("odd", data={"needs_token": True}), {"needs_token": True}, "odd (code -32015)"),
     (
         RouteFailed("no", data={"error_id": "1a", "parameter": "when"}),
         {"error_id": "1a", "parameter": "when"},
@@ -225,12 +258,14 @@ EACH = pytest.mark.parametrize(
 def test_every_exception_is_in_the_tree_and_exported() -> None:
     defined = {
         value
-        for value in vars(errors).values()
-        if inspect.isclass(value) and issubclass(value, BaseException) and value.__module__ == errors.__name__
+        for module in (errors, refusals)
+        for value in vars(module).values()
+        if inspect.isclass(value) and issubclass(value, BaseException) and value.__module__ == module.__name__
     }
     assert defined == set(TREE)
-    assert {cls.__name__ for cls in TREE} | {"Violation"} == set(errors.__all__)
-    assert all(getattr(ipc, name) is getattr(errors, name) for name in errors.__all__)
+    assert {cls.__name__ for cls in TREE} | {"Violation"} == {*errors.__all__, *refusals.__all__}
+    for module in (errors, refusals):
+        assert all(getattr(ipc, name) is getattr(module, name) for name in module.__all__)
 
 
 @pytest.mark.parametrize("cls", TREE, ids=lambda cls: cls.__name__)

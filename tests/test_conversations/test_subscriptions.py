@@ -641,7 +641,7 @@ async def test_a_subscription_that_the_bot_refuses_says_why(session: ClientSessi
 async def test_events_that_cannot_be_understood_end_the_subscription_with_a_typed_error(
     items: list[bytes],
 ) -> None:
-    feed = _EventFeed(Subscribe(["tick"]), 8, set())
+    feed = _EventFeed(Subscribe(["tick"]), 8, set(), None)
     feed.received([Raw(item) for item in items])
     with pytest.raises(ProtocolError):
         await feed.next()

@@ -13,7 +13,7 @@ from aiohttp import web
 from discord.ext import commands
 from playwright.async_api import Browser, Page
 
-from discord_tools.ipc import Forbidden, Key, Request, Server
+from discord_tools.ipc import ActingUserRequired, BadData, Forbidden, Key, Request, Server
 from discord_tools.ipc.missing import MISSING
 from equipment.browser import running_browser
 from equipment.key import KEY
@@ -217,3 +217,71 @@ async def test_the_handshake_of_a_page_never_repeats_the_ticket(
         with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
             await http.ws_connect(server.ws_url, protocols=(ticket,), origin=ours)
         assert ticket not in str(caught.value.headers)
+
+
+async def raw_call(server: Server[commands.Bot], ticket: str, origin: str, method: str, **meta: Any) -> Any:
+    """What a page with a ticket is answered."""
+    async with (
+        aiohttp.ClientSession() as http,
+        http.ws_connect(server.ws_url, protocols=("jsonrpc", ticket), origin=origin) as socket,
+    ):
+        call: dict[str, Any] = {"jsonrpc": "2.0", "id": 1, "method": method}
+        await socket.send_json({**call, "meta": meta} if meta else call)
+        return await socket.receive_json()
+
+
+async def test_a_page_acts_for_the_user_of_its_ticket_and_for_no_other_one(
+    loopback_bot: commands.Bot, ours: str
+) -> None:
+    async with answering(loopback_bot, origins=[ours]) as server:
+
+        async def who(request: Request) -> int | None:
+            return request.user_id
+
+        server.add_route(who)
+        async with connecting(server.port) as ipc:
+            acting = await ipc.acting_as(81384788765712384).ticket(origin=ours)
+            nobody = await ipc.ticket(origin=ours)
+            other = await ipc.acting_as(81384788765712384).ticket(origin=ours)
+        assert (await raw_call(server, acting, ours, "who"))["result"] == 81384788765712384
+        assert (await raw_call(server, nobody, ours, "who"))["result"] is None
+        refused = await raw_call(server, other, ours, "who", acting_as={"user_id": "5"})
+        assert refused["error"]["code"] == Forbidden.code
+
+
+async def test_a_page_with_a_ticket_gets_no_ticket(loopback_bot: commands.Bot, ours: str) -> None:
+    async with answering(loopback_bot, origins=[ours]) as server:
+        refused = await raw_call(server, await ticket_of(server, ours), ours, "rpc.ticket")
+        assert refused["error"]["code"] == Forbidden.code
+
+
+async def test_a_key_for_verified_users_makes_no_ticket_without_one(
+    loopback_bot: commands.Bot, ours: str
+) -> None:
+    keys = {"panel": Key("panel key", verified_users_only=True)}
+    async with (
+        answering(loopback_bot, origins=[ours], secret_key=MISSING, keys=keys) as server,
+        connecting(server.port, secret_key="panel key") as ipc,
+    ):
+        for view in (ipc, ipc.acting_as(81384788765712384)):
+            with pytest.raises(ActingUserRequired):
+                await view.ticket(origin=ours)
+
+
+async def test_another_program_may_make_tickets_by_json_rpc(loopback_bot: commands.Bot, ours: str) -> None:
+    async with answering(loopback_bot, origins=[ours]) as server, aiohttp.ClientSession() as http:
+        call = {"jsonrpc": "2.0", "id": 1, "method": "rpc.ticket", "params": {"origin": ours}}
+        url = server.ws_url.replace("ws://", "http://")
+        async with http.post(url, json=call, headers={"Authorization": KEY}) as response:
+            made = (await response.json())["result"]
+        assert await raw_call(server, made, ours, "whoami") == ANSWER
+
+
+async def test_an_origin_that_is_not_allowed_gets_no_ticket(
+    loopback_bot: commands.Bot, ours: str, foreign: str
+) -> None:
+    async with answering(loopback_bot, origins=[ours]) as server:
+        with pytest.raises(BadData, match="does not allow pages of the origin"):
+            await ticket_of(server, foreign)
+        with pytest.raises(TypeError, match="not one string"):
+            await ticket_of(server, ours, scopes="read")

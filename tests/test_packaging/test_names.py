@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 # From the reference, and what it needs to be usable. A name may be added here, never taken away before 2.0.
 CLIENT_NAMES = {
+    "ActingUserRequired",
     "AlreadyResponded",
     "BadData",
     "Cancelled",
@@ -30,16 +31,21 @@ CLIENT_NAMES = {
     "DiscordError",
     "DuplicateRoute",
     "EncodeError",
-    "EventInfo",
     "Event",
+    "EventInfo",
     "FellBehind",
     "FetchFailed",
     "Forbidden",
     "Gap",
     "IPCError",
     "InvalidRequest",
+    "InvalidToken",
     "ListenError",
     "MaxConcurrencyReached",
+    "MissingPermissions",
+    "MissingRole",
+    "NotAMember",
+    "NotOwner",
     "NotReady",
     "OnCooldown",
     "Overloaded",
@@ -52,6 +58,7 @@ CLIENT_NAMES = {
     "RouteFailed",
     "ServerLimits",
     "SessionClosed",
+    "SessionView",
     "Stream",
     "Subscription",
     "TooLarge",
@@ -79,6 +86,9 @@ SERVER_NAMES = {
     "full",
     "max_concurrency",
     "only",
+    "requires",
+    "requires_owner",
+    "requires_role",
     "route",
 }
 

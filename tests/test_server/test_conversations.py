@@ -45,6 +45,7 @@ async def test_the_welcome_names_the_limits_of_the_server(bot: commands.Bot) -> 
         "limits": {"calls": 7, "message_bytes": 12345},
         "ready": False,
         "idempotent": IDEMPOTENT,
+        "features": ["acting_as"],
     }
 
 

@@ -15,6 +15,7 @@ from discord.ext import commands
 from discord_tools.ipc import Key, Server
 from discord_tools.ipc_server import keys as module
 from discord_tools.ipc_server.caller import Caller
+from discord_tools.ipc_server.browsers import Pages
 from discord_tools.ipc_server.gate import Gate
 from discord_tools.ipc_server.keys import Keys
 from equipment.until import until
@@ -265,7 +266,7 @@ def test_an_expired_key_is_named_and_not_accepted(clock: Clock) -> None:
 def test_the_values_that_a_client_may_prove_are_those_that_are_accepted(clock: Clock) -> None:
     old, new = Key("o", expires=clock.after(-1)), Key("n", expires=clock.after(1))
     keys = Keys("plain", {"panel": Key("a", "\xe4"), "old": old, "new": new})
-    assert Gate(keys, ()).key_values == (b"plain", b"a", b"\xc3\xa4", b"n")
+    assert Gate(keys, Pages()).key_values == (b"plain", b"a", b"\xc3\xa4", b"n")
     assert Gate(Keys(), ()).key_values == ()
 
 

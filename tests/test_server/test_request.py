@@ -375,7 +375,7 @@ async def test_keys_that_look_like_places_are_no_places(loopback_bot: commands.B
     ("name", "advice"),
     [
         ("guild_id", ': use request["guild_id"]'),
-        ("user", ': use request["user"]'),
+        ("owner", ': use request["owner"]'),
         ("guildid", ': did you mean request["guild_id"]?'),
         ("guild_ids", ': did you mean request["guild_id"]?'),
         ("nothing_like_it", ""),
@@ -387,7 +387,7 @@ async def test_keys_that_look_like_places_are_no_places(loopback_bot: commands.B
 async def test_an_attribute_that_is_data_is_not_there_and_the_error_says_where_it_is(
     name: str, advice: str
 ) -> None:
-    request = make({"guild_id": 5, "user": 6, "_private": 7, "__wrapped__": 8, "x" * 65: 9})
+    request = make({"guild_id": 5, "owner": 6, "_private": 7, "__wrapped__": 8, "x" * 65: 9})
     with pytest.raises(AttributeError) as caught:
         getattr(request, name)
     assert str(caught.value) == f"'Request' object has no attribute {name!r:.100}{advice}"

@@ -14,6 +14,7 @@ from discord_tools.ipc import (
     RouteError,
     UnknownObject,
     errors,
+    refusals,
 )
 from discord_tools.ipc.errors import NotReady, Overloaded
 from discord_tools.ipc.wire.codes import (
@@ -29,7 +30,9 @@ from discord_tools.ipc.wire.frames import ErrorObject
 
 def subclasses(cls: type[RemoteError]) -> list[type[RemoteError]]:
     every = [one for direct in cls.__subclasses__() for one in (direct, *subclasses(direct))]
-    return [one for one in every if one.__module__ == errors.__name__]  # tests have others
+    return [
+        one for one in every if one.__module__ in (errors.__name__, refusals.__name__)
+    ]  # tests have others
 
 
 #: All exceptions with a code of their own. :exc:`RouteError` takes its code from the route.
@@ -40,7 +43,7 @@ WITH_CODE = sorted(
 
 def test_each_exception_has_a_code_that_no_other_one_has() -> None:
     codes = [RemoteError.code, PARSE_ERROR, UNAUTHORIZED, CONNECTION_LOST, *(cls.code for cls in WITH_CODE)]
-    assert len(WITH_CODE) == 16
+    assert len(WITH_CODE) == 22
     assert len(set(codes)) == len(codes)
     assert max(codes) < 0
     assert set(subclasses(RemoteError)) - set(WITH_CODE) == {RouteError, UnknownObject}
@@ -64,6 +67,12 @@ CODES = {
     "MaxConcurrencyReached": -32012,
     "DiscordError": -32013,
     "FetchFailed": -32014,
+    "ActingUserRequired": -32015,
+    "NotAMember": -32016,
+    "MissingPermissions": -32017,
+    "MissingRole": -32018,
+    "NotOwner": -32019,
+    "InvalidToken": -32020,
 }
 
 

@@ -10,17 +10,20 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from discord_tools.ipc import errors as _errors
+from discord_tools.ipc import errors as _errors, refusals as _refusals
 from discord_tools.ipc._version import __version__
 from discord_tools.ipc.errors import *  # noqa: F403
 from discord_tools.ipc.limits import ClientLimits, ServerLimits
+from discord_tools.ipc.refusals import *  # noqa: F403
 from discord_tools.ipc.session import ClientSession
 from discord_tools.ipc.streams import Stream
 from discord_tools.ipc.subscriptions import Event, EventInfo, Gap, Subscription
+from discord_tools.ipc.views import SessionView
 
 _SERVER_NAMES = (
     *("AuditEntry", "Cached", "Caller", "Key", "Request", "Route", "RouteGroup", "Server"),
-    *("by_caller", "check", "cooldown", "full", "max_concurrency", "only", "route"),
+    *("by_caller", "check", "cooldown", "full", "max_concurrency", "only", "requires", "requires_owner"),
+    *("requires_role", "route"),
 )
 _HAS_SERVER = find_spec("discord_tools.ipc_server") is not None
 
@@ -40,6 +43,9 @@ if TYPE_CHECKING:
         full,
         max_concurrency,
         only,
+        requires,
+        requires_owner,
+        requires_role,
         route,
     )
 
@@ -58,6 +64,7 @@ if TYPE_CHECKING:
         "RouteGroup",
         "Server",
         "ServerLimits",
+        "SessionView",
         "Stream",
         "Subscription",
         "__version__",
@@ -67,9 +74,13 @@ if TYPE_CHECKING:
         "full",
         "max_concurrency",
         "only",
+        "requires",
+        "requires_owner",
+        "requires_role",
         "route",
     )
     __all__ += _errors.__all__
+    __all__ += _refusals.__all__
 else:
     __all__ = (
         "ClientLimits",
@@ -78,10 +89,12 @@ else:
         "EventInfo",
         "Gap",
         "ServerLimits",
+        "SessionView",
         "Stream",
         "Subscription",
         "__version__",
         *_errors.__all__,
+        *_refusals.__all__,
         *(_SERVER_NAMES if _HAS_SERVER else ()),
     )
 

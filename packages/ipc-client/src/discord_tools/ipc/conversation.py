@@ -30,8 +30,8 @@ from discord_tools.ipc.pending import CallWindow, Pending, PendingRequest
 from discord_tools.ipc.transports.base import NORMAL, REPLACED, Closed, Transport
 from discord_tools.ipc.wire.codec import encode_given
 from discord_tools.ipc.wire.codes import did_not_run, error_of
-from discord_tools.ipc.wire.frames import ErrorObject, Meta
-from discord_tools.ipc.wire.handshake import Hello, Welcome, decode_welcome, encode_hello
+from discord_tools.ipc.wire.frames import ActingAs, ErrorObject, Meta
+from discord_tools.ipc.wire.handshake import ACTING_AS, Hello, Welcome, decode_welcome, encode_hello
 from discord_tools.ipc.wire.peer import Peer
 from discord_tools.ipc.wire.received import (
     Answered,
@@ -97,6 +97,8 @@ class Conversation:
         self._leaving = False
         #: Whether the bot streams. Those of older libraries do not.
         self._streams = True
+        #: Whether the bot takes calls that are made for a user. Those of older libraries would ignore the user.
+        self._takes_users = False
         #: Set while there is a connection and the bot is ready.
         self.ready: asyncio.Event = asyncio.Event()
 
@@ -112,11 +114,15 @@ class Conversation:
 
     # -- calls
 
-    async def call(self, endpoint: str, params: Any, timeout: float | None) -> Raw:
+    async def call(
+        self, endpoint: str, params: Any, timeout: float | None, user: ActingAs | None = None
+    ) -> Raw:
         """Calls and waits for the answer. Cancelling it cancels the call on the other side, too.
 
         Raises
         ------
+        Unsupported
+            The call is made for a user, and the bot is of an older library.
         EncodeError
             The parameters cannot be written as JSON.
         RequestTooLarge
@@ -154,6 +160,8 @@ class Conversation:
                 params = Raw(encode_given(params))  # as it is now, and not when its turn comes
                 await window.wait(request)
             try:
+                if user is not None:
+                    meta = self._with_user(endpoint, user, meta)
                 request.number, request.frame = self._peer.call(
                     endpoint, params, request, headers=headers, meta=meta
                 )
@@ -181,7 +189,12 @@ class Conversation:
         """
         if not self._streams:
             raise Unsupported(pending.endpoint)
-        pending.number, pending.frame = self._peer.call(pending.endpoint, params, pending, credit=credit)
+        meta: Meta | UnsetType = UNSET
+        if (user := pending.user()) is not None:
+            meta = self._with_user(pending.endpoint, user, meta)
+        pending.number, pending.frame = self._peer.call(
+            pending.endpoint, params, pending, credit=credit, meta=meta
+        )
 
     def take_more(self, pending: Pending, n: int) -> None:
         """Grants credit for ``n`` more items of a stream."""
@@ -232,6 +245,7 @@ class Conversation:
         """
         welcome = decode_welcome(message)
         self._streams = welcome.streams is not False
+        self._takes_users = ACTING_AS in welcome.features
         if not welcome.resumed:
             self._begin(welcome)
         elif not self._peer.resume(welcome.received):
@@ -326,11 +340,22 @@ class Conversation:
             headers, meta = UNSET, UNSET
             if pending.deadline is not None:
                 headers, meta = _time_left(max(0.0, pending.deadline - self.loop.time()))
+            if (user := pending.user()) is not None:
+                meta = self._with_user(pending.endpoint, user, meta)
             pending.number, pending.frame = self._peer.call(
                 pending.endpoint, params, pending, headers=headers, meta=meta
             )
         except (RequestTooLarge, Unsupported) as error:
             pending.lost(error)
+
+    def _with_user(self, endpoint: str, user: ActingAs, meta: Meta | UnsetType) -> Meta:
+        """Adds the user of a call to what the protocol says about it. Raises :exc:`Unsupported`."""
+        if not self._takes_users:
+            raise Unsupported(endpoint, "it would run it without the acting user")
+        if meta is UNSET:
+            return Meta(acting_as=user)
+        meta.acting_as = user
+        return meta
 
     def _set_ready(self, ready: bool) -> None:
         (self.ready.set if ready else self.ready.clear)()

@@ -6,7 +6,9 @@ bot's log.
 
 from __future__ import annotations
 
-from typing import Any, NotRequired, TypedDict, TypeVar, cast
+from typing import Any, NotRequired, TypedDict, cast
+
+from discord_tools.ipc.error_data import field_of, id_of, seconds_of, strings_of
 
 __all__ = (
     "AlreadyResponded",
@@ -48,9 +50,6 @@ __all__ = (
     "Violation",
     "WrongEventLoop",
 )
-
-
-FieldT = TypeVar("FieldT")
 
 
 class IPCError(Exception):
@@ -257,7 +256,8 @@ class RequestTooLarge(IPCError, ValueError):
 
 
 class Unsupported(IPCError, NotImplementedError):
-    """The bot runs a server of an older library, which has neither streams nor events. Nothing was sent.
+    """The bot runs a server of an older library, which does not have what the call needs: streams, events or acting
+    users. Nothing was sent.
 
     .. versionadded:: 1.2
 
@@ -265,14 +265,17 @@ class Unsupported(IPCError, NotImplementedError):
     ----------
     endpoint: :class:`str`
         The endpoint that was to be called.
+    reason: :class:`str`
+        What the bot's library lacks, in words.
     """
 
-    def __init__(self, endpoint: str) -> None:
-        super().__init__(endpoint)
+    def __init__(self, endpoint: str, reason: str = "it has neither streams nor events") -> None:
+        super().__init__(endpoint, reason)
         self.endpoint: str = endpoint
+        self.reason: str = reason
 
     def __str__(self) -> str:
-        return f"cannot read {self.endpoint!r}: the bot's library is older and has neither streams nor events"
+        return f"cannot call {self.endpoint!r}, since the bot's library is older: {self.reason}; nothing was sent"
 
 
 class DecodeError(IPCError, ValueError):
@@ -392,18 +395,6 @@ class ConverterError(IPCError):
         return f"the converter of {self.parameter!r} raised {type(self.original).__name__}: {self.original}"
 
 
-def _field(data: object, name: str, *kinds: type[FieldT]) -> FieldT | None:
-    """A member of an error's data, which another side may have written: ``None`` where it is not of these kinds."""
-    value = cast("dict[str, Any]", data).get(name) if isinstance(data, dict) else None
-    return value if isinstance(value, kinds) and not isinstance(value, bool) else None
-
-
-def _seconds(data: object, name: str) -> float | None:
-    value = _field(data, name, int, float)
-    # Neither NaN, nor infinite, nor an integer that is too large for a float.
-    return float(value) if value is not None and 0 <= value < 2**53 else None
-
-
 class RemoteError(IPCError):
     """The bot answered with an error.
 
@@ -514,7 +505,7 @@ class UnknownObject(BadData, LookupError):
     """
 
     def _first(self, key: str) -> str:
-        return _field(self.errors[0] if self.errors else None, key, str) or ""
+        return field_of(self.errors[0] if self.errors else None, key, str) or ""
 
     @property
     def parameter(self) -> str:
@@ -550,7 +541,7 @@ class RouteFailed(RemoteError):
         """Optional[:class:`str`]: What to search the bot's log for, or ``None`` where the bot did not say: it logs a
         bounded number of failures of a route within a minute.
         """
-        return _field(self.data, "error_id", str)
+        return field_of(self.data, "error_id", str)
 
     @property
     def parameter(self) -> str | None:
@@ -559,7 +550,7 @@ class RouteFailed(RemoteError):
 
         .. versionadded:: 1.2
         """
-        return _field(self.data, "parameter", str)
+        return field_of(self.data, "parameter", str)
 
 
 class FetchFailed(RemoteError):
@@ -576,12 +567,12 @@ class FetchFailed(RemoteError):
         """:class:`str`: What was to be fetched: ``Member``, ``User``, ``Message`` or ``Invite``. Empty where the bot
         did not say.
         """
-        return _field(self.data, "kind", str) or ""
+        return field_of(self.data, "kind", str) or ""
 
     @property
     def status(self) -> int | None:
         """Optional[:class:`int`]: The status of Discord's answer, 503 say. ``None`` where there was no answer."""
-        return _field(self.data, "status", int)
+        return field_of(self.data, "status", int)
 
 
 class Forbidden(RemoteError):
@@ -599,8 +590,23 @@ class Forbidden(RemoteError):
 
         .. versionadded:: 1.2
         """
-        found = cast("list[Any] | None", _field(self.data, "scopes", list))
-        return [one for one in found or [] if isinstance(one, str)]
+        return strings_of(self.data, "scopes")
+
+    @property
+    def user_id(self) -> int | None:
+        """Optional[:class:`int`]: The acting user that was refused. ``None`` where the refusal has another reason.
+
+        .. versionadded:: 1.2
+        """
+        return id_of(self.data, "user_id")
+
+    @property
+    def guild_id(self) -> int | None:
+        """Optional[:class:`int`]: The guild in which the acting user was judged, if the refusal has to do with one.
+
+        .. versionadded:: 1.2
+        """
+        return id_of(self.data, "guild_id")
 
 
 class CheckFailed(Forbidden):
@@ -646,19 +652,19 @@ class OnCooldown(Overloaded):
     @property
     def retry_after(self) -> float:
         """:class:`float`: Seconds after which the route takes another call. 0 where the bot did not say."""
-        return _seconds(self.data, "retry_after") or 0.0
+        return seconds_of(self.data, "retry_after") or 0.0
 
     @property
     def rate(self) -> int | None:
         """Optional[:class:`int`]: Number of calls that the route takes in :attr:`per` seconds, or ``None`` where the
         bot did not say.
         """
-        return _field(self.data, "rate", int)
+        return field_of(self.data, "rate", int)
 
     @property
     def per(self) -> float | None:
         """Optional[:class:`float`]: The length of the cooldown in seconds, or ``None`` where the bot did not say."""
-        return _seconds(self.data, "per")
+        return seconds_of(self.data, "per")
 
 
 class MaxConcurrencyReached(Overloaded):
@@ -674,7 +680,7 @@ class MaxConcurrencyReached(Overloaded):
     @property
     def number(self) -> int | None:
         """Optional[:class:`int`]: Maximum number of calls in progress, or ``None`` where the bot did not say."""
-        return _field(self.data, "number", int)
+        return field_of(self.data, "number", int)
 
 
 class DiscordError(RemoteError):
@@ -693,28 +699,28 @@ class DiscordError(RemoteError):
         """Optional[:class:`int`]: The HTTP status of Discord's answer, such as 403 or 404, or ``None`` where the bot
         did not say.
         """
-        return _field(self.data, "status", int)
+        return field_of(self.data, "status", int)
 
     @property
     def discord_code(self) -> int | None:
         """Optional[:class:`int`]: Discord's own number of the error, such as 50013, 0 where Discord gave none, or
         ``None`` where the bot did not say. (:attr:`~RemoteError.code` is the number on the wire.)
         """
-        return _field(self.data, "code", int)
+        return field_of(self.data, "code", int)
 
     @property
     def text(self) -> str:
         """:class:`str`: Discord's text, such as ``Missing Permissions``. Empty where there is none. The bot shortens a
         long one.
         """
-        return _field(self.data, "text", str) or ""
+        return field_of(self.data, "text", str) or ""
 
     @property
     def retry_after(self) -> float | None:
         """Optional[:class:`float`]: Seconds after which Discord takes the request, where it limits how often it takes
         one. ``None`` for all other errors.
         """
-        return _seconds(self.data, "retry_after")
+        return seconds_of(self.data, "retry_after")
 
 
 class DeadlineExceeded(RemoteError, TimeoutError):

@@ -7,9 +7,10 @@ from collections import deque
 from typing import Protocol
 
 import msgspec
-from msgspec import Raw
+from msgspec import UNSET, Raw, UnsetType
 
 from discord_tools.ipc.errors import IPCError, RequestTimeout
+from discord_tools.ipc.wire.frames import ActingAs, Meta
 from discord_tools.ipc.wire.received import Answered
 
 __all__ = ("CallWindow", "Pending", "PendingRequest")
@@ -33,6 +34,10 @@ class Pending(Protocol):
     number: int
     frame: bytes
     endpoint: str
+
+    def user(self) -> ActingAs | None:
+        """Returns the user for whom it is made."""
+        ...
 
     def done(self) -> bool:
         """Whether it has ended."""
@@ -75,6 +80,11 @@ class PendingRequest(asyncio.Future[Answered]):
     deadline: float | None
     #: The timeout that the error names, in seconds.
     timeout: float
+
+    def user(self) -> ActingAs | None:
+        # It is in the frame, so calls without a user do not pay for it.
+        meta = _params.decode(self.frame).meta
+        return None if meta is UNSET else meta.acting_as
 
     def answered(self, answer: Answered) -> None:
         if not self.done():
@@ -163,6 +173,7 @@ class CallWindow:
 
 class _Params(msgspec.Struct):
     params: Raw
+    meta: Meta | UnsetType = UNSET  # with the user
 
 
 _params = msgspec.json.Decoder(_Params)

@@ -26,8 +26,6 @@ from discord_tools.ipc.errors import (
     DecodeError,
     EncodeError,
     SessionClosed,
-    UnknownEndpoint,
-    Unsupported,
     WrongEventLoop,
 )
 from discord_tools.ipc.limits import ClientLimits
@@ -48,9 +46,11 @@ from discord_tools.ipc.subscriptions import (
     described_events,
 )
 from discord_tools.ipc.supervisor import State, Supervisor
+from discord_tools.ipc.views import SessionView, ticket
 from discord_tools.ipc.wire.codec import encode_given
 from discord_tools.ipc.wire.events import Subscribe
-from discord_tools.ipc.wire.frames import DISCOVER, TICKET
+from discord_tools.ipc.wire.frames import DISCOVER, ActingAs
+from discord_tools.ipc.wire.users import checked_acting_as
 
 if TYPE_CHECKING:
     from typing import Self
@@ -64,7 +64,7 @@ T = TypeVar("T")
 #: The defaults of what a connector replaces.
 _REPLACED: Final = ("localhost", MISSING, 20000, MISSING, MISSING, None, None, False)
 
-_ONLY_CONNECTOR: Final = "connector replaces host, port, multicast_port, secret_key, session, url, ssl and older_servers: give it alone"
+_ONLY_CONNECTOR: Final = "connector replaces host, port, multicast_port, secret_key, session, url, ssl and older_servers: give only it"
 
 
 class ClientSession:
@@ -421,7 +421,7 @@ class ClientSession:
         try:
             return decode(raw)
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-            raise DecodeError(f"the answer of {str(route)!r} is not what was asked for: {error}") from error
+            raise _not_asked_for(route, error) from error
 
     @overload
     def __call__(self, route: str | Route[Any], /, **data: Any) -> Coroutine[Any, Any, Any]: ...
@@ -465,8 +465,7 @@ class ClientSession:
         :class:`Stream`
             The items, as they come.
         """
-        feed: Feed[Raw] = Feed(_name(route), Raw(encode_given(data)), self._limits.stream_items)
-        return Stream(self._connected, feed, self._decoder(type))
+        return self.stream_as(None, route, type, data)
 
     def subscribe(
         self,
@@ -526,20 +525,7 @@ class ClientSession:
         :class:`Subscription`
             The events, as they happen.
         """
-        if not events:
-            raise TypeError("subscribe() needs the name of an event")
-        if isinstance(after, int):
-            if len(events) > 1:
-                raise TypeError("after must be a mapping where there are several events")
-            after = dict.fromkeys(events, after)
-        elif isinstance(after, Event):
-            after, epoch = {after.name: after.seq}, after.epoch
-        wanted = checked_filter(filter, keywords)
-        subscribe = Subscribe(list(events), dict(after or {}), epoch, wanted, overflow == "drop")
-        encode_given(subscribe)
-        return Subscription(
-            self._connected, subscribe, self._limits.stream_items, self.timeout, self._unknown_events
-        )
+        return self.subscribe_as(None, events, after, epoch, overflow, checked_filter(filter, keywords))
 
     async def events(self) -> list[EventInfo]:
         """|coro|
@@ -601,15 +587,106 @@ class ClientSession:
         :class:`str`
             The ticket. It is secret until it was used.
         """
-        if isinstance(scopes, str):
-            raise TypeError(f"scopes must be a collection of strings, not one string: [{scopes!r:.100}]")
-        wanted = None if scopes is None else sorted(scopes)
-        try:
-            return await self.request(TICKET, str, origin=origin, scopes=wanted, expires_in=expires_in)
-        except UnknownEndpoint as error:
-            raise Unsupported("the bot's library is older and makes no tickets") from error
+        return await ticket(self.request, origin, scopes, expires_in)
 
-    async def _call_once_connected(self, endpoint: str, params: Raw, timeout: float | None) -> Raw:
+    # -- views
+
+    def acting_as(self, user_id: int | str | None = None, /, *, token: str | None = None) -> SessionView:
+        """Returns a view of this session whose calls are made for a Discord user.
+
+        The bot judges what the user may do, by its own knowledge of the guild that a call is about: see
+        :func:`requires`. A view has the methods of the session that call the bot, and costs nothing: make one for each
+        request of a dashboard.
+
+        The guide :doc:`/guides/acting-users` has examples.
+
+        .. versionadded:: 1.2
+
+        Parameters
+        ----------
+        user_id: Optional[Union[:class:`int`, :class:`str`]]
+            The id of the user. The bot believes the key that it is this user, unless there is a token.
+        token: Optional[:class:`str`]
+            An access token of the user, which Discord gave for the scope ``identify`` when the user logged in. The bot
+            asks Discord whose it is. If there is also an id, the token must be of this user. It is secret: nothing of
+            this library writes it to a log.
+
+        Raises
+        ------
+        TypeError
+            There is neither an id nor a token, or one of them is of a wrong type.
+        ValueError
+            The id cannot be one of Discord's, or the token is empty, too long, or has characters that no token has.
+
+        Returns
+        -------
+        :class:`SessionView`
+            The view. Its calls raise the exceptions of this session's, and:
+
+            - :exc:`Forbidden` and its subclasses where the user may not do this.
+            - :exc:`InvalidToken` where Discord does not accept the token, and :exc:`FetchFailed` where it did not say.
+            - :exc:`Unsupported` where the bot's library is older than 1.2. Nothing was sent.
+        """
+        return SessionView(self, checked_acting_as(user_id, token))
+
+    async def request_as(
+        self, user: ActingAs, route: str | Route[Any], type: Any, data: Mapping[str, Any]
+    ) -> Any:
+        """The same as :meth:`request`, for a user.
+
+        :meta private:
+        """
+        decoder = self._decoder(type)
+        timeout = None if self._timeout == math.inf else self._timeout
+        self._belong()
+        raw = await self._call_once_connected(_name(route), Raw(encode_given(data)), timeout, user)
+        try:
+            return decoder.decode(raw)
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+            raise _not_asked_for(route, error) from error
+
+    def stream_as(
+        self, user: ActingAs | None, route: str | Route[Any], type: Any, data: Mapping[str, Any]
+    ) -> Stream[Any]:
+        """The same as :meth:`stream`, for a user.
+
+        :meta private:
+        """
+        params, items = Raw(encode_given(data)), self._limits.stream_items
+        feed: Feed[Raw] = Feed(_name(route), params, items, user)
+        return Stream(self._connected, feed, self._decoder(type))
+
+    def subscribe_as(
+        self,
+        user: ActingAs | None,
+        events: tuple[str, ...],
+        after: int | Mapping[str, int] | Event | None,
+        epoch: str | None,
+        overflow: Literal["gap", "drop"],
+        wanted: dict[str, Any],
+    ) -> Subscription:
+        """The same as :meth:`subscribe`, for a user. ``wanted`` is the whole filter.
+
+        :meta private:
+        """
+        if not events:
+            raise TypeError("subscribe() needs the name of an event")
+        if isinstance(after, int):
+            if len(events) > 1:
+                raise TypeError("after must be a mapping where there are several events")
+            after = dict.fromkeys(events, after)
+        elif isinstance(after, Event):
+            after, epoch = {after.name: after.seq}, after.epoch
+        subscribe = Subscribe(list(events), dict(after or {}), epoch, wanted, overflow == "drop")
+        encode_given(subscribe)
+        items, unknown = self._limits.stream_items, self._unknown_events
+        return Subscription(self._connected, subscribe, items, self.timeout, unknown, user)
+
+    # -- inside
+
+    async def _call_once_connected(
+        self, endpoint: str, params: Raw, timeout: float | None, user: ActingAs | None = None
+    ) -> Raw:
         loop = asyncio.get_running_loop()
         began = loop.time()
         wait = self._connect_timeout if timeout is None else min(self._connect_timeout, timeout)
@@ -617,7 +694,7 @@ class ClientSession:
             conversation = await self._supervisor.connected(wait)
             left = timeout and max(0.0, timeout - (loop.time() - began))
             try:
-                return await conversation.call(endpoint, params, left)
+                return await conversation.call(endpoint, params, left, user)
             except ConnectionLost:
                 if not self._closed:
                     raise
@@ -664,6 +741,10 @@ class ClientSession:
         if decoder is None:
             decoder = self._decoders[type_] = msgspec.json.Decoder(type_)
         return decoder
+
+
+def _not_asked_for(route: str | Route[Any], error: Exception) -> DecodeError:
+    return DecodeError(f"the answer of {str(route)!r} is not what was asked for: {error}")
 
 
 def _name(route: str | Route[Any]) -> str:

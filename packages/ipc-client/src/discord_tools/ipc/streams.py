@@ -15,6 +15,7 @@ from discord_tools.ipc.conversation import Conversation
 from discord_tools.ipc.errors import DecodeError, IPCError, WrongEventLoop
 from discord_tools.ipc.pending import Pending
 from discord_tools.ipc.wire.codes import error_of
+from discord_tools.ipc.wire.frames import ActingAs
 from discord_tools.ipc.wire.received import Answered
 
 if TYPE_CHECKING:
@@ -46,14 +47,18 @@ class Feed(Pending, Generic[ItemT]):
         The parameters of the call.
     credit: :class:`int`
         Number of items that the bot may send ahead of the reader.
+    user: Optional[:class:`~discord_tools.ipc.wire.frames.ActingAs`]
+        The user for whom the call is made.
     """
 
-    def __init__(self, endpoint: str, params: Raw, credit: int) -> None:
+    def __init__(self, endpoint: str, params: Raw, credit: int, user: ActingAs | None = None) -> None:
         #: Number of the call in its conversation; 0 while it has none.
         self.number: int = 0
         #: Frame of the call.
         self.frame: bytes = b""
         self.endpoint: str = endpoint
+        #: The user for whom the call is made.
+        self._user = user
         #: The conversation that the call was made in.
         self.conversation: Conversation | None = None
         self._params = params
@@ -138,6 +143,9 @@ class Feed(Pending, Generic[ItemT]):
     def _notify(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+    def user(self) -> ActingAs | None:
+        return self._user
 
     def done(self) -> bool:
         return self._ended

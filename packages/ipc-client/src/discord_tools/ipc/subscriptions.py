@@ -14,7 +14,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType, field
 from discord_tools.ipc.errors import DecodeError, ProtocolError, RequestTimeout, Unsupported
 from discord_tools.ipc.streams import Connect, Feed, Stream
 from discord_tools.ipc.wire.events import EventItem, Subscribe, Subscribed
-from discord_tools.ipc.wire.frames import SUBSCRIBE
+from discord_tools.ipc.wire.frames import DISCOVER, SUBSCRIBE, ActingAs
 
 if TYPE_CHECKING:
     from typing import Self
@@ -126,7 +126,7 @@ def described_events(raw: Raw) -> list[EventInfo]:
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise DecodeError(f"the bot's description of its events cannot be understood: {error}") from error
     if events.events is UNSET:
-        raise Unsupported("the bot's library is older and does not describe its events")
+        raise Unsupported(DISCOVER, "it does not describe its events")
     schemas = events.components.get("schemas", {})
     for event in events.events:
         found: dict[str, Any] = {}
@@ -182,8 +182,8 @@ def checked_filter(filter: Mapping[str, Any] | None, keywords: Mapping[str, Any]
 class _EventFeed(Feed[tuple[str, Raw]]):
     """Remembers the last event of each name, to go on from there when the bot has lost the subscription."""
 
-    def __init__(self, subscribe: Subscribe, credit: int, unknown: set[str]) -> None:
-        super().__init__(SUBSCRIBE, Raw(msgspec.json.encode(subscribe)), credit)
+    def __init__(self, subscribe: Subscribe, credit: int, unknown: set[str], user: ActingAs | None) -> None:
+        super().__init__(SUBSCRIBE, Raw(msgspec.json.encode(subscribe)), credit, user)
         #: Names that the session has warned of.
         self._unknown = unknown
         #: Parameters of the next call: they follow the events that were received.
@@ -263,8 +263,9 @@ class Subscription(Stream[Event]):
         credit: int,
         timeout: float | None,
         unknown: set[str],
+        user: ActingAs | None = None,
     ) -> None:
-        super().__init__(connect, _EventFeed(subscribe, credit, unknown), _next)
+        super().__init__(connect, _EventFeed(subscribe, credit, unknown, user), _next)
         self._timeout = timeout
         self.events: tuple[str, ...] = tuple(subscribe.events)
 

@@ -9,6 +9,7 @@ from discord_tools.ipc_server.audit import AuditEntry
 from discord_tools.ipc_server.caller import Caller
 from discord_tools.ipc_server.checks import check, cooldown, max_concurrency
 from discord_tools.ipc_server.cooldowns import by_caller
+from discord_tools.ipc_server.demands import requires, requires_owner, requires_role
 from discord_tools.ipc_server.groups import RouteGroup
 from discord_tools.ipc_server.keys import Key
 from discord_tools.ipc_server.parameters.objects import Cached
@@ -32,5 +33,8 @@ __all__ = (
     "full",
     "max_concurrency",
     "only",
+    "requires",
+    "requires_owner",
+    "requires_role",
     "route",
 )

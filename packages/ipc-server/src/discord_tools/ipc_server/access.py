@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any, Final, cast
+from typing import Any, Final, TypeAlias, cast
 
 from discord_tools.ipc.errors import Forbidden
 from discord_tools.ipc_server.caller import Caller
 
-__all__ = ("NO_SCOPES", "EventScopes", "checked_name", "checked_scopes", "event_refusal", "route_refusal")
+__all__ = (
+    "NO_SCOPES",
+    "EventScopes",
+    "Scopes",
+    "checked_name",
+    "checked_scopes",
+    "event_refusal",
+    "route_refusal",
+)
+
+#: Scopes, as users give them.
+Scopes: TypeAlias = "Collection[str] | None"
 
 #: What opens nothing to keys with scopes.
 NO_SCOPES: Final[frozenset[str]] = frozenset()

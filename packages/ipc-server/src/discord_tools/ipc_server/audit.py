@@ -63,7 +63,8 @@ class AuditEntry:
     guild_id: Optional[:class:`int`]
         The guild that the data names, as for :attr:`Request.guild`. The bot need not know it.
     user: Optional[:class:`int`]
-        The user for whom the call was made. At present no call names one.
+        The acting user for whom the call was made. The bot has verified it if the call was admitted and the key is for
+        verified users only.
     """
 
     caller: Caller
@@ -78,7 +79,9 @@ class AuditEntry:
     user: int | None = None
 
     def __str__(self) -> str:
-        return f"[{self.caller.label}] {self.kind} {self.endpoint!r:.200}: {self.outcome} in {self.duration:.3f} s"
+        user = "" if self.user is None else f" for user {self.user}"
+        what = f"{self.kind} {self.endpoint!r:.200}{user}"
+        return f"[{self.caller.label}] {what}: {self.outcome} in {self.duration:.3f} s"
 
 
 def entry_of(
@@ -91,7 +94,9 @@ def entry_of(
         guild = None
     outcome, code = call.failure or (OK, None)
     kind: Kind = "stream" if call.streams else "request"
-    return AuditEntry(call.caller, kind, call.endpoint, outcome, code, duration, route, guild_id=guild)
+    return AuditEntry(
+        call.caller, kind, call.endpoint, outcome, code, duration, route, guild_id=guild, user=_user(call)
+    )
 
 
 def subscription_entry(call: IncomingCall) -> AuditEntry:
@@ -100,7 +105,9 @@ def subscription_entry(call: IncomingCall) -> AuditEntry:
     with suppress(*UNREADABLE):
         events = tuple(_subscribe.decode(call.params).events)
     outcome, code = call.failure or (OK, None)
-    return AuditEntry(call.caller, "subscription", SUBSCRIBE, outcome, code, 0.0, events=events)
+    return AuditEntry(
+        call.caller, "subscription", SUBSCRIBE, outcome, code, 0.0, events=events, user=_user(call)
+    )
 
 
 def protocol_entry(caller: Caller, method: str, error: RemoteError | None) -> AuditEntry:
@@ -108,3 +115,7 @@ def protocol_entry(caller: Caller, method: str, error: RemoteError | None) -> Au
     if error is None:
         return AuditEntry(caller, "protocol", method, OK, None, 0.0)
     return AuditEntry(caller, "protocol", method, type(error).__name__, error.code, 0.0)
+
+
+def _user(call: IncomingCall) -> int | None:
+    return None if call.acting is None else call.acting.id

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Protocol
 
 from discord_tools.ipc.errors import DeadlineExceeded, RemoteError
+from discord_tools.ipc_server.acting import ActingUser
 from discord_tools.ipc_server.caller import Caller
 
 __all__ = (
@@ -54,8 +55,11 @@ class Call(Sink, Protocol):
         When nobody waits for the answer any more, by the loop's clock.
     caller: :class:`Caller`
         Who calls.
+    acting: Optional[:class:`ActingUser`]
+        The user for whom the call is made.
     """
 
+    acting: ActingUser | None
     endpoint: str
     params: bytes
     headers: Mapping[str, Any]

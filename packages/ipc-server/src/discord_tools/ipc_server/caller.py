@@ -35,8 +35,12 @@ class Caller:
         What the key opens: routes and events that name one of these scopes. ``None`` for everything.
     expires: Optional[:class:`datetime.datetime`]
         Until when the key is accepted. ``None`` for a key that does not expire.
+    verified_users_only: :class:`bool`
+        Whether the key takes only calls for acting users that the bot has verified; see :class:`Key`.
     origin: Optional[:class:`str`]
         The origin of the page, where a page has shown a ticket. ``key`` is that of the backend that asked for it.
+    user: Optional[:class:`int`]
+        The acting user of the ticket, for whom all calls of the page are made. ``None`` where it has none.
     """
 
     key: str | None
@@ -45,11 +49,23 @@ class Caller:
     connection: str
     scopes: frozenset[str] | None = None
     expires: datetime | None = None
+    verified_users_only: bool = False
     origin: str | None = None
+    user: int | None = None
+    #: Whether Discord has said that the ticket's user is this one.
+    user_verified: bool = field(default=False, repr=False)
     #: The scopes of the ticket, where it has fewer than the key.
     granted: frozenset[str] | None = field(default=None, repr=False)
     #: What tells the value that was shown from others of the same name. ``None`` where the server has no key.
     credential: bytes | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def names_users(self) -> bool:
+        """Whether the user of a call has to be found out although the call names none.
+
+        :meta private:
+        """
+        return self.verified_users_only or self.user is not None
 
     def opens(self, scopes: Collection[str]) -> bool:
         """:class:`bool`: Returns whether the key opens what names these scopes."""
@@ -62,7 +78,7 @@ class Caller:
 
         :meta private:
         """
-        return self.key, self.dialect, self.origin, self.granted
+        return self.key, self.dialect, self.origin, self.granted, self.user
 
     @property
     def account(self) -> tuple[str | None, str, str]:

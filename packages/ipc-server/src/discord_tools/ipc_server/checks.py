@@ -14,6 +14,7 @@ from discord.ext import commands
 from discord_tools.ipc_server.access import NO_SCOPES, checked_scopes
 from discord_tools.ipc_server.cooldowns import Concurrency, CooldownRule, key_of
 from discord_tools.ipc_server.request import Request
+from discord_tools.ipc_server.requirements import Requirement
 
 __all__ = (
     "AFTER_HOOK",
@@ -26,7 +27,10 @@ __all__ = (
     "checked_predicate",
     "checked_timeout",
     "cooldown",
+    "decorated_with",
+    "demands_of_class",
     "has_hooks",
+    "mark_class",
     "max_concurrency",
     "rules_of",
 )
@@ -44,6 +48,9 @@ ERROR_HOOK: Final = "cog_ipc_error"
 
 #: The attribute of a function that holds its rules until the function becomes a route.
 _ATTRIBUTE: Final = "__ipc_rules__"
+
+#: The attribute of a cog's class that holds what all of its routes demand of the acting user.
+_DEMANDS: Final = "__ipc_demands__"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +123,8 @@ class Rules:
         How many seconds a call may take.
     scopes: Optional[Collection[:class:`str`]]
         What opens it to keys with scopes. ``None`` for the scopes of the group.
+    may_name_guild: :class:`bool`
+        Whether the data of a call may say which guild it is about.
 
     Raises
     ------
@@ -126,8 +135,8 @@ class Rules:
     """
 
     __slots__ = (
-        *("_method", "_where", "after", "before", "checks", "concurrency", "cooldowns", "error", "guards"),
-        *("parent", "scopes", "timeout"),
+        *("_may_name_guild", "_method", "_where", "after", "before", "checks", "concurrency", "cooldowns"),
+        *("error", "guards", "parent", "requirements", "scopes", "timeout"),
     )
 
     def __init__(
@@ -138,9 +147,11 @@ class Rules:
         method: bool | None,
         timeout: float | None = None,
         scopes: Collection[str] | None = None,
+        may_name_guild: bool = True,
     ) -> None:
         self._where = where
         self._method = method
+        self._may_name_guild = may_name_guild
         self.parent: Rules | None = parent
         self.timeout: float | None = checked_timeout(timeout, where)
         own = checked_scopes(scopes, where)
@@ -148,6 +159,8 @@ class Rules:
         self.scopes: frozenset[str] = inherited if own is None else own
         #: Predicates, in the order in which they are asked.
         self.checks: tuple[Predicate, ...] = ()
+        #: What is demanded of the acting user.
+        self.requirements: tuple[Requirement, ...] = ()
         #: All of these have to allow a call.
         self.cooldowns: tuple[CooldownRule, ...] = ()
         #: Bounds the calls in progress.
@@ -162,11 +175,18 @@ class Rules:
         self.guards: bool = parent is not None or timeout is not None
 
     def add(self, rule: Any) -> None:
-        """Adds a check, a cooldown or a limit of concurrency. The one that was added last is asked first, so that those
-        of decorators are asked from top to bottom.
+        """Adds a check, a requirement, a cooldown or a limit of concurrency. The one that was added last is asked
+        first, so that those of decorators are asked from top to bottom.
         """
         if isinstance(rule, CooldownRule):
             self.cooldowns = (rule, *self.cooldowns)
+        elif isinstance(rule, Requirement):
+            if rule.needs_guild and not self._may_name_guild:
+                raise TypeError(
+                    f"{self._where} judges the acting user in a guild, and none of its parameters can say in which: "
+                    "add one such as guild: discord.Guild"
+                )
+            self.requirements = (rule, *self.requirements)
         elif not isinstance(rule, Concurrency):
             self.checks = (rule, *self.checks)
         elif self.concurrency is None:
@@ -212,7 +232,17 @@ class Rules:
 
 def has_hooks(cog: Any) -> bool:
     """Whether a cog has something to run at each call of its routes."""
-    return any(hasattr(cog, hook) for hook in (CHECK_HOOK, BEFORE_HOOK, AFTER_HOOK))
+    return any(hasattr(cog, hook) for hook in (CHECK_HOOK, BEFORE_HOOK, AFTER_HOOK, _DEMANDS))
+
+
+def mark_class(cls: type, requirement: Requirement) -> None:
+    """Adds to what all routes of a cog demand. Those of its base classes count, too."""
+    setattr(cls, _DEMANDS, (requirement, *getattr(cls, _DEMANDS, ())))
+
+
+def demands_of_class(cog: Any) -> tuple[Requirement, ...]:
+    """What all routes of a cog demand."""
+    return getattr(cog, _DEMANDS, ())
 
 
 def rules_of(callback: Any) -> tuple[Any, ...]:
@@ -269,7 +299,7 @@ def check(predicate: Predicate) -> Callable[[T], T]:
     TypeError
         The predicate cannot be called with the request, or what is decorated is neither a route nor its function.
     """
-    return _decorator("check", checked_predicate(predicate))
+    return decorated_with("check", checked_predicate(predicate))
 
 
 def cooldown(
@@ -296,7 +326,7 @@ def cooldown(
 
         - ``BucketType.default``: all of them. This is the default, as in discord.py.
         - ``BucketType.guild``: those with the same :attr:`Request.guild`. Calls without one count by their callers.
-        - ``BucketType.user``: those of the same user. At present no call names a user, so they count by their callers.
+        - ``BucketType.user``: those of the same acting user. Calls without one count by their callers.
         - ``BucketType.member``: both of these together.
         - :func:`by_caller`: those of the same caller.
         - Any other function, which may be a coroutine function: those for which it returns the same. What it returns
@@ -311,7 +341,7 @@ def cooldown(
     """
     where = "cooldown()"
     rule = CooldownRule(_count(rate, f"{where}: rate"), _positive(per, f"{where}: per"), key_of(type, where))
-    return _decorator("cooldown", rule)
+    return decorated_with("cooldown", rule)
 
 
 def max_concurrency(
@@ -347,10 +377,12 @@ def max_concurrency(
     """
     where = "max_concurrency()"
     rule = Concurrency(_count(number, f"{where}: number"), key_of(per, where), bool(wait))
-    return _decorator("max_concurrency", rule)
+    return decorated_with("max_concurrency", rule)
 
 
-def _decorator(name: str, rule: Any) -> Callable[[T], T]:
+def decorated_with(name: str, rule: Any) -> Callable[[T], T]:
+    """Makes the decorator of that name, which adds a rule to a route, or to a function that becomes one."""
+
     def decorate(decorated: T) -> T:
         # The route does not see the static method around its function, nor the one around itself.
         target: Any = decorated

@@ -20,6 +20,7 @@ from discord_tools.ipc.wire.frames import (
     READY as READY_METHOD,
     RESERVED,
     SUBSCRIBE,
+    TICKET,
     ErrorObject,
     Id,
     Ready,
@@ -35,6 +36,7 @@ from discord_tools.ipc.wire.received import (
     PeerEvent,
     ProtocolViolation,
 )
+from discord_tools.ipc_server.acting import ActingUser
 from discord_tools.ipc_server.admission import FEW_BYTES, FEW_CALLS, SMALL_BYTES, Account, closing
 from discord_tools.ipc_server.budget import MemoryBudget
 from discord_tools.ipc_server.call import expire, expired, wait_for_handlers
@@ -43,6 +45,7 @@ from discord_tools.ipc_server.caller import Caller
 from discord_tools.ipc_server.event_bounds import Share
 from discord_tools.ipc_server.incoming import NativeCall
 from discord_tools.ipc_server.shared import Shared
+from discord_tools.ipc_server.subscribing import subscribe
 from discord_tools.ipc_server.turns import TurnBudget, TurnShare, in_turns
 from discord_tools.ipc_server.values.encoder import Encoder
 
@@ -138,7 +141,8 @@ class Conversation:
         """Goes on with the caller of the new connection, or with what the key opens now. Ends what it does not open."""
         before, self.caller = self.caller, caller
         self._label()
-        for call in tuple(self._calls) if caller.scopes != before.scopes else ():
+        same = caller.scopes == before.scopes and caller.verified_users_only == before.verified_users_only
+        for call in () if same else tuple(self._calls):
             call.renew(caller, self._dispatcher)
 
     @property
@@ -311,7 +315,7 @@ class Conversation:
         self._spared = spared
         self._peer.bye("the bot is shutting down")
         for call in tuple(self._calls):
-            if call.streams and call.subscriber is None:
+            if call.streams and call.subscriber is None and not call.subscribes:
                 call.abort(Cancelled("the bot is shutting down"))  # it could go on indefinitely
         return self.wait_for_handlers()
 
@@ -354,6 +358,8 @@ class Conversation:
         if event.headers is not UNSET or event.meta is not UNSET:
             headers, timeout = self._headers.of(event)
         call = NativeCall(self, event, headers)
+        if event.meta is not UNSET and event.meta.acting_as is not None:
+            call.acting = ActingUser(event.meta.acting_as)
         size = self._peer.message_size
         over = "this conversation is over"
         refusal = closing(over) if self.over else self._admission.refusal(self.account, size)
@@ -369,7 +375,7 @@ class Conversation:
             # Small calls may come in a large pack. They count as all small calls do, and are not worth measuring.
             if others or len(params) > FEW_BYTES or type(event.id) is str:
                 call.measure(others)
-        if event.method.startswith(RESERVED):
+        if event.method.startswith(RESERVED) and event.method != TICKET:
             self._protocol_call(event.method, call)
             return
         if not call.streams:
@@ -404,22 +410,10 @@ class Conversation:
 
     def _protocol_call(self, method: str, call: NativeCall) -> None:
         if method == SUBSCRIBE and call.streams:
-            self._subscribe(call)
+            self._count(call)
+            subscribe(call, self._shared, self._subscriptions)
         else:
             try:
-                self._peer.reply(
-                    call.number, self._dispatcher.protocol_answer(method, call.params, self.caller)
-                )
+                self._peer.reply(call.number, self._dispatcher.describe(method, self.caller))
             except RemoteError as error:
                 call.fail(error)
-
-    def _subscribe(self, call: NativeCall) -> None:
-        # No task: items are pushed by the publisher of an event, and by the credit that the reader grants.
-        self._count(call)
-        try:
-            call.subscriber = self._shared.hub.subscribe(call, self._subscriptions, self.caller)
-            call.subscriber.begin()
-        except RemoteError as error:
-            call.fail(error)
-            self.forget(call)
-        self._dispatcher.subscribed(call)

@@ -14,6 +14,7 @@ from discord_tools.ipc.tasks import complete
 from discord_tools.ipc.transports.base import GOING_AWAY, POLICY, PROTOCOL_ERROR, Closed, Transport
 from discord_tools.ipc.wire.frames import Id
 from discord_tools.ipc.wire.handshake import (
+    ACTING_AS,
     Grants,
     Hello,
     InvalidHello,
@@ -225,6 +226,7 @@ class Conversations:
             limits=Grants(self._limits.calls, self._limits.message_bytes),
             ready=self._ready(),
             idempotent=self._idempotent(conversation.caller),
+            features=[ACTING_AS],
         )
         return encode_welcome(number, welcome)
 

@@ -59,8 +59,8 @@ def _together(request: Request) -> Hashable:
 
 
 def _by_user(request: Request) -> Hashable:
-    # Calls do not name a user yet. Once they do, this returns the user's id where there is one.
-    return by_caller(request)
+    user = request.user_id
+    return by_caller(request) if user is None else user
 
 
 def _by_guild(request: Request) -> Hashable:

@@ -24,15 +24,17 @@ from discord_tools.ipc.errors import (
     UnknownEndpoint,
 )
 from discord_tools.ipc.logs import INCIDENT_PERIOD, Incidents
-from discord_tools.ipc.wire.codec import encode
 from discord_tools.ipc.wire.frames import DISCOVER, TICKET
 from discord_tools.ipc_server.access import NO_SCOPES, route_refusal
+from discord_tools.ipc_server.acting import ActingUser
 from discord_tools.ipc_server.audit import entry_of, protocol_entry, subscription_entry
 from discord_tools.ipc_server.call import IncomingCall, expired
 from discord_tools.ipc_server.caller import Caller
+from discord_tools.ipc_server.demands import requirements_of
 from discord_tools.ipc_server.failures import typed
 from discord_tools.ipc_server.forks import ADDED_LISTENERS, CLIENT_WITH_LISTENERS, OWN_DISPATCH, discord
 from discord_tools.ipc_server.guard import GuardedCall, error_handlers
+from discord_tools.ipc_server.judge import Judge, unverified
 from discord_tools.ipc_server.openrpc import Discovery
 from discord_tools.ipc_server.parameters.binding import Source
 from discord_tools.ipc_server.parameters.callables import result_of
@@ -54,6 +56,9 @@ _WRONG_KIND = {
 
 _COMPLETION: Final = "ipc_request_completion"
 _ON_COMPLETION: Final = "on_ipc_request_completion"
+#: The method that makes tickets, as calls name what they call.
+_TICKET: Final = f"/{TICKET}"
+
 _AUDIT: Final = "ipc_audit"
 _ON_AUDIT: Final = "on_ipc_audit"
 
@@ -71,12 +76,14 @@ class Dispatcher:
         events: Mapping[str, Any] | None = None,
         server: Any = None,
         event_scopes: Mapping[str, frozenset[str]] | None = None,
-        issue: Callable[[bytes, Caller], str] | None = None,
+        issue: Callable[[bytes, Caller, ActingUser | None], str] | None = None,
     ) -> None:
         self._client = client
         self._routes = routes
         #: Where the objects of discord.py come from that routes ask for.
         self._source = Source(client)
+        #: Judges acting users.
+        self.judge: Judge = Judge(client, self._source.fetcher)
         #: Events by name, with what is known about them.
         self._events: Mapping[str, Any] = {} if events is None else events
         #: The scopes of those that name any.
@@ -98,34 +105,19 @@ class Dispatcher:
         #: Whether dispatching is discord.py's own.
         self._plain = type(client).dispatch in OWN_DISPATCH
 
-    def protocol_answer(self, method: str, params: bytes, caller: Caller) -> bytes:
-        """Answers a call of one of the protocol's own methods: ``rpc.discover``, with the present routes and events
-        that a caller may use, or ``rpc.ticket``.
+    def describe(self, method: str, caller: Caller) -> bytes:
+        """Answers a call of ``rpc.discover``, with the present routes and events that a caller may use.
 
         Raises
         ------
         UnknownEndpoint
             It is another method, which the protocol does not have.
-        RemoteError
-            The caller gets no ticket.
         """
-        answer, error = b"", None
-        try:
-            if method == TICKET and self._issue is not None:
-                answer = encode(self._issue(params, caller))
-            elif method == DISCOVER:
-                answer = self._describe(caller)
-            else:
-                error = UnknownEndpoint("there is no such method")
-        except RemoteError as refusal:
-            error = refusal
+        error = None if method == DISCOVER else UnknownEndpoint("there is no such method")
         if self._is_heard(_AUDIT, _ON_AUDIT):
             self.emit(_AUDIT, protocol_entry(caller, method, error))
         if error is not None:
             raise error
-        return answer
-
-    def _describe(self, caller: Caller) -> bytes:
         routes, events, scopes = self._routes.view(), self._events, self._event_scopes
         if caller.scopes is not None:
             routes = {name: route for name, route in routes.items() if caller.opens(route.scopes)}
@@ -181,8 +173,7 @@ class Dispatcher:
             self._audit(call, Request.of(call, loop, self._world), loop.time() - began)
 
     async def _run(self, call: IncomingCall) -> None:
-        loop = asyncio.get_running_loop()
-        request = Request.of(call, loop, self._world)
+        request = Request.of(call, loop := asyncio.get_running_loop(), self._world)
         ran: bool | GuardedCall = False
         done: bool | None = True
         try:
@@ -196,8 +187,12 @@ class Dispatcher:
             if waited and call.deadline is not None and loop.time() > call.deadline:
                 raise expired()  # the process was stopped since the call was read, so no timer has ended it
             route = self._routes.find(call.endpoint)
-            if route is None or (call.caller.scopes is not None and not call.caller.opens(route.scopes)):
-                raise self._unknown(call) if route is None else self._refused(call.caller, route)
+            if route is None:
+                return await self._without_route(call)
+            if (caller := call.caller).scopes is not None and not caller.opens(route.scopes):
+                raise self._refused(caller, route)
+            if call.acting is not None or caller.names_users:
+                await self.judge.identify(call)
             if (signature := route.signature).streams != call.streams:
                 raise InvalidRequest(_WRONG_KIND[route.streams])
             # Without the methods in between, here and below: this is the path of every call.
@@ -223,8 +218,7 @@ class Dispatcher:
                 done = True  # it may change meanwhile
                 await call.send_json(value)
         except asyncio.CancelledError:
-            if not call.settled:
-                call.fail(Cancelled("the route was cancelled"))
+            call.fail(Cancelled("the route was cancelled"))
         except Exception as error:
             await self._recover(request, call, error)
         finally:
@@ -263,6 +257,13 @@ class Dispatcher:
         len(request)  # as above
         return {}
 
+    async def demand(
+        self, route: Route[Any], request: Request, call: IncomingCall, arguments: dict[str, Any]
+    ) -> None:
+        """Judges the acting user by what the route demands."""
+        if requirements := requirements_of(route):
+            await self.judge.judge(requirements, call.acting, request, arguments)
+
     def invoke(
         self, route: Route[Any], request: Request, call: IncomingCall, arguments: dict[str, Any]
     ) -> Awaitable[Any]:
@@ -283,6 +284,15 @@ class Dispatcher:
 
     # -- errors
 
+    async def _without_route(self, call: IncomingCall) -> None:
+        """Answers a call of ``rpc.ticket``, the method of the protocol that acting users have a part in."""
+        if call.endpoint != _TICKET or call.streams or self._issue is None:
+            raise self._unknown(call)
+        await self.judge.identify(call)
+        ticket = self._issue(call.params, call.caller, call.acting)
+        if not call.settled and not call.answer(ticket):
+            await call.send_json(ticket)
+
     def _unknown(self, call: IncomingCall) -> UnknownEndpoint:
         caller = call.caller
         self._incidents.warning(
@@ -296,9 +306,11 @@ class Dispatcher:
         return UnknownEndpoint(f"there is no such endpoint: did you mean {nearest!r}?")
 
     def refusal(self, call: IncomingCall, caller: Caller) -> Forbidden | None:
-        """The error for a call in progress whose route the caller's key does not open any more."""
+        """The error for a call in progress whose route the caller's key does not open any more, or not for its user."""
         route = self._routes.find(call.endpoint)
-        return None if route is None or caller.opens(route.scopes) else self._refused(caller, route)
+        if route is None or caller.opens(route.scopes):
+            return unverified(call.acting, caller)
+        return self._refused(caller, route)
 
     def _refused(self, caller: Caller, route: Route[Any]) -> Forbidden:
         error = route_refusal(caller, route.scopes)

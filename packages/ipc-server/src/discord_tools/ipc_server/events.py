@@ -1,34 +1,35 @@
-"""Events to subscribers: topics, filters, bounded backlogs, and replay for subscribers that come back."""
+"""Events to subscribers: names, topics and filters, and what is kept for subscribers that come back."""
 
 from __future__ import annotations
 
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import islice
 from typing import Any, Final, Protocol
 
 import msgspec
-from msgspec import UNSET
 
-from discord_tools.ipc.errors import BadData, FellBehind, Forbidden, Overloaded
+from discord_tools.ipc.errors import BadData, Overloaded
 from discord_tools.ipc.limits import ServerLimits
-from discord_tools.ipc.wire.events import EventItem, Subscribe, Subscribed
-from discord_tools.ipc_server.access import NO_SCOPES, EventScopes, event_refusal
+from discord_tools.ipc.wire.events import Subscribe
+from discord_tools.ipc_server.access import NO_SCOPES, EventScopes, checked_scopes, event_refusal
 from discord_tools.ipc_server.call import Reader
 from discord_tools.ipc_server.caller import Caller
 from discord_tools.ipc_server.encoding import STANDARD, encode_answer
 from discord_tools.ipc_server.event_bounds import Share, SubscriptionBounds, checked_size
+from discord_tools.ipc_server.event_demands import EventDemands
 from discord_tools.ipc_server.event_table import Keys
 from discord_tools.ipc_server.filters import Filter, Value
 from discord_tools.ipc_server.nearest import Nearest
+from discord_tools.ipc_server.requirements import Requirement
+from discord_tools.ipc_server.subscriber import Subscriber
 from discord_tools.ipc_server.topics import NO_KEYS, Published, Receiver, Topic
 from discord_tools.ipc_server.values.encoder import Encoder
 
-__all__ = ("Hub", "Subscriber")
+__all__ = ("Hub",)
 
-_encode = msgspec.json.Encoder().encode
 _subscribe = msgspec.json.Decoder(Subscribe)
 
 
@@ -75,7 +76,7 @@ class Hub:
 
     def __init__(self, limits: ServerLimits, encoder: Encoder = STANDARD) -> None:
         #: Sizes and timeouts.
-        self.limits: Final = limits
+        self.limits: ServerLimits = limits
         self._encoder = encoder
         #: Topics by name. Those that clients made up are dropped with their last subscriber.
         self._topics: dict[str, Topic] = {}
@@ -96,11 +97,18 @@ class Hub:
         self._nearest = Nearest()
         #: What opens events to callers whose keys have scopes.
         self.scopes: EventScopes = EventScopes()
+        #: What events demand of acting users.
+        self.demands: EventDemands = EventDemands()
         #: Identifies this run of the bot: sequence numbers of another run mean nothing here.
-        self.epoch: Final[str] = secrets.token_hex(8)
+        self.epoch: str = secrets.token_hex(8)
 
     def publish(
-        self, name: str, data: Any, keys: Keys = NO_KEYS, scopes: frozenset[str] | None = None
+        self,
+        name: str,
+        data: Any,
+        keys: Keys = NO_KEYS,
+        scopes: frozenset[str] | None = None,
+        requires: tuple[Requirement, ...] | None = None,
     ) -> None:
         """Hands an event to its subscribers. Its scopes are those that were declared for the name, unless it has its
         own.
@@ -122,7 +130,7 @@ class Hub:
         topic = self._topics.get(name)
         if topic is None:
             return  # nobody has ever subscribed to it
-        event = Published(name, keys, False, scopes)
+        event = Published(name, keys, False, scopes, requires)
         if topic.is_filtered:
             receivers = self._encoded(topic, event, lambda: data)
         elif topic.is_kept:
@@ -184,6 +192,20 @@ class Hub:
         """Remembers a name that the bot uses, and what is known about its data."""
         if name in self.known or len(self.known) < MAX_KNOWN:
             self.known[name] = about
+
+    def declare(self, names: Collection[str], scopes: Any, requires: Any, where: str) -> None:
+        """Sets what opens events of these names and what they demand of acting users, as users give it.
+
+        Raises
+        ------
+        TypeError
+            One of them is something else. Nothing was set.
+        ValueError
+            A scope has no usable name.
+        """
+        opening = checked_scopes(scopes, where)
+        self.demands.declare(names, requires, where)
+        self.scopes.declare(names, opening)
 
     def unknown(self, names: Iterable[str]) -> dict[str, str | None]:
         """Names that the bot does not use so far, with the most similar one that it does use. Not all if they are many:
@@ -277,200 +299,3 @@ class Hub:
         for name, topic in tuple(self._topics.items()):
             if topic.is_idle:
                 del self._topics[name]
-
-
-class Subscriber:
-    """One subscription. Events that its reader does not take yet wait in a bounded backlog.
-
-    Parameters
-    ----------
-    hub: :class:`Hub`
-        All events.
-    call: :class:`Reader`
-        The call that reads it.
-    topics: Mapping[:class:`str`, :class:`Topic`]
-        The topics that it subscribes to.
-    wish: :class:`~discord_tools.ipc.wire.events.Subscribe`
-        The parameters of the call.
-    wanted: Optional[:class:`Filter`]
-        Its filter.
-    size: :class:`int`
-        Size of its parameters, in bytes.
-    places: Optional[:class:`int`]
-        Number of places that it takes in the index. ``None`` if it is not in there.
-    share: :class:`Share`
-        What the subscriptions of its client take.
-    """
-
-    def __init__(
-        self,
-        hub: Hub,
-        call: Reader,
-        topics: Mapping[str, Topic],
-        wish: Subscribe,
-        wanted: Filter | None,
-        size: int,
-        places: int | None,
-        share: Share,
-    ) -> None:
-        self._hub = hub
-        self._call = call
-        #: The topics that it subscribes to. None once it has ended.
-        self._topics: Mapping[str, Topic] = topics
-        self._wish = wish
-        #: Sizes and timeouts.
-        self._limits = hub.limits
-        #: What it filters on.
-        self.filter: Filter | None = wanted
-        #: Whether topics index it by the values of its filter.
-        self.is_indexed: bool = places is not None
-        #: Number of places that it takes in the index.
-        self.places: int = places or 0
-        #: Scopes of its reader's key, of which an event must have one. None for a key that opens everything.
-        self.scopes: frozenset[str] | None = None
-        #: Size of its parameters, in bytes.
-        self._size = size
-        #: What the subscriptions of its client take.
-        self._share = share
-        #: Confirmation and replayed events, which do not make a reader slow.
-        self._first: deque[bytes] = deque()
-        #: Items that wait for the reader.
-        self._queue: deque[bytes] = deque()
-        #: Size of these items, in bytes.
-        self._queue_bytes = 0
-        #: For names with missing events: their number, and the last sequence number.
-        self._missed: dict[str, tuple[int, int]] = {}
-
-    @property
-    def names(self) -> int:
-        """:class:`int`: Number of names that it subscribes to."""
-        return len(self._topics)
-
-    @property
-    def values(self) -> int:
-        """:class:`int`: Number of values of its filter."""
-        return 0 if self.filter is None else self.filter.number
-
-    @property
-    def held_bytes(self) -> int:
-        """:class:`int`: Size of its parameters and of the events that wait for the reader, in bytes."""
-        return self._size + self._queue_bytes + sum(map(len, self._first))
-
-    def begin(self) -> None:
-        """Confirms the subscription and replays the events that the reader asks for."""
-        positions: dict[str, int] = {}
-        lost: list[bytes] = []
-        replay: list[Published] = []
-        for name, topic in self._topics.items():
-            topic.join(self)
-            after, missed = self._position(name, topic)
-            positions[name] = after
-            if missed != 0:
-                lost.append(_encode(EventItem(name, after, time.time(), missed=missed)))
-            for event in topic.kept:
-                if event.seq > after and self._may_have(event):
-                    replay.append(event)
-                event.tidy()
-        replay.sort(key=lambda event: event.order)
-        confirmation = Subscribed(self._hub.epoch, positions, self._hub.unknown(self._topics) or UNSET)
-        self._first.append(_encode(confirmation))
-        self._first.extend(lost)
-        self._first.extend(self._replayed(replay))
-        self.pump()
-
-    def _replayed(self, events: Iterable[Published]) -> Iterator[bytes]:
-        """The items of events that are kept. Those without data are gaps, one for several in a row."""
-        missed: dict[str, tuple[int, Published]] = {}
-        for event in events:
-            name = event.name
-            if event.raw is None:
-                missed[name] = missed.get(name, (0, event))[0] + 1, event
-                continue
-            if name in missed:
-                count, last = missed.pop(name)
-                yield last.gap(count)
-            yield self._item(event)
-        for count, last in missed.values():
-            yield last.gap(count)
-
-    def _position(self, name: str, topic: Topic) -> tuple[int, int | None]:
-        """After which event the subscription begins, and how many the reader has missed up to there."""
-        if self._wish.epoch not in (None, self._hub.epoch):
-            # Its numbers belong to an earlier run. All events of this run are new to the reader.
-            return topic.dropped, None
-        after = max(0, self._wish.after.get(name, topic.seq))
-        if after > topic.seq:
-            return topic.dropped, None  # so does a number that this run has not reached
-        if after < topic.dropped:
-            return topic.dropped, topic.dropped - after
-        return after, 0
-
-    def offer(self, event: Published) -> None:
-        """Sends an event, or adds it to the backlog, if the reader may have it and the filter matches."""
-        if self.filter is not None and not self.filter.matches(event):
-            return
-        if self.scopes is not None and self.scopes.isdisjoint(event.scopes):
-            return
-        call, item = self._call, event.item
-        if not 0 < len(item) <= call.largest:
-            item = event.gap()
-        if not self._missed and not self._first and not self._queue and call.takes:
-            call.push(item)
-        elif self._missed or not self._has_room(len(item)):
-            if self._wish.drop:
-                call.abort(FellBehind("the reader of this subscription is too slow"))
-                return
-            count, _ = self._missed.get(event.name, (0, 0))
-            self._missed[event.name] = (count + 1, event.seq)
-        else:
-            self._put(item)
-
-    def renew(self, caller: Caller) -> Forbidden | None:
-        """Takes note of what the reader's key opens now. Returns the error where one of the events is not among it."""
-        self.scopes = caller.scopes
-        return event_refusal(caller, self._topics, self._hub.scopes.opened)
-
-    def pump(self) -> None:
-        """Sends what waits, as far as the reader takes items."""
-        call = self._call
-        while self._first and call.takes:
-            call.push(self._first.popleft())
-        while self._queue and call.takes:
-            item = self._queue.popleft()
-            self._queue_bytes -= len(item)
-            call.push(item)
-        if self._missed and len(self._queue) * 2 <= self._limits.event_backlog:
-            # The backlog has capacity again. Gaps come in their place, before the next event.
-            missed, self._missed = self._missed, {}
-            for name, (count, seq) in missed.items():
-                self._put(_encode(EventItem(name, seq, time.time(), missed=count)))
-            self.pump()
-
-    def close(self) -> None:
-        """Ends the subscription."""
-        if self._topics:
-            self._share.remove(self)
-            topics, self._topics = self._topics, {}
-            self._hub.leave(self, topics, self._size)
-        self._first.clear()
-        self._queue.clear()
-
-    def _may_have(self, event: Published) -> bool:
-        # Repeated in offer(), where a call would cost more than the comparison.
-        if self.scopes is not None and self.scopes.isdisjoint(event.scopes):
-            return False
-        return self.filter is None or self.filter.matches(event)
-
-    def _item(self, event: Published) -> bytes:
-        """The item of an event; a gap where it has no data, or the reader does not take an item of that size."""
-        return event.item if 0 < len(event.item) <= self._call.largest else event.gap()
-
-    def _has_room(self, size: int) -> bool:
-        limits = self._limits
-        return (
-            len(self._queue) < limits.event_backlog and self._queue_bytes + size <= limits.event_backlog_bytes
-        )
-
-    def _put(self, item: bytes) -> None:
-        self._queue.append(item)
-        self._queue_bytes += len(item)

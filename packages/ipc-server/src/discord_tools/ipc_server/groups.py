@@ -7,6 +7,7 @@ from typing import Any, Protocol, TypeVar
 
 from discord_tools.ipc.missing import MISSING
 from discord_tools.ipc_server.checks import Rules, checked_predicate
+from discord_tools.ipc_server.demands import Requires
 from discord_tools.ipc_server.parameters.annotations import calling_frame
 from discord_tools.ipc_server.routes import Decorator, Route, checked_name, make_route
 
@@ -65,7 +66,8 @@ class RouteGroup:
     prefix: :class:`str`
         What the names of its routes begin with: the route ``get`` of the group ``settings`` is ``/settings/get``.
     checks: Iterable[Callable[[:class:`Request`], Any]]
-        Functions that decide whether a call may run; see :func:`check`. Defaults to none.
+        Functions that decide whether a call may run, see :func:`check`, and what is demanded of the acting user, such
+        as ``requires(manage_guild=True)``. Defaults to none.
     scopes: Optional[Collection[:class:`str`]]
         What opens its routes to keys with scopes; see :func:`route`. A route or a group inside of it that has scopes of
         its own has only those. Defaults to ``None``, no scopes.
@@ -99,7 +101,10 @@ class RouteGroup:
         #: The servers that its functions belong to.
         self._owners: list[Owner] = []
         for predicate in checks:
-            self.check(predicate)
+            if isinstance(predicate, Requires):
+                self._rules.requirements = (*self._rules.requirements, predicate.requirement)
+            else:
+                self.check(predicate)
 
     @property
     def prefix(self) -> str:

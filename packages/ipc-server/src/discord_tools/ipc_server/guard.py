@@ -25,6 +25,12 @@ class Runner(Protocol):
         """Makes the arguments of the route out of the data of a call."""
         ...
 
+    async def demand(
+        self, route: Route[Any], request: Request, call: IncomingCall, arguments: dict[str, Any], /
+    ) -> None:
+        """Judges the acting user by what the route demands."""
+        ...
+
     def invoke(
         self, route: Route[Any], request: Request, call: IncomingCall, arguments: dict[str, Any], /
     ) -> Awaitable[Any]:
@@ -84,6 +90,7 @@ class GuardedCall:
             arguments = self._runner.bind(route, request, call)
             if not isinstance(arguments, dict):
                 arguments = await arguments
+            await self._runner.demand(route, request, call, arguments)
             for hook in _bound(route, "before", BEFORE_HOOK):
                 await result_of(hook(request))
             self._called = True

@@ -12,6 +12,7 @@ from discord_tools.ipc.errors import AlreadyResponded, RemoteError, TooLarge
 from discord_tools.ipc.wire.frames import ErrorObject, Id
 from discord_tools.ipc.wire.outbox import Outbox
 from discord_tools.ipc.wire.received import CallReceived
+from discord_tools.ipc_server.acting import ActingUser
 from discord_tools.ipc_server.admission import SMALL_BYTES, Account, measure
 from discord_tools.ipc_server.budget import RECOUNT, MemoryBudget
 from discord_tools.ipc_server.caller import Caller
@@ -23,7 +24,8 @@ from discord_tools.ipc_server.encoding import (
     error_object,
     reply_with,
 )
-from discord_tools.ipc_server.events import Subscriber
+from discord_tools.ipc_server.judge import unverified
+from discord_tools.ipc_server.subscriber import Subscriber
 from discord_tools.ipc_server.turns import LARGE_BYTES, TurnBudget
 from discord_tools.ipc_server.values.encoder import Encoder
 
@@ -106,6 +108,10 @@ class NativeCall:
     settled: bool = False
     #: The name and the code of the error that answered it. Not the error, which refers to what was called.
     failure: tuple[str, int] | None = None
+    #: The user for whom it is made.
+    acting: ActingUser | None = None
+    #: Whether it is the call of a subscription whose acting user is judged first.
+    subscribes: bool = False
     #: The subscription, where this is the call of one.
     subscriber: Subscriber | None = None
     #: Runs the handler. Set once the handler waits: one that does not has ended by then.
@@ -142,7 +148,7 @@ class NativeCall:
         if self.subscriber is None:
             refusal = dispatcher.refusal(self, caller)
         else:
-            refusal = self.subscriber.renew(caller)
+            refusal = self.subscriber.renew(caller) or unverified(self.acting, caller)
         if refusal is not None:
             self.abort(refusal)
 
@@ -269,6 +275,8 @@ class NativeCall:
             self.subscriber.close()
         self.settled = True
         self._channel.forget(self)
+        if self.task is not None:
+            self.task.cancel()  # its user is being judged
 
     def fail(self, error: RemoteError) -> None:
         if not self.settled:
@@ -276,9 +284,14 @@ class NativeCall:
             self.failure = type(error).__name__, error.code
             self.settled = True
 
+    def refuse(self, error: RemoteError) -> None:
+        """Answers a subscription that does not begin with an error."""
+        self.fail(error)
+        self._channel.forget(self)
+
     def give_up(self, error: RemoteError) -> None:
         """Ends it where nobody waits for it any more."""
-        if self.subscriber is not None:
+        if self.subscriber is not None or self.subscribes:
             self.leave()
         else:
             self.abort(error)

@@ -70,20 +70,29 @@ class Key:
     expires: Optional[:class:`datetime.datetime`]
         Until when the key is accepted: an aware datetime, such as ``discord.utils.utcnow() + timedelta(days=90)``.
         Defaults to ``None``, without end.
+    verified_users_only: :class:`bool`
+        Whether each call needs ``acting_as(token=...)``, so that a client with the key can act only for users whose
+        access token Discord gave it; see :meth:`ClientSession.acting_as`. Other calls and subscriptions raise
+        :exc:`ActingUserRequired`; only :meth:`ClientSession.events` works without. Defaults to ``False``.
 
     Raises
     ------
     TypeError
-        A value is no string, ``scopes`` is one string or no collection of strings, or ``expires`` is no datetime.
+        A value is no string, ``scopes`` is one string or no collection of strings, ``expires`` is no datetime, or
+        ``verified_users_only`` is no bool.
     ValueError
         There is no value, a value is empty, ``None``, there twice, or cannot be carried by an HTTP header, a scope has
         no usable name, or ``expires`` has no time zone.
     """
 
-    __slots__ = ("_expires", "_scopes", "_values")
+    __slots__ = ("_expires", "_scopes", "_values", "_verified_users_only")
 
     def __init__(
-        self, *values: str, scopes: Collection[str] | None = None, expires: datetime | None = None
+        self,
+        *values: str,
+        scopes: Collection[str] | None = None,
+        expires: datetime | None = None,
+        verified_users_only: bool = False,
     ) -> None:
         if not values:
             raise ValueError("Key() needs a value, which clients show as their secret_key")
@@ -93,6 +102,9 @@ class Key:
             raise ValueError("two values of Key() are the same, or differ only in 'Bearer ' before them")
         self._scopes = checked_scopes(scopes, "Key()")
         self._expires = _checked_expiry(expires)
+        if not isinstance(verified_users_only, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"Key(): verified_users_only must be a bool, not {verified_users_only!r:.100}")
+        self._verified_users_only = verified_users_only
 
     @property
     def scopes(self) -> frozenset[str] | None:
@@ -103,6 +115,11 @@ class Key:
     def expires(self) -> datetime | None:
         """Optional[:class:`datetime.datetime`]: Until when the key is accepted, or ``None``."""
         return self._expires
+
+    @property
+    def verified_users_only(self) -> bool:
+        """:class:`bool`: Whether each call needs an acting user that the bot verifies."""
+        return self._verified_users_only
 
     def is_expired(self) -> bool:
         """:class:`bool`: Returns whether the key is not accepted any more."""
@@ -119,16 +136,20 @@ class Key:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Key):
             return NotImplemented
-        one, another = ((key._values, key._scopes, key._expires) for key in (self, other))
-        return one == another
+        return self._facts == other._facts
 
     def __hash__(self) -> int:
-        return hash((self._values, self._scopes, self._expires))
+        return hash(self._facts)
+
+    @property
+    def _facts(self) -> tuple[Any, ...]:
+        return self._values, self._scopes, self._expires, self._verified_users_only
 
     def __repr__(self) -> str:
         scopes = None if self._scopes is None else sorted(self._scopes)
         expires = None if self._expires is None else self._expires.isoformat()
-        return f"<Key values={len(self._values)} scopes={scopes} expires={expires}>"
+        verified = " verified_users_only=True" if self._verified_users_only else ""
+        return f"<Key values={len(self._values)} scopes={scopes} expires={expires}{verified}>"
 
 
 class Accepted(NamedTuple):
@@ -219,7 +240,8 @@ class Keys(MutableMapping[str, Key]):
         name, key = self._accepted[found]
         if key.is_expired():
             return name
-        return Caller(name, address, dialect, connection, key.scopes, key.expires, credential=found)
+        verified = key.verified_users_only
+        return Caller(name, address, dialect, connection, key.scopes, key.expires, verified, credential=found)
 
     @property
     def accepted(self) -> tuple[bytes, ...]:
@@ -241,9 +263,10 @@ class Keys(MutableMapping[str, Key]):
         scopes = key.scopes
         if caller.granted is not None:
             scopes = caller.granted if scopes is None else scopes & caller.granted
-        if caller.scopes == scopes and caller.expires == key.expires:
-            return caller
-        return replace(caller, scopes=scopes, expires=key.expires)
+        renewed = replace(
+            caller, scopes=scopes, expires=key.expires, verified_users_only=key.verified_users_only
+        )
+        return caller if renewed == caller else renewed
 
     def in_process(self, connection: str) -> Caller:
         """Returns the caller of a connection in this process, which may use everything."""

@@ -10,6 +10,7 @@ import msgspec
 
 from discord_tools.ipc._version import __version__
 from discord_tools.ipc_server.components import Components
+from discord_tools.ipc_server.demands import requirements_of
 from discord_tools.ipc_server.encoding import encode_answer
 from discord_tools.ipc_server.event_table import KEYS, Declared, EventSpec
 from discord_tools.ipc_server.routes import Route
@@ -150,6 +151,8 @@ def _method(route: Route[Any], components: Components) -> dict[str, Any]:
         method["x-streams"] = True
     if route.scopes:
         method["x-scopes"] = sorted(route.scopes)
+    if requirements := requirements_of(route):
+        method["x-requires"] = [one.described() for one in requirements]
     if route.description:
         method["summary"] = route.description
     return method

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import msgspec
 
 from discord_tools.ipc.errors import AlreadyResponded, BadData
+from discord_tools.ipc_server.acting import ActingUser
 from discord_tools.ipc_server.call import Call, Sink
 from discord_tools.ipc_server.caller import Caller
 from discord_tools.ipc_server.snowflakes import snowflake
@@ -25,6 +26,9 @@ _data: msgspec.json.Decoder[dict[str, Any] | list[Any]] = msgspec.json.Decoder(d
 
 #: Keys that name the guild of a call whose route has no parameter for it.
 _GUILD_KEYS: Final = ("guild_id", "guild")
+
+#: Maximum number of characters of a reason in Discord's audit log.
+REASON_CHARS: Final = 512
 
 #: Maximum number of keys, and of characters in each, that are searched for a name like that of an attribute.
 NEAR_KEYS: Final = 64
@@ -300,6 +304,85 @@ class Request(Mapping[str, Any]):
         .. versionadded:: 1.2
         """
         return getattr(self._ws, "caller", None)
+
+    @property
+    def user_id(self) -> int | None:
+        """Optional[:class:`int`]: The id of the Discord user for whom the call is made; see
+        :meth:`ClientSession.acting_as`. ``None`` for a call without one.
+
+        In :func:`on_raw_ipc_request`, it is what the caller claims, and ``None`` where the caller gave a token alone.
+        From the checks on, a token was verified.
+
+        .. versionadded:: 1.2
+        """
+        acting = self._acting
+        return None if acting is None else acting.id
+
+    @property
+    def user(self) -> discord.Member | discord.User | None:
+        """Optional[Union[:class:`discord.Member`, :class:`discord.User`]]: The acting user: :attr:`member`, or else the
+        user from the bot's cache. ``None`` for a call without one, and where the user is in no cache.
+
+        .. versionadded:: 1.2
+        """
+        acting, client = self._acting, self._world.client
+        if acting is None or acting.id is None:
+            return None
+        return self.member or (None if client is None else client.get_user(acting.id))
+
+    @property
+    def member(self) -> discord.Member | None:
+        """Optional[:class:`discord.Member`]: The acting user as the member of the guild that the call is about.
+
+        In a route with :func:`requires` or :func:`requires_role` it is the member that was judged, fetched from Discord
+        where it was not cached. In other routes and in checks it is the one in the cache of :attr:`guild`, or ``None``.
+
+        .. versionadded:: 1.2
+        """
+        acting = self._acting
+        if acting is None or acting.id is None:
+            return None
+        if acting.member is not None:
+            return acting.member
+        guild = self.guild
+        return None if guild is None else guild.get_member(acting.id)
+
+    def reason(self, text: str = "") -> str:
+        """Makes the text for Discord's audit log, so that it says for whom the bot did something:
+        ``await member.ban(reason=request.reason("spam"))`` becomes ``ada (81384788765712384): spam``.
+
+        .. versionadded:: 1.2
+
+        Parameters
+        ----------
+        text: :class:`str`
+            The reason. Line breaks and other control characters become spaces. Where the whole is longer than the 512
+            characters that Discord takes, it ends with ``…``. Defaults to the name and the id alone.
+
+        Returns
+        -------
+        :class:`str`
+            The text. For a call without an acting user it names the key, as ``key dashboard: spam``.
+        """
+        acting = self._acting
+        if acting is None or acting.id is None:
+            caller = self.caller
+            who = "a call" if caller is None or caller.key is None else f"key {caller.key}"
+        else:
+            name = acting.name or getattr(self.user, "name", "")
+            who = f"{name:.100} ({acting.id})" if name else f"user {acting.id}"
+        whole = f"{who}: {text}" if text.strip() else who
+        # The rest is not processed: the text may be the caller's, and long.
+        line = " ".join(
+            "".join(one if one.isprintable() else " " for one in whole[: 2 * REASON_CHARS]).split()
+        )
+        if len(line) <= REASON_CHARS and len(whole) <= 2 * REASON_CHARS:
+            return line
+        return f"{line[: REASON_CHARS - 1]}…"
+
+    @property
+    def _acting(self) -> ActingUser | None:
+        return getattr(self._ws, "acting", None)
 
     @property
     def caller_id(self) -> Hashable:

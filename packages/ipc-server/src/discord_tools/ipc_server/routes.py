@@ -79,9 +79,11 @@ class Route(Generic[R]):
         self.signature: Signature = Signature(callback, bound=bound, namespace=namespace or {})
         #: Arguments before the request: the cog, for a method.
         self._leading: tuple[Any, ...] = ()
-        where = f"route {self.origin}"
+        where, may = f"route {self.origin}", self.signature.may_name_guild
         #: Checks, hooks and the like. All bound copies of a route share them.
-        self.rules: Rules = Rules(where, group, method=self.signature.bound, timeout=timeout, scopes=scopes)
+        self.rules: Rules = Rules(
+            where, group, method=self.signature.bound, timeout=timeout, scopes=scopes, may_name_guild=may
+        )
         for rule in rules_of(callback):
             self.rules.add(rule)
         #: Whether the cog has something to run at each call.

@@ -19,7 +19,7 @@ from discord_tools.ipc.settings import checked_key, checked_port
 from discord_tools.ipc.tasks import complete
 from discord_tools.ipc.transports.base import GOING_AWAY, Transport
 from discord_tools.ipc.wire.handshake import Hello
-from discord_tools.ipc_server.access import checked_scopes
+from discord_tools.ipc_server.access import Scopes, checked_scopes
 from discord_tools.ipc_server.admission import Admission
 from discord_tools.ipc_server.browsers import Pages, checked_hosts, checked_origins
 from discord_tools.ipc_server.budget import Holder, MemoryBudget
@@ -27,6 +27,7 @@ from discord_tools.ipc_server.caller import Caller
 from discord_tools.ipc_server.close_hook import CloseHook
 from discord_tools.ipc_server.conversation import Conversation
 from discord_tools.ipc_server.conversations import Conversations
+from discord_tools.ipc_server.demands import Demands, checked_requires
 from discord_tools.ipc_server.dialects.service import DIALECTS, Dialect, checked_dialects
 from discord_tools.ipc_server.dispatch import Dispatcher
 from discord_tools.ipc_server.event_table import Declared
@@ -343,7 +344,7 @@ class Server(Generic[ClientT]):
         *,
         idempotent: bool = False,
         timeout: float | None = None,
-        scopes: Collection[str] | None = None,
+        scopes: Scopes = None,
     ) -> Decorator:
         """A decorator that adds a coroutine function to the routes of this server.
 
@@ -387,7 +388,7 @@ class Server(Generic[ClientT]):
         *,
         idempotent: bool = False,
         timeout: float | None = None,
-        scopes: Collection[str] | None = None,
+        scopes: Scopes = None,
     ) -> Route[R]:
         """Adds a coroutine function to the routes of this server.
 
@@ -453,11 +454,7 @@ class Server(Generic[ClientT]):
         return route
 
     def group(
-        self,
-        prefix: str,
-        *,
-        checks: Iterable[Callable[[Request], Any]] = (),
-        scopes: Collection[str] | None = None,
+        self, prefix: str, *, checks: Iterable[Callable[[Request], Any]] = (), scopes: Scopes = None
     ) -> RouteGroup:
         """Makes a group of routes of this server. Functions that :meth:`RouteGroup.route` decorates are added at once.
 
@@ -468,7 +465,8 @@ class Server(Generic[ClientT]):
         prefix: :class:`str`
             What the names of its routes begin with.
         checks: Iterable[Callable[[:class:`Request`], Any]]
-            Functions that decide whether a call may run; see :func:`check`. Defaults to none.
+            Functions that decide whether a call may run, see :func:`check`, and what is demanded of the acting user,
+            such as ``requires(manage_guild=True)``. Defaults to none.
         scopes: Optional[Collection[:class:`str`]]
             What opens its routes to keys with scopes; see :class:`RouteGroup`. Defaults to ``None``, no scopes.
 
@@ -584,7 +582,8 @@ class Server(Generic[ClientT]):
         channel_id: Ids = None,
         user_id: Ids = None,
         message_id: Ids = None,
-        scopes: Collection[str] | None = None,
+        scopes: Scopes = None,
+        requires: Demands = None,
     ) -> None:
         """|coro|
 
@@ -618,23 +617,27 @@ class Server(Generic[ClientT]):
             What opens this event to keys with scopes; see :class:`Key`. It does not reach subscribers with other keys
             that have scopes. Defaults to ``None``, the scopes that :meth:`add_event` declares for the name. A key with
             scopes can subscribe to a name once it is declared or was published with one of its scopes.
+        requires: Optional[Union[:func:`requires`, Collection[:func:`requires`]]]
+            What this event demands of acting users who hear it, such as ``requires(manage_guild=True)``; an empty
+            collection for nothing. Defaults to ``None``, what :meth:`add_event` or :meth:`forward` sets for the name,
+            and without that the rule in :doc:`/guides/acting-users`.
 
         Raises
         ------
         TypeError
-            The data cannot be written as JSON, an id is neither a number nor a text, or the scopes are one string.
+            The data cannot be written as JSON, an id is neither a number nor a text, the scopes are one string, or
+            ``requires`` is something else.
         ValueError
             A scope has no usable name.
         """
-        ids = NO_KEYS
-        if guild_id is not None or channel_id is not None or user_id is not None or message_id is not None:
-            ids = checked_keys(
-                guild_id=guild_id, channel_id=channel_id, user_id=user_id, message_id=message_id
-            )
-        own = None if scopes is None else checked_scopes(scopes, "publish()")
-        self._shared.hub.publish(name, data, ids, own)
+        given = {"guild_id": guild_id, "channel_id": channel_id, "user_id": user_id, "message_id": message_id}
+        ids = NO_KEYS if guild_id is channel_id is user_id is message_id is None else checked_keys(**given)
+        own, demanded = checked_scopes(scopes, "publish()"), checked_requires(requires, "publish()")
+        self._shared.hub.publish(name, data, ids, own, demanded)
 
-    def add_event(self, name: str, type: Any = Any, /, *, scopes: Collection[str] | None = None) -> None:
+    def add_event(
+        self, name: str, type: Any = Any, /, *, scopes: Scopes = None, requires: Demands = None
+    ) -> None:
         """Declares an event that this bot publishes.
 
         That is not needed for publishing it. But a subscriber to a name that the bot neither forwards nor has published
@@ -653,21 +656,25 @@ class Server(Generic[ClientT]):
         scopes: Optional[Collection[:class:`str`]]
             What opens the event to keys with scopes; see :class:`Key`. They are added to those that were declared
             before. Defaults to ``None``, no more scopes: an event without scopes is closed to keys with scopes.
+        requires: Optional[Union[:func:`requires`, Collection[:func:`requires`]]]
+            What the event demands of acting users who hear it; an empty collection for nothing. Defaults to ``None``,
+            which leaves it as it is: at first the rule in :doc:`/guides/acting-users`.
 
         Raises
         ------
         TypeError
-            The name is no :class:`str`, or the scopes are one string.
+            The name is no :class:`str`, the scopes are one string, or ``requires`` is something else.
         ValueError
             A scope has no usable name.
         """
         if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"the name of an event must be a str, not {name!r:.100}")
-        opening = checked_scopes(scopes, "add_event()")
+        self._shared.hub.declare((name,), scopes, requires, "add_event()")
         self._shared.hub.learn(name, Declared(type))
-        self._shared.hub.scopes.declare((name,), opening)
 
-    def forward(self, *events: str, custom: Custom = (), scopes: Collection[str] | None = None) -> None:
+    def forward(
+        self, *events: str, custom: Custom = (), scopes: Scopes = None, requires: Demands = None
+    ) -> None:
         """Publishes events of discord.py, such as ``member_join``, under their own names while the server runs.
 
         :doc:`/guides/all-events` lists them with their data and the ids that filters compare. In general, an event with
@@ -693,17 +700,21 @@ class Server(Generic[ClientT]):
         scopes: Optional[Collection[:class:`str`]]
             What opens these events to keys with scopes; see :class:`Key`. They are added to those that were declared
             before. Defaults to ``None``, no more scopes: an event without scopes is closed to keys with scopes.
+        requires: Optional[Union[:func:`requires`, Collection[:func:`requires`]]]
+            What these events demand of acting users who hear them; an empty collection for nothing. Defaults to
+            ``None``, which leaves it as it is: at first the rule in :doc:`/guides/acting-users`.
 
         Raises
         ------
         TypeError
-            A name is no string, ``custom`` is of another type, or the scopes are one string.
+            A name is no string, ``custom`` is of another type, the scopes are one string, or ``requires`` is something
+            else.
         ValueError
             There is no such event or group, or a scope has no usable name. The text has the most similar name. No event
             was added.
         """
         specs = checked_events(events, custom)
-        self._shared.hub.scopes.declare([one.name for one in specs], checked_scopes(scopes, "forward()"))
+        self._shared.hub.declare([one.name for one in specs], scopes, requires, "forward()")
         self._forwarder.add(specs, {name.removeprefix("on_") for name in events})
 
     # -- life

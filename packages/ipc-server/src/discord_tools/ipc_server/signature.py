@@ -136,6 +136,13 @@ class Signature:
         self._struct = msgspec.json.Decoder(struct, strict=False)
 
     @property
+    def may_name_guild(self) -> bool:
+        """:class:`bool`: Whether the data of a call may say which guild it is about."""
+        if not self.takes_data or self._extra is not None or not {"guild", "guild_id"}.isdisjoint(self.nodes):
+            return True
+        return any(node.converts for node in self.nodes.values())
+
+    @property
     def guild_parameter(self) -> tuple[str, int] | None:
         """Optional[Tuple[:class:`str`, :class:`int`]]: Name and place of the parameter that is the guild."""
         return (self._guild, self.names.index(self._guild)) if self._guild else None

@@ -4,24 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from discord_tools.ipc.wire.users import snowflake
+
 __all__ = ("SNOWFLAKE_SCHEMA", "snowflake")
 
 #: JavaScript's numbers are too small for Discord's ids, so they are described as strings, though numbers do, too.
 SNOWFLAKE_SCHEMA: Final[dict[str, Any]] = {"type": "string", "pattern": "^[0-9]+$"}
-
-#: Ids have 64 bits.
-_END: Final = 1 << 64
-
-#: Number of digits of the largest id.
-_DIGITS: Final = 20
-
-
-def snowflake(value: Any) -> int:
-    """Returns an id, or -1 for what is none."""
-    if type(value) is int:
-        return value if 0 <= value < _END else -1
-    # int() would accept spaces, signs, underscores and the digits of other scripts.
-    if type(value) is str and len(value) <= _DIGITS and value.isascii() and value.isdigit():
-        number = int(value)
-        return number if number < _END and (value[0] != "0" or value == "0") else -1
-    return -1

@@ -16,6 +16,7 @@ from msgspec import Meta, Struct
 from discord_tools.ipc.errors import BadData, Forbidden, Overloaded
 from discord_tools.ipc.wire.codec import UNREADABLE
 from discord_tools.ipc_server.access import checked_scopes
+from discord_tools.ipc_server.acting import ActingUser
 from discord_tools.ipc_server.caller import Caller
 
 __all__ = ("PREFIX", "Tickets", "ticket_in")
@@ -75,8 +76,8 @@ class Tickets:
         #: The tickets, by their digests: looking a digest up tells nothing about the ticket. The oldest comes first.
         self._issued: dict[bytes, _Issued] = {}
 
-    def issue(self, params: bytes, caller: Caller) -> str:
-        """Makes a ticket for a page, which may do at most what the caller may do.
+    def issue(self, params: bytes, caller: Caller, acting: ActingUser | None = None) -> str:
+        """Makes a ticket for a page, which may do at most what the caller may do, and acts for the same user.
 
         Raises
         ------
@@ -108,8 +109,14 @@ class Tickets:
         if len(self._issued) >= MAX_TICKETS or counts[caller.key] >= MAX_PER_KEY:
             raise Overloaded("too many tickets have not been shown yet")
         ticket = PREFIX + secrets.token_urlsafe(32)
+        user, verified = (None, False) if acting is None else (acting.id, acting.verified)
         page = replace(
-            caller, origin=wish.origin, granted=scopes, scopes=caller.scopes if scopes is None else scopes
+            caller,
+            user=user,
+            user_verified=verified,
+            origin=wish.origin,
+            granted=scopes,
+            scopes=caller.scopes if scopes is None else scopes,
         )
         self._issued[_digest(ticket)] = _Issued(page, wish.origin, self._clock() + wish.expires_in)
         return ticket

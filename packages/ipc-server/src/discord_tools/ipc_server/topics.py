@@ -12,9 +12,11 @@ from msgspec import Raw
 
 from discord_tools.ipc.limits import ServerLimits
 from discord_tools.ipc.wire.events import EventItem
+from discord_tools.ipc.wire.users import snowflake
 from discord_tools.ipc_server.access import NO_SCOPES
 from discord_tools.ipc_server.event_table import KEYS, Keys
 from discord_tools.ipc_server.filters import Filter, Path, Value, values_at
+from discord_tools.ipc_server.requirements import Requirement
 
 __all__ = ("NO_KEYS", "Ids", "Published", "Receiver", "Topic", "checked_keys")
 
@@ -26,6 +28,12 @@ Ids: TypeAlias = "int | str | Collection[int | str] | None"
 
 #: Size for which an event counts of which only the ids are kept, in bytes.
 WITHOUT_DATA: Final = 512
+
+#: Guilds, channels and users.
+About: TypeAlias = "tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]"
+
+#: Names of the ids that say what an event is about, in that order.
+_PLACES: Final = ("guild_id", "channel_id", "user_id")
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.decode
@@ -62,6 +70,8 @@ class Published:
         Whether these are all ids that there are. If not, the members of the data with these names count, too.
     scopes: frozenset[:class:`str`]
         What opens it to callers whose keys have scopes.
+    requires: Optional[tuple[:class:`Requirement`, ...]]
+        What it demands of acting users. ``None`` for what the events of its name demand.
     seq: :class:`int`
         Its number among the events of this name.
     order: :class:`int`
@@ -72,17 +82,56 @@ class Published:
         The item of a subscription. Empty without data.
     """
 
-    __slots__ = ("_found", "item", "keys", "name", "order", "raw", "scopes", "seq", "whole")
+    __slots__ = (
+        "_about",
+        "_found",
+        "item",
+        "keys",
+        "name",
+        "order",
+        "raw",
+        "requires",
+        "scopes",
+        "seq",
+        "whole",
+    )
 
-    def __init__(self, name: str, keys: Keys, whole: bool, scopes: frozenset[str] = NO_SCOPES) -> None:
+    def __init__(
+        self,
+        name: str,
+        keys: Keys,
+        whole: bool,
+        scopes: frozenset[str] = NO_SCOPES,
+        requires: tuple[Requirement, ...] | None = None,
+    ) -> None:
         self.name = name
         self.keys = keys
         self.whole = whole
         self.scopes = scopes
+        self.requires = requires
         self.raw: bytes | None = None
         self.item: bytes = b""
         #: While filters are compared: the decoded data under the empty path, and the values at the paths.
         self._found: dict[str, Any] | None = None
+        #: The guilds, channels and users that it is about, once they were asked for.
+        self._about: About | None = None
+
+    def about(self) -> About | None:
+        """The ids of the guilds, channels and users that it is about. ``None`` where they are not known: its data could
+        not be written, or has something else in their place.
+        """
+        if self._about is None:
+            found: list[tuple[int, ...]] = []
+            for key in _PLACES:
+                values = self.values(key, (key,))
+                if values is None:
+                    return None
+                numbers = tuple(snowflake(value) for value in values if value is not None)
+                if any(number < 0 for number in numbers):
+                    return None
+                found.append(numbers)
+            self._about = found[0], found[1], found[2]
+        return self._about
 
     def gap(self, missed: int = 1) -> bytes:
         """The item that stands for it and for those before it where they are missing."""

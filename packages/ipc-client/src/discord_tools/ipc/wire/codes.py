@@ -32,6 +32,14 @@ from discord_tools.ipc.errors import (
     UnknownEndpoint,
     UnknownObject,
 )
+from discord_tools.ipc.refusals import (
+    ActingUserRequired,
+    InvalidToken,
+    MissingPermissions,
+    MissingRole,
+    NotAMember,
+    NotOwner,
+)
 from discord_tools.ipc.wire.codec import UNREADABLE
 from discord_tools.ipc.wire.frames import ErrorObject, NotRun
 
@@ -65,6 +73,12 @@ _BY_CODE: Final[dict[int, type[RemoteError]]] = {
         MaxConcurrencyReached,
         DiscordError,
         FetchFailed,
+        ActingUserRequired,
+        NotAMember,
+        MissingPermissions,
+        MissingRole,
+        NotOwner,
+        InvalidToken,
     )
 }
 

@@ -21,6 +21,7 @@ __all__ = (
     "SUBSCRIBE",
     "TICKET",
     "Ack",
+    "ActingAs",
     "Bye",
     "Cancel",
     "ErrorObject",
@@ -62,17 +63,34 @@ class ErrorObject(Struct, omit_defaults=True, gc=False):
     data: Raw | UnsetType = UNSET
 
 
+class ActingAs(Struct, omit_defaults=True, gc=False):
+    """The user for whom a call is made: ``user_id``, or ``token``, an access token of Discord's OAuth2 that tells, or
+    both. The token is a secret of the user.
+
+    .. versionadded:: 1.2
+    """
+
+    user_id: str | int | None = None
+    token: str | None = None
+
+    def __repr__(self) -> str:
+        return f"<ActingAs user_id={self.user_id!r:.100} token={'***' if self.token else None}>"
+
+
 class Meta(Struct, omit_defaults=True, gc=False):
     """What the protocol says about a call, apart from the caller's own headers.
 
     ``timeout`` is how long the caller still waits, in seconds. ``clock`` is the caller's clock, in seconds from any
     point: now and then a call brings it, so that a bot that was blocked can tell how old the calls are that it reads.
+    ``acting_as`` is the user for whom the call is made. It is only for servers whose welcome has this feature: others
+    would ignore it, and run the route without the user.
 
     .. versionadded:: 1.2
     """
 
     timeout: float | None = None
     clock: float | None = None
+    acting_as: ActingAs | None = None
 
 
 class NotRun(Struct):

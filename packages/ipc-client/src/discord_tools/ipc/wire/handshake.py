@@ -24,6 +24,7 @@ from discord_tools.ipc.wire.codes import PARSE_ERROR
 from discord_tools.ipc.wire.frames import HELLO, ErrorObject, Frame, Id
 
 __all__ = (
+    "ACTING_AS",
     "Grants",
     "Hello",
     "InvalidHello",
@@ -49,6 +50,10 @@ MAX_HELLO_BYTES: Final = 64 * 1024
 
 #: The smallest value of a hello's ``message_bytes``: errors and welcomes must fit.
 MIN_MESSAGE_BYTES: Final = 4 * 1024
+
+
+#: The feature of a server that takes ``acting_as`` in the ``meta`` of calls.
+ACTING_AS: Final = "acting_as"
 
 
 class Hello(Struct, omit_defaults=True):
@@ -80,7 +85,8 @@ class Welcome(Struct, kw_only=True):
     ``resumed`` tells whether the conversation goes on. Then ``received`` is the number of its messages that the server
     has received, and both sides send what the other has not received. Otherwise ``session`` names a new one.
     ``idempotent`` are the routes that may run twice. ``streams`` is ``False`` at a bot of an older library, which
-    neither streams nor publishes events.
+    neither streams nor publishes events. ``features`` names members of calls that the server understands, and that
+    older ones would ignore.
     """
 
     server: str
@@ -92,6 +98,7 @@ class Welcome(Struct, kw_only=True):
     ready: bool
     idempotent: list[str] = []
     streams: bool | UnsetType = UNSET
+    features: list[str] = []
 
 
 class InvalidHello(Exception):

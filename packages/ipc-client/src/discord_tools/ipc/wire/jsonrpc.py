@@ -14,7 +14,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 from discord_tools.ipc.errors import BadData, InvalidRequest
 from discord_tools.ipc.wire.codec import UNREADABLE, as_bytes, encode, refused_id, too_many_values
 from discord_tools.ipc.wire.codes import PARSE_ERROR
-from discord_tools.ipc.wire.frames import ErrorObject
+from discord_tools.ipc.wire.frames import ActingAs, ErrorObject
 
 __all__ = ("Body", "Fault", "JsonRpcRequest", "answer", "join", "read_body", "refuse")
 
@@ -37,6 +37,7 @@ class JsonRpcRequest(Struct):
     method: str
     params: bytes
     headers: dict[str, Any]
+    acting_as: ActingAs | None = None
 
 
 class Fault(Struct):
@@ -52,6 +53,12 @@ class Body(Struct):
     batch: bool
 
 
+class _Meta(Struct):
+    """What is read of the ``meta`` of a request."""
+
+    acting_as: ActingAs | None = None
+
+
 class _Request(Struct):
     """A request as it is written, before its members are checked."""
 
@@ -60,6 +67,7 @@ class _Request(Struct):
     id: Raw | UnsetType = UNSET
     params: Raw | UnsetType = UNSET
     headers: dict[str, Any] | UnsetType = UNSET
+    meta: _Meta | UnsetType = UNSET
 
 
 _request: msgspec.json.Decoder[_Request] = msgspec.json.Decoder(_Request)
@@ -131,7 +139,9 @@ def _read_one(data: bytes) -> JsonRpcRequest | Fault:
     params = b"{}" if request.params is UNSET else bytes(request.params)
     if params[:1] not in b"{[":
         return _invalid("params must be an object or an array")
-    return JsonRpcRequest(number, request.method, params, {} if request.headers is UNSET else request.headers)
+    headers = {} if request.headers is UNSET else request.headers
+    acting_as = None if request.meta is UNSET else request.meta.acting_as
+    return JsonRpcRequest(number, request.method, params, headers, acting_as)
 
 
 def _is_id(data: bytes) -> bool:

@@ -16,6 +16,7 @@ from discord_tools.ipc.errors import (
 )
 from discord_tools.ipc.limits import ServerLimits
 from discord_tools.ipc.wire.codec import encode
+from discord_tools.ipc_server.acting import ActingUser
 from discord_tools.ipc_server.admission import SMALL_BYTES, Account, Admission, measure
 from discord_tools.ipc_server.budget import MemoryBudget
 from discord_tools.ipc_server.call import expire, normal, wait_for_handlers, without_key
@@ -96,6 +97,7 @@ class DialectCall:
 
     __slots__ = (
         "account",
+        "acting",
         "backlog",
         "budget",
         "caller",
@@ -127,6 +129,8 @@ class DialectCall:
         backlog: Backlog | None = None,
     ) -> None:
         self.backlog: Backlog | None = backlog
+        #: The user for whom it is made.
+        self.acting: ActingUser | None = None
         #: Bounds what is decoded and encoded in one turn of the loop. Set at the start.
         self.turns: TurnBudget
         self.caller: Caller = caller

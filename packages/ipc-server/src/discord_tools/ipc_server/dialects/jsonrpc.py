@@ -8,7 +8,8 @@ from msgspec import UNSET, Raw
 
 from discord_tools.ipc.errors import Cancelled, RemoteError
 from discord_tools.ipc.wire import jsonrpc
-from discord_tools.ipc.wire.frames import RESERVED
+from discord_tools.ipc.wire.frames import RESERVED, TICKET
+from discord_tools.ipc_server.acting import ActingUser
 from discord_tools.ipc_server.admission import Account
 from discord_tools.ipc_server.caller import Caller
 from discord_tools.ipc_server.dialects.calls import Backlog, ByteBudget, DialectCall
@@ -113,10 +114,8 @@ class Exchange:
         if self._aborted is not None:
             self._settle(place, None if writer is None else writer.error(self._aborted))
             return
-        if request.method.startswith(RESERVED):
-            self._settle(
-                place, None if writer is None else self._protocol(request.method, request.params, writer)
-            )
+        if request.method.startswith(RESERVED) and request.method != TICKET:
+            self._settle(place, None if writer is None else self._protocol(request.method, writer))
             return
 
         def done(answer: bytes | None) -> None:
@@ -133,6 +132,8 @@ class Exchange:
             done,
             self._backlog,
         )
+        if request.acting_as is not None:
+            call.acting = ActingUser(request.acting_as)
         if notification:
             # Its sender does not wait, and may be gone before it has run.
             self._settle(place, None)
@@ -140,12 +141,12 @@ class Exchange:
             self._calls.append(call)
         self._service.calls.start(call, self._account)
 
-    def _protocol(self, method: str, params: bytes, writer: ById) -> bytes:
+    def _protocol(self, method: str, writer: ById) -> bytes:
         caller = self._service.gate.renewed(self._caller)
         if caller is None:
             return writer.error(Cancelled(REVOKED))
         try:
-            return writer.result(self._service.protocol_answer(method, params, caller))
+            return writer.result(self._service.describe(method, caller))
         except RemoteError as error:
             return writer.error(error)
 

@@ -99,8 +99,8 @@ class DialectService:
         self.dialects: frozenset[str] = dialects
         self.port: Callable[[], int] = port
         self.encoder: Encoder = encoder
-        #: Answers calls of the protocol's own methods; see :meth:`Dispatcher.protocol_answer`.
-        self.protocol_answer: Callable[[str, bytes, Caller], bytes] = dispatcher.protocol_answer
+        #: Answers calls of the protocol's own methods; see :meth:`Dispatcher.describe`.
+        self.describe: Callable[[str, Caller], bytes] = dispatcher.describe
         #: All calls in progress.
         self.calls: DialectCalls = DialectCalls(
             dispatcher, admission, budget, turns, limits, encoder, gate.renewed
