@@ -43,7 +43,7 @@ MODULES = (
     *("ipc.tls", "ipc_server.listeners.proxies", "ipc_server.listeners.tls"),
     *("ipc_server.dialects.calls", "ipc_server.dialects.http", "ipc_server.dialects.jsonrpc"),
     *("ipc_server.dialects.listener", "ipc_server.dialects.multicast", "ipc_server.dialects.service"),
-    *("ipc_server.dialects.websocket", "ipc_server.dispatch", "ipc_server.signature"),
+    *("ipc_server.dialects.websocket", "ipc_server.failure_log", "ipc_server.signature"),
     *("ipc_server.values.encoder", "ipc_server.values.sizes", "ipc_server.values.selecting"),
     "ipc_server.parameters.custom",
     *("ipc_server.parameters.binding", "ipc_server.parameters.faults", "ipc_server.parameters.fetching"),

@@ -27,7 +27,7 @@ from discord_tools.ipc import (
     route,
 )
 from discord_tools.ipc.connectors.memory import MemoryConnector
-from discord_tools.ipc_server import dispatch
+from discord_tools.ipc_server import failure_log
 from equipment.until import until
 from test_server.callers import MakeCaller, Outcome, in_each_dialect
 from test_server.tools import (
@@ -415,7 +415,7 @@ async def test_a_route_that_fails_often_is_logged_a_bounded_number_of_times_a_mi
     bot: commands.Bot, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     times = [100.0]
-    monkeypatch.setattr(dispatch, "time", SimpleNamespace(monotonic=lambda: times[0]))
+    monkeypatch.setattr(failure_log, "time", SimpleNamespace(monotonic=lambda: times[0]))
 
     async def fail(request: Request, kind: str = "key") -> None:
         raise KeyError if kind == "key" else ValueError
@@ -431,12 +431,12 @@ async def test_a_route_that_fails_often_is_logged_a_bounded_number_of_times_a_mi
                 found.append(caught.value)
             return found
 
-        outcomes = await failures(dispatch.MAX_FAILURES + 50)
-        assert len(records_with(caplog, "failed (error id")) == dispatch.MAX_FAILURES
+        outcomes = await failures(failure_log.MAX_FAILURES + 50)
+        assert len(records_with(caplog, "failed (error id")) == failure_log.MAX_FAILURES
         (often,) = records_with(caplog, "fails so often")
         assert (often.levelno, often.exc_info) == (logging.WARNING, None)
         numbers = {one.data["error_id"] for one in outcomes if one.data}
-        assert len(numbers) == dispatch.MAX_FAILURES
+        assert len(numbers) == failure_log.MAX_FAILURES
         assert outcomes[-1].code == -32603
         assert "has failed too often" in outcomes[-1].message
         # Exceptions of another class, and those of the next minute, are logged.

@@ -14,8 +14,8 @@ from discord.ext import commands
 
 from discord_tools.ipc import Key, Server
 from discord_tools.ipc_server import keys as module
-from discord_tools.ipc_server.caller import Caller
 from discord_tools.ipc_server.browsers import Pages
+from discord_tools.ipc_server.caller import Caller
 from discord_tools.ipc_server.gate import Gate
 from discord_tools.ipc_server.keys import Keys
 from equipment.until import until

@@ -82,9 +82,8 @@ class ConnectError(IPCError, ConnectionError):
 
     def __init__(self, host: str, port: int, reason: str, address: str | None = None) -> None:
         super().__init__()
-        given = () if address is None else (address,)
         # Not by OSError, which would take them for errno, strerror and filename.
-        self.args = (host, port, reason, *given)
+        self.args = (host, port, reason, *(() if address is None else (address,)))
         self.host: str = host
         self.port: int = port
         self.reason: str = reason
@@ -313,9 +312,7 @@ class ListenError(IPCError, OSError):
 
     def __init__(self, host: str, port: int, reason: str, address: str | None = None) -> None:
         super().__init__()
-        given = () if address is None else (address,)
-        # Not by OSError, which would take them for errno, strerror and filename.
-        self.args = (host, port, reason, *given)
+        self.args = (host, port, reason, *(() if address is None else (address,)))  # as for ConnectError
         self.host: str = host
         self.port: int = port
         self.reason: str = reason

@@ -7,7 +7,21 @@ import sys
 from collections.abc import Coroutine
 from typing import Any
 
-__all__ = ("complete", "spawn")
+__all__ = ("LoopLock", "complete", "spawn")
+
+
+class LoopLock:
+    """A lock for the running event loop. It may be made before there is a loop, and used by one after the other."""
+
+    def __init__(self) -> None:
+        #: The lock, and the event loop that it belongs to.
+        self._lock: tuple[asyncio.Lock, asyncio.AbstractEventLoop] | None = None
+
+    def __call__(self) -> asyncio.Lock:
+        loop = asyncio.get_running_loop()
+        if self._lock is None or self._lock[1] is not loop:
+            self._lock = asyncio.Lock(), loop
+        return self._lock[0]
 
 
 async def complete(coroutine: Coroutine[Any, Any, None]) -> None:

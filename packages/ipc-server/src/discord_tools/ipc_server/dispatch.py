@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
-import time
-from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import aclosing
 from typing import Any, Final
@@ -14,16 +11,14 @@ from typing import Any, Final
 from discord_tools.ipc.errors import (
     AlreadyResponded,
     Cancelled,
-    ConverterError,
     DiscordError,
     Forbidden,
     InvalidRequest,
     RemoteError,
-    RouteFailed,
     TooLarge,
     UnknownEndpoint,
 )
-from discord_tools.ipc.logs import INCIDENT_PERIOD, Incidents
+from discord_tools.ipc.logs import Incidents
 from discord_tools.ipc.wire.frames import DISCOVER, TICKET
 from discord_tools.ipc_server.access import NO_SCOPES, route_refusal
 from discord_tools.ipc_server.acting import ActingUser
@@ -31,6 +26,7 @@ from discord_tools.ipc_server.audit import entry_of, protocol_entry, subscriptio
 from discord_tools.ipc_server.call import IncomingCall, expired
 from discord_tools.ipc_server.caller import Caller
 from discord_tools.ipc_server.demands import requirements_of
+from discord_tools.ipc_server.failure_log import FailureLog
 from discord_tools.ipc_server.failures import typed
 from discord_tools.ipc_server.forks import ADDED_LISTENERS, CLIENT_WITH_LISTENERS, OWN_DISPATCH, discord
 from discord_tools.ipc_server.guard import GuardedCall, error_handlers
@@ -44,10 +40,6 @@ from discord_tools.ipc_server.routes import Route, RouteTable
 __all__ = ("Dispatcher",)
 
 log = logging.getLogger(__name__)
-
-#: Maximum number of failures of one route with exceptions of one class that are logged within a minute. A caller may
-#: know data with which a route fails, and send it any number of times.
-MAX_FAILURES: Final = 10
 
 _WRONG_KIND = {
     True: "this route streams: read it with ClientSession.stream()",
@@ -96,10 +88,8 @@ class Dispatcher:
         self._world = World(client, server)
         #: Logs what clients can cause any number of times.
         self._incidents = Incidents(log)
-        #: Failures since :attr:`_failures_since`, by route and class of the exception.
-        self._failures: Counter[tuple[str, type[Exception]]] = Counter()
-        #: When the present minute of failures began, by the monotonic clock.
-        self._failures_since = time.monotonic()
+        #: Logs failures of routes.
+        self._failures = FailureLog()
         #: Whether the client has listeners beside its own methods.
         self._has_listeners = isinstance(client, CLIENT_WITH_LISTENERS)
         #: Whether dispatching is discord.py's own.
@@ -187,10 +177,8 @@ class Dispatcher:
             if waited and call.deadline is not None and loop.time() > call.deadline:
                 raise expired()  # the process was stopped since the call was read, so no timer has ended it
             route = self._routes.find(call.endpoint)
-            if route is None:
-                return await self._without_route(call)
-            if (caller := call.caller).scopes is not None and not caller.opens(route.scopes):
-                raise self._refused(caller, route)
+            if route is None or ((caller := call.caller).scopes is not None and not caller.opens(route.scopes)):
+                return await self._without_route(call, route)
             if call.acting is not None or caller.names_users:
                 await self.judge.identify(call)
             if (signature := route.signature).streams != call.streams:
@@ -284,8 +272,10 @@ class Dispatcher:
 
     # -- errors
 
-    async def _without_route(self, call: IncomingCall) -> None:
-        """Answers a call of ``rpc.ticket``, the method of the protocol that acting users have a part in."""
+    async def _without_route(self, call: IncomingCall, route: Route[Any] | None) -> None:
+        """Answers a call of ``rpc.ticket``, the method of the protocol that may name a user. Refuses others."""
+        if route is not None:
+            raise self._refused(call.caller, route)
         if call.endpoint != _TICKET or call.streams or self._issue is None:
             raise self._unknown(call)
         await self.judge.identify(call)
@@ -400,37 +390,6 @@ class Dispatcher:
             self._failed(request, call, problem)
 
     def _failed(self, request: Request, call: IncomingCall, error: Exception) -> None:
-        number = self._log_failure(call, error)
-        what, data = "the route", {} if number is None else {"error_id": number}
-        if isinstance(error, ConverterError):
-            what, data = f"the converter of {error.parameter!r}", {**data, "parameter": error.parameter}
-        more = (
-            "the bot's log has no more about it, since the route has failed too often within a minute"
-            if number is None
-            else f"the bot's log has more under {number}"
-        )
-        failure = RouteFailed(f"{what} failed; {more}", data=data or None)
-        failure.__cause__ = error  # older clients are told its class
+        failure = self._failures.failure(call, error)
         call.fail(failure)
         self.emit("ipc_error", request, error)
-
-    def _log_failure(self, call: IncomingCall, error: Exception) -> str | None:
-        """Logs a failure, and returns its id. Returns ``None`` where the route has had too many of them."""
-        now, kind = time.monotonic(), (call.endpoint, type(error))
-        if now - self._failures_since >= INCIDENT_PERIOD:
-            self._failures.clear()
-            self._failures_since = now
-        self._failures[kind] += 1
-        if self._failures[kind] > MAX_FAILURES:
-            self._incidents.warning(
-                f"route {call.endpoint:.200}",
-                "Route %.200r fails so often that further failures are not logged for a minute",
-                call.endpoint,
-                label=call.caller.label,
-            )
-            return None
-        number = secrets.token_hex(4)
-        log.error(
-            "[%s] Route %.200r failed (error id %s)", call.caller.label, call.endpoint, number, exc_info=error
-        )
-        return number

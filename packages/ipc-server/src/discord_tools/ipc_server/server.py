@@ -16,11 +16,10 @@ from discord_tools.ipc.limits import ServerLimits
 from discord_tools.ipc.logs import connection_id
 from discord_tools.ipc.missing import MISSING
 from discord_tools.ipc.settings import checked_key, checked_port
-from discord_tools.ipc.tasks import complete
+from discord_tools.ipc.tasks import LoopLock, complete
 from discord_tools.ipc.transports.base import GOING_AWAY, Transport
 from discord_tools.ipc.wire.handshake import Hello
 from discord_tools.ipc_server.access import Scopes, checked_scopes
-from discord_tools.ipc_server.admission import Admission
 from discord_tools.ipc_server.browsers import Pages, checked_hosts, checked_origins
 from discord_tools.ipc_server.budget import Holder, MemoryBudget
 from discord_tools.ipc_server.caller import Caller
@@ -29,9 +28,7 @@ from discord_tools.ipc_server.conversation import Conversation
 from discord_tools.ipc_server.conversations import Conversations
 from discord_tools.ipc_server.demands import Demands, checked_requires
 from discord_tools.ipc_server.dialects.service import DIALECTS, Dialect, checked_dialects
-from discord_tools.ipc_server.dispatch import Dispatcher
 from discord_tools.ipc_server.event_table import Declared
-from discord_tools.ipc_server.events import Hub
 from discord_tools.ipc_server.forward import Custom, Forwarder, checked_events
 from discord_tools.ipc_server.gate import Gate
 from discord_tools.ipc_server.groups import RouteGroup, checked_functions
@@ -42,9 +39,8 @@ from discord_tools.ipc_server.ports import Ports
 from discord_tools.ipc_server.readiness import Readiness
 from discord_tools.ipc_server.request import Request
 from discord_tools.ipc_server.routes import Decorator, Route, RouteTable, make_route
-from discord_tools.ipc_server.shared import Shared
+from discord_tools.ipc_server.shared import shared_by
 from discord_tools.ipc_server.topics import NO_KEYS, Ids, checked_keys
-from discord_tools.ipc_server.turns import TurnBudget
 from discord_tools.ipc_server.values.encoder import Encoder
 from discord_tools.ipc_server.values.own import checked_class, checked_function
 from discord_tools.ipc_server.watchdog import Watchdog
@@ -192,7 +188,9 @@ class Server(Generic[ClientT]):
         self._encoder = Encoder()
         budget = MemoryBudget(limits.total_bytes, self._holders, self._held_by_others)
         #: What all conversations share.
-        self._shared = self._parts(client, budget, limits)
+        self._shared = shared_by(
+            self, client, self._table, self._gate, budget, self._watchdog.was_blocked_for, limits, self._encoder
+        )
         #: Publishes events of discord.py.
         self._forwarder = Forwarder(client, self._shared.hub)
         #: Follows whether the bot is ready.
@@ -204,29 +202,11 @@ class Server(Generic[ClientT]):
         #: Terminates the server when the client is closed.
         self._close_hook = CloseHook(client, self.terminate_server)
         #: Held while the server starts or is terminated.
-        self._lock: asyncio.Lock | None = None
-        #: The event loop of the lock.
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._locked = LoopLock()
         #: The open ports, while the server runs.
         self._running: Ports | None = None
         #: Tasks that terminate the server. Those of routes are neither waited for nor cancelled.
         self._terminators: set[asyncio.Task[Any]] = set()
-
-    def _parts(self, client: discord.Client, budget: MemoryBudget, limits: ServerLimits) -> Shared:
-        hub = Hub(limits, self._encoder)
-        return Shared(
-            dispatcher=Dispatcher(
-                client, self._table, hub.known, self, hub.scopes.opened, self._gate.tickets.issue
-            ),
-            hub=hub,
-            admission=Admission(limits, budget),
-            budget=budget,
-            turns=TurnBudget(limits.backlog_bytes),
-            incidents=self._gate.incidents,
-            was_blocked_for=self._watchdog.was_blocked_for,
-            limits=limits,
-            encoder=self._encoder,
-        )
 
     @classmethod
     def from_env(cls, client: ClientT, **settings: Any) -> Self:
@@ -823,13 +803,6 @@ class Server(Generic[ClientT]):
             self._shared.budget.close()
             self._shared.turns.close()
             log.info("Terminated")
-
-    def _locked(self) -> asyncio.Lock:
-        # Made here and not in the constructor, which may run before there is a loop. A lock belongs to one loop.
-        loop = asyncio.get_running_loop()
-        if self._lock is None or self._loop is not loop:
-            self._lock, self._loop = asyncio.Lock(), loop
-        return self._lock
 
     def _converse(self, token: str, hello: Hello, caller: Caller) -> Conversation:
         return Conversation(token, hello, caller, self._shared)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from discord_tools.ipc.limits import ServerLimits
 from discord_tools.ipc.logs import Incidents
@@ -12,10 +13,12 @@ from discord_tools.ipc_server.budget import MemoryBudget
 from discord_tools.ipc_server.dispatch import Dispatcher
 from discord_tools.ipc_server.encoding import STANDARD
 from discord_tools.ipc_server.events import Hub
+from discord_tools.ipc_server.gate import Gate
+from discord_tools.ipc_server.routes import RouteTable
 from discord_tools.ipc_server.turns import TurnBudget
 from discord_tools.ipc_server.values.encoder import Encoder
 
-__all__ = ("Shared",)
+__all__ = ("Shared", "shared_by")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,3 +56,28 @@ class Shared:
     was_blocked_for: Callable[[float], bool]
     limits: ServerLimits
     encoder: Encoder = STANDARD
+
+
+def shared_by(
+    server: Any,
+    client: Any,
+    routes: RouteTable,
+    gate: Gate,
+    budget: MemoryBudget,
+    was_blocked_for: Callable[[float], bool],
+    limits: ServerLimits,
+    encoder: Encoder,
+) -> Shared:
+    """Makes what the conversations of a server share."""
+    hub = Hub(limits, encoder)
+    return Shared(
+        dispatcher=Dispatcher(client, routes, hub.known, server, hub.scopes.opened, gate.tickets.issue),
+        hub=hub,
+        admission=Admission(limits, budget),
+        budget=budget,
+        turns=TurnBudget(limits.backlog_bytes),
+        incidents=gate.incidents,
+        was_blocked_for=was_blocked_for,
+        limits=limits,
+        encoder=encoder,
+    )
