@@ -267,7 +267,7 @@ def test_the_values_that_a_client_may_prove_are_those_that_are_accepted(clock: C
     old, new = Key("o", expires=clock.after(-1)), Key("n", expires=clock.after(1))
     keys = Keys("plain", {"panel": Key("a", "\xe4"), "old": old, "new": new})
     assert Gate(keys, Pages()).key_values == (b"plain", b"a", b"\xc3\xa4", b"n")
-    assert Gate(Keys(), ()).key_values == ()
+    assert Gate(Keys(), Pages()).key_values == ()
 
 
 # -- callers that are connected

@@ -64,7 +64,7 @@ T = TypeVar("T")
 #: The defaults of what a connector replaces.
 _REPLACED: Final = ("localhost", MISSING, 20000, MISSING, MISSING, None, None, False)
 
-_ONLY_CONNECTOR: Final = "connector replaces host, port, session, secret_key, url and all that belongs to them: give only it"
+_ONLY_CONNECTOR: Final = "connector replaces host, port, secret_key, session, url and the like: give it alone"
 
 
 class ClientSession:
