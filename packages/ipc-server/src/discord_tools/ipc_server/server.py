@@ -189,7 +189,14 @@ class Server(Generic[ClientT]):
         budget = MemoryBudget(limits.total_bytes, self._holders, self._held_by_others)
         #: What all conversations share.
         self._shared = shared_by(
-            self, client, self._table, self._gate, budget, self._watchdog.was_blocked_for, limits, self._encoder
+            self,
+            client,
+            self._table,
+            self._gate,
+            budget,
+            self._watchdog.was_blocked_for,
+            limits,
+            self._encoder,
         )
         #: Publishes events of discord.py.
         self._forwarder = Forwarder(client, self._shared.hub)
