@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from dataclasses import replace
 
 import pytest
 from discord.ext import commands
@@ -105,7 +106,9 @@ async def test_a_restart_under_load_answers_or_refuses_every_request(
         await until(lambda seen=seen: len(outcomes) > seen + 300)
         await server.terminate_server()
         assert not server.is_running()
-        server._port = port  # pyright: ignore[reportPrivateUsage] (a server with a fixed port has it anyway)
+        # A server with a fixed port has it anyway.
+        listening = server._listening  # pyright: ignore[reportPrivateUsage]
+        server._listening = replace(listening, port=port)  # pyright: ignore[reportPrivateUsage]
         await server.start()
     stopping = True
     await asyncio.gather(*callers)

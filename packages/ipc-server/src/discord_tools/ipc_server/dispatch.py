@@ -176,10 +176,8 @@ class Dispatcher:
                 waited = True
             if waited and call.deadline is not None and loop.time() > call.deadline:
                 raise expired()  # the process was stopped since the call was read, so no timer has ended it
-            route = self._routes.find(call.endpoint)
-            if route is None or (
-                (caller := call.caller).scopes is not None and not caller.opens(route.scopes)
-            ):
+            route, caller = self._routes.find(call.endpoint), call.caller
+            if route is None or (caller.scopes is not None and not caller.opens(route.scopes)):
                 return await self._without_route(call, route)
             if call.acting is not None or caller.names_users:
                 await self.judge.identify(call)

@@ -131,15 +131,14 @@ class Hub:
         if topic is None:
             return  # nobody has ever subscribed to it
         event = Published(name, keys, False, scopes, requires)
-        if topic.is_filtered:
-            receivers = self._encoded(topic, event, lambda: data)
-        elif topic.is_kept:
+        # Without the properties of the topic: most events come here.
+        if topic.index or topic.compared:
+            self._hand_out(topic, event, self._encoded(topic, event, lambda: data))
+        elif topic.everything or topic.is_kept:
             event.raw = encode_answer(data, self._encoder)
-            receivers = tuple(topic.everything)
+            self._hand_out(topic, event, tuple(topic.everything))
         else:
             topic.skip()
-            return
-        self._hand_out(topic, event, receivers)
 
     def forward(self, spec: Spec, args: tuple[Any, ...]) -> None:
         """Hands an event of discord.py to its subscribers. Its data is made only if one of them can get it.

@@ -187,16 +187,10 @@ class Server(Generic[ClientT]):
         #: Writes answers and events as JSON.
         self._encoder = Encoder()
         budget = MemoryBudget(limits.total_bytes, self._holders, self._held_by_others)
+        was_blocked_for = self._watchdog.was_blocked_for
         #: What all conversations share.
         self._shared = shared_by(
-            self,
-            client,
-            self._table,
-            self._gate,
-            budget,
-            self._watchdog.was_blocked_for,
-            limits,
-            self._encoder,
+            self, self._table, self._gate, budget, was_blocked_for, limits, self._encoder
         )
         #: Publishes events of discord.py.
         self._forwarder = Forwarder(client, self._shared.hub)
@@ -617,9 +611,17 @@ class Server(Generic[ClientT]):
         ValueError
             A scope has no usable name.
         """
-        given = {"guild_id": guild_id, "channel_id": channel_id, "user_id": user_id, "message_id": message_id}
-        ids = NO_KEYS if guild_id is channel_id is user_id is message_id is None else checked_keys(**given)
-        own, demanded = checked_scopes(scopes, "publish()"), checked_requires(requires, "publish()")
+        ids = NO_KEYS
+        if not (guild_id is channel_id is user_id is message_id is None):
+            given = {
+                "guild_id": guild_id,
+                "channel_id": channel_id,
+                "user_id": user_id,
+                "message_id": message_id,
+            }
+            ids = checked_keys(**given)
+        own = None if scopes is None else checked_scopes(scopes, "publish()")
+        demanded = None if requires is None else checked_requires(requires, "publish()")
         self._shared.hub.publish(name, data, ids, own, demanded)
 
     def add_event(

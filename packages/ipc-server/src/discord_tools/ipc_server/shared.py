@@ -60,7 +60,6 @@ class Shared:
 
 def shared_by(
     server: Any,
-    client: Any,
     routes: RouteTable,
     gate: Gate,
     budget: MemoryBudget,
@@ -71,7 +70,9 @@ def shared_by(
     """Makes what the conversations of a server share."""
     hub = Hub(limits, encoder)
     return Shared(
-        dispatcher=Dispatcher(client, routes, hub.known, server, hub.scopes.opened, gate.tickets.issue),
+        dispatcher=Dispatcher(
+            server.client, routes, hub.known, server, hub.scopes.opened, gate.tickets.issue
+        ),
         hub=hub,
         admission=Admission(limits, budget),
         budget=budget,
