@@ -214,8 +214,8 @@ _MESSAGE: Final[dict[str, Replacement]] = {
     "pinned_at": None,
 }
 
-#: What is different in py-cord, by class and field. It has a table for these classes only: what is not compared with
-#: Discord's payloads is refused.
+#: What is different in py-cord, by class and field. It has a table for these classes only, and all others are
+#: refused.
 _PYCORD: Final[dict[str, dict[str, Replacement]]] = {
     "User": _USER,
     "ClientUser": _USER,
