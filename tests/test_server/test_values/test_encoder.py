@@ -75,6 +75,11 @@ class Model(pydantic.BaseModel):
     state: Any = None
 
 
+@dataclasses.dataclass(slots=True)
+class Slotted:
+    state: Any
+
+
 @dataclasses.dataclass
 class Report:
     rows: Any
@@ -499,3 +504,22 @@ def test_records_and_times_of_numpy_keep_their_names_and_units(value: Any, expec
 def test_a_duration_of_numpy_that_python_has_none_of_is_refused() -> None:
     with pytest.raises(TypeError, match=r"\[0\]: objects of type timedelta64 .* convert them"):
         encode_answer([np.timedelta64(5, "ns")])
+
+
+@pytest.mark.parametrize(
+    ("state", "form"),
+    [
+        ({discord.Status.dnd}, ["dnd"]),
+        (frozenset({discord.Status.idle}), ["idle"]),
+        (deque([discord.Status.dnd]), ["dnd"]),
+        ((discord.Status.dnd, 5), ["dnd", 5]),
+        (Slotted(discord.Status.dnd), {"state": "dnd"}),
+        ({"a": [Slotted([discord.Status.dnd])]}, {"a": [{"state": ["dnd"]}]}),
+        ({1, 2}, [1, 2]),
+    ],
+    ids=["set", "frozenset", "deque", "tuple", "slotted", "nested", "plain set"],
+)
+def test_enums_of_discord_keep_their_form_wherever_a_model_of_pydantic_has_them(
+    state: Any, form: Any
+) -> None:
+    assert written(Model(name="a", state=state))["state"] == form

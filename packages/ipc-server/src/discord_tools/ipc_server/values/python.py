@@ -22,6 +22,9 @@ __all__ = ("ARRAYS", "BUILTIN", "field_names", "is_discord_enum", "named_tuple",
 
 Function = Callable[[Any], Any]
 
+#: Collections whose elements have an order.
+_ORDERED: Final = (list, tuple, deque)
+
 #: What msgspec writes without a look: scalars of the standard library. Decimals and UUIDs become strings, durations
 #: those of ISO 8601, bytes base64, and floats that are not finite null.
 BUILTIN: Final[frozenset[type[Any]]] = frozenset({
@@ -154,14 +157,26 @@ def _restored(value: Any, dumped: Any) -> Any:
     if is_discord_enum(kind):
         return value
     if isinstance(dumped, dict):
-        fields = cast("dict[Any, Any]", value if isinstance(value, dict) else getattr(value, "__dict__", {}))
+        fields = _parts(value, kind)
         return {
             key: _restored(fields[key], item) if key in fields else item
             for key, item in cast("dict[Any, Any]", dumped).items()
         }
-    if isinstance(dumped, list | tuple) and isinstance(value, list | tuple) and len(dumped) == len(value):  # pyright: ignore[reportUnknownArgumentType] (of Any)
+    if isinstance(value, set | frozenset) and any(map(is_discord_enum, map(type, cast("set[Any]", value)))):
+        return [*cast("set[Any]", value)]  # sets have no order by which both could be compared
+    if isinstance(dumped, _ORDERED) and isinstance(value, _ORDERED) and len(dumped) == len(value):  # pyright: ignore[reportUnknownArgumentType] (of Any)
         return [_restored(*pair) for pair in zip(value, dumped, strict=True)]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] (of Any)
     return dumped  # pyright: ignore[reportUnknownVariableType] (of Any)
+
+
+def _parts(value: Any, kind: type[Any]) -> Mapping[str, Any]:
+    """What is in an object, by the names under which pydantic writes it."""
+    if isinstance(value, dict):
+        return cast("dict[str, Any]", value)
+    names = field_names(kind) or getattr(kind, "_fields", None)
+    if names is None:
+        return getattr(value, "__dict__", {})
+    return {name: getattr(value, name) for name in names if hasattr(value, name)}
 
 
 def _as_dict(row: Any) -> Any:
