@@ -261,3 +261,20 @@ def test_a_server_without_a_key_makes_tickets_too() -> None:
     caller = enter(gate, issue(gate.tickets, owner, scopes=["read"]))
     assert isinstance(caller, Caller)
     assert caller.scopes == {"read"}
+
+
+@pytest.mark.parametrize("scheme", ["", "Bearer "])
+def test_a_key_that_looks_like_a_ticket_is_a_key(scheme: str) -> None:
+    gate, _ = gate_of(panel=Key("ticket.secret"))
+    caller = gate.enter(CIMultiDict(Authorization=f"{scheme}ticket.secret"), "192.0.2.7", "http", "conn-7")
+    assert isinstance(caller, Caller)
+    assert caller.origin is None
+
+
+def test_a_wrong_key_is_not_excused_by_a_ticket_of_another_page() -> None:
+    gate, _ = gate_of(panel=Key("secret"))
+    ticket = issue(gate.tickets, backend(gate))
+    headers = CIMultiDict(
+        {"Authorization": f"Bearer {ticket}", "Origin": "https://other.example", "Host": "localhost"}
+    )
+    assert isinstance(gate.enter(headers, "192.0.2.8", "http", "conn-8"), Refusal)

@@ -57,8 +57,11 @@ class Gate:
         """
         ticket = ticket_in(headers)
         shown = headers.get("Authorization")
-        if ticket is None and shown is not None and not self._keys.is_open:
-            return self._judge((shown, without_scheme(shown)), address, dialect, connection) or WRONG_KEY
+        if shown is not None and not self._keys.is_open:
+            # A key may look like a ticket.
+            caller = self._judge((shown, without_scheme(shown)), address, dialect, connection)
+            if caller is not None or ticket is None:
+                return caller or WRONG_KEY
         refusal = self.pages.refusal(headers)
         if refusal is not None:
             return refusal
