@@ -40,7 +40,7 @@ def problem(
         return _cycle(value)
     steps: list[Step] = []
     while len(steps) < DEPTH:
-        found = next(_failing(value, write, writers), None)
+        found = _failing(value, write, writers)
         if found is None:
             break
         step, value, error = found
@@ -52,12 +52,16 @@ def problem(
 
 def _failing(
     value: Any, write: Function, writers: Mapping[type[Any], Function]
-) -> Iterator[tuple[Step, Any, Exception]]:
+) -> tuple[Step, Any, Exception] | None:
+    """The first part of a value that cannot be written, with the way to it and what writing it raises."""
     for step, item in _children(value, writers):
         try:
             write({item.key: None} if isinstance(item, _Key) else item)
         except Exception as error:
-            yield step, item, error
+            # A traceback refers to the frames that have the exception, so the value would stay until the garbage
+            # collector comes.
+            return step, item, error.with_traceback(None)
+    return None
 
 
 class _Key:
