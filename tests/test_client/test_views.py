@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from msgspec import Struct
 
-from discord_tools.ipc import ClientSession, SessionView, Unsupported
+from discord_tools.ipc import ClientSession, SessionView, UnknownEndpoint, Unsupported
 from discord_tools.ipc.connectors.memory import MemoryConnector
 from discord_tools.ipc.transports.base import Closed
 from discord_tools.ipc.transports.memory import MemoryTransport
@@ -178,3 +178,20 @@ def test_a_token_is_in_no_text() -> None:
     for text in (repr(view), str(view), repr(wire), repr(Holder(wire))):
         assert "s3cret" not in text
     assert repr(view) == "<SessionView user_id=5 token=***>"
+
+
+@pytest.mark.parametrize("acting", [False, True])
+async def test_a_bot_of_an_older_library_makes_no_tickets(bots: Bots, acting: bool) -> None:
+    async def without_tickets(bot: ScriptedBot) -> None:
+        await bot.welcome(features=["acting_as"])
+        while True:
+            frame = await bot.read()
+            if "id" in frame:
+                error = {"code": UnknownEndpoint.code, "message": "there is no such method"}
+                await bot.send({"jsonrpc": "2.0", "id": frame["id"], "error": error})
+
+    bots.scripts = [without_tickets]
+    async with ClientSession(connector=MemoryConnector(bots.serve), limits=QUICK, timeout=5) as session:
+        with pytest.raises(Unsupported) as caught:
+            await (session.acting_as(5) if acting else session).ticket(origin="https://panel.example")
+    assert (caught.value.endpoint, caught.value.reason) == ("rpc.ticket", "it makes no tickets")

@@ -163,4 +163,4 @@ async def ticket(
     try:
         return await request(TICKET, str, origin=origin, scopes=wanted, expires_in=expires_in)
     except UnknownEndpoint as error:
-        raise Unsupported("the bot's library is older and makes no tickets") from error
+        raise Unsupported(TICKET, "it makes no tickets") from error
