@@ -10,10 +10,11 @@ from typing import Final, TypeVar
 __all__ = (
     "ITEMS_PER_TURN",
     "LARGE_BYTES",
+    "STARTS_PER_TURN",
     "TURN_BYTES",
     "AnswersToCome",
-    "Starts",
     "TurnBudget",
+    "TurnPlaces",
     "TurnShare",
     "in_turns",
 )
@@ -65,25 +66,29 @@ class TurnShare:
         self._items = 0
 
 
-class Starts:
-    """Calls of clients without our subprotocol that are started in one turn of the event loop, for all together.
+class TurnPlaces:
+    """A number of places in each turn of the event loop. What waits for one gets it in order.
 
-    What waits for a turn gets it in order.
+    Parameters
+    ----------
+    most: :class:`int`
+        The number of places in a turn.
     """
 
-    def __init__(self) -> None:
-        #: Number of calls that were started in this turn.
-        self._started = 0
+    def __init__(self, most: int) -> None:
+        self._most = most
+        #: Number of places of this turn that were taken.
+        self._taken = 0
         #: What waits for a turn.
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     def try_take(self) -> bool:
-        """Takes the place of one call in this turn. Returns ``False`` where there is none, or others wait for one."""
-        if self._waiting or self._started >= STARTS_PER_TURN:
+        """Takes a place in this turn. Returns ``False`` where there is none, or others wait for one."""
+        if self._waiting or self._taken >= self._most:
             return False
-        if not self._started:
+        if not self._taken:
             asyncio.get_running_loop().call_soon(self._end_turn)
-        self._started += 1
+        self._taken += 1
         return True
 
     async def take(self) -> None:
@@ -96,21 +101,26 @@ class Starts:
 
     def close(self) -> None:
         """Forgets everything, since the event loop may be another one next time."""
-        self._started = 0
-        for turn in self._waiting:
-            if not turn.done() and not turn.get_loop().is_closed():
-                turn.set_result(None)
+        self._taken = 0
+        _release(self._waiting)
         self._waiting.clear()
 
     def _end_turn(self) -> None:
-        self._started = 0
-        while self._waiting and self._started < STARTS_PER_TURN:
+        self._taken = 0
+        while self._waiting and self._taken < self._most:
             turn = self._waiting.popleft()
             if not turn.done():  # otherwise it was cancelled
                 turn.set_result(None)
-                self._started += 1
-        if self._started:
+                self._taken += 1
+        if self._taken:
             asyncio.get_running_loop().call_soon(self._end_turn)
+
+
+def _release(turns: Iterable[asyncio.Future[None]]) -> None:
+    """Lets everything go on that waits for one of these turns."""
+    for turn in turns:
+        if not turn.done() and not turn.get_loop().is_closed():
+            turn.set_result(None)
 
 
 class AnswersToCome:
@@ -168,10 +178,8 @@ class TurnBudget:
         self._answers: deque[tuple[asyncio.Future[None], int]] = deque()
         #: What else waits for a turn, with its size.
         self._waiting: deque[tuple[asyncio.Future[None], int]] = deque()
-        #: Connections that wait for a turn to go on in.
-        self._resting: deque[asyncio.Future[None]] = deque()
-        #: Number of connections that go on in the next turn.
-        self._rested = 0
+        #: Of those connections that have worked on a number of events without a pause, the ones that go on.
+        self._busy = TurnPlaces(CONNECTIONS_PER_TURN)
         #: Endpoints of the routes whose last answer was large, with its size in bytes.
         self.large: dict[str, int] = {}
 
@@ -195,15 +203,10 @@ class TurnBudget:
 
     async def rest(self) -> None:
         """Waits for another turn, of those in which a bounded number of connections go on. Cancelling it is safe."""
-        if not self._resting and self._rested < CONNECTIONS_PER_TURN:
-            if not self._rested:
-                asyncio.get_running_loop().call_soon(self._end_rest)
-            self._rested += 1
+        if self._busy.try_take():
             await asyncio.sleep(0)
-            return
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._resting.append(turn)
-        await turn
+        else:
+            await self._busy.take()
 
     async def begin(self, endpoint: str, answers: AnswersToCome) -> int:
         """Waits until a handler of a large route may start.
@@ -246,23 +249,11 @@ class TurnBudget:
     def close(self) -> None:
         """Forgets everything, since the event loop may be another one next time."""
         self._spent = 0
-        self._rested = 0
-        for turn in (*self._resting, *(turn for turn, _ in (*self._answers, *self._waiting))):
-            if not turn.done() and not turn.get_loop().is_closed():
-                turn.set_result(None)
-        for waiting in (self._answers, self._waiting, self._resting):
+        for waiting in (self._answers, self._waiting):
+            _release(turn for turn, _ in waiting)
             waiting.clear()
+        self._busy.close()
         self.large.clear()
-
-    def _end_rest(self) -> None:
-        self._rested = 0
-        while self._resting and self._rested < CONNECTIONS_PER_TURN:
-            turn = self._resting.popleft()
-            if not turn.done():  # otherwise it was cancelled
-                turn.set_result(None)
-                self._rested += 1
-        if self._rested:
-            asyncio.get_running_loop().call_soon(self._end_rest)
 
     def _end_turn(self) -> None:
         self._spent = 0

@@ -18,7 +18,7 @@ from discord_tools.ipc_server.dialects.calls import DialectCalls
 from discord_tools.ipc_server.dispatch import Dispatcher
 from discord_tools.ipc_server.encoding import STANDARD
 from discord_tools.ipc_server.gate import Gate
-from discord_tools.ipc_server.turns import Starts, TurnBudget
+from discord_tools.ipc_server.turns import STARTS_PER_TURN, TurnBudget, TurnPlaces
 from discord_tools.ipc_server.values.encoder import Encoder
 
 __all__ = ("DIALECTS", "HTTP", "OLDER", "Dialect", "DialectService", "checked_dialects")
@@ -106,7 +106,7 @@ class DialectService:
             dispatcher, admission, budget, turns, limits, encoder, gate.renewed
         )
         #: Bounds the calls that are started in one turn of the event loop.
-        self.starts: Starts = Starts()
+        self.starts: TurnPlaces = TurnPlaces(STARTS_PER_TURN)
         #: All open WebSockets.
         self.sockets: set[ClosableSocket] = set()
         #: Older libraries whose clients were mentioned in the log.
