@@ -249,3 +249,12 @@ async def test_closing_without_an_answer_is_a_resolution_error() -> None:
 async def test_an_answer_that_is_too_large_is_a_resolution_error() -> None:
     with pytest.raises(ResolutionError, match="without an answer"):
         await ask(multicast_bot(b'{"port":8000,"error":"' + b"x" * 100_000 + b'"}'))
+
+
+async def test_an_error_names_the_path_of_the_multicast_port() -> None:
+    bot = multicast_bot(port_answer(8000), key=None)
+    async with bot as multicast, aiohttp.ClientSession() as http:
+        address = Address(host="127.0.0.1", port=multicast.port, path="/ipc/")
+        with pytest.raises(UnprovenServer) as caught:
+            await in_time(resolve(http, address, KEY, older_servers=False))
+    assert caught.value.address == f"ws://127.0.0.1:{multicast.port}/ipc/"

@@ -9,7 +9,8 @@ import aiohttp
 import msgspec
 
 from discord_tools.ipc.address import Address
-from discord_tools.ipc.errors import ResolutionError, Unauthorized, UnprovenServer
+from discord_tools.ipc.connectors.refusals import failure_at
+from discord_tools.ipc.errors import ConnectError, ResolutionError, Unauthorized, UnprovenServer
 from discord_tools.ipc.settings import without_key
 from discord_tools.ipc.wire.proof import Nonces, client_proof, is_nonce, new_nonce, proves_port, question
 
@@ -59,7 +60,7 @@ async def resolve(
             return await _resolve_with_proof(http, address, secret_key)
         except _Unproven as unproven:
             if not older_servers:
-                raise UnprovenServer(address.host, address.port, _UNPROVEN) from None
+                raise failure_at(UnprovenServer, address, _UNPROVEN) from None
             if unproven.port is not None:
                 return unproven.port
     async with _connect(http, address) as socket:
@@ -84,15 +85,13 @@ async def _resolve_with_proof(http: aiohttp.ClientSession, address: Address, sec
                 raise _Unproven(None)
             raise _Unproven(_port(answer, address, secret_key))
         if not is_nonce(answer.nonce):
-            raise ResolutionError(
-                address.host, address.port, "something else listens there: its nonce is bad"
-            )
+            raise failure_at(ResolutionError, address, "something else listens there: its nonce is bad")
         nonces = Nonces(nonce, answer.nonce)
         answer = await _ask(socket, address, question(nonce, client_proof(key, nonces)))
     port = _port(answer, address, secret_key)
     if not proves_port(key, nonces, port, answer.proof):
         reason = "its proof is wrong, so it does not know the secret key: another program listens there"
-        raise UnprovenServer(address.host, address.port, reason)
+        raise failure_at(UnprovenServer, address, reason)
     return port
 
 
@@ -108,7 +107,7 @@ async def _ask(socket: aiohttp.ClientWebSocketResponse, address: Address, asked:
     await socket.send_str(asked.decode())
     message = await socket.receive()
     if message.type not in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
-        raise ResolutionError(address.host, address.port, "it closed the connection without an answer")
+        raise failure_at(ResolutionError, address, "it closed the connection without an answer")
     try:
         return msgspec.json.decode(message.data, type=_Answer)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
@@ -117,19 +116,17 @@ async def _ask(socket: aiohttp.ClientWebSocketResponse, address: Address, asked:
 
 def _port(answer: _Answer, address: Address, secret_key: str | None) -> int:
     """Returns the port of an answer, or raises what it says instead."""
-    host, multicast_port = address.host, address.port
     try:
         port = int(answer.port or 0)
     except ValueError as error:
         raise _no_port(address) from error
     if answer.code in (401, 403):
-        raise Unauthorized(host, multicast_port)
+        raise Unauthorized(*address.facts)
     if not 0 < port < 65536:
         reason = f"it answers with an error: {answer.error}" if answer.error else "its answer names no port"
-        raise ResolutionError(host, multicast_port, without_key(reason, secret_key))
+        raise failure_at(ResolutionError, address, without_key(reason, secret_key))
     return port
 
 
-def _no_port(address: Address) -> ResolutionError:
-    reason = "something else listens there: its answer names no port"
-    return ResolutionError(address.host, address.port, reason)
+def _no_port(address: Address) -> ConnectError:
+    return failure_at(ResolutionError, address, "something else listens there: its answer names no port")

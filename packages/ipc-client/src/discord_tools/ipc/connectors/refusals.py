@@ -10,9 +10,10 @@ from typing import Final
 import aiohttp
 
 from discord_tools.ipc.address import Address
+from discord_tools.ipc.errors import ConnectError
 from discord_tools.ipc.wire.frames import MISSING_HEADERS
 
-__all__ = ("explain", "refusal")
+__all__ = ("explain", "failure_at", "refusal")
 
 #: The lines that nginx needs, by what is missing in a request without them.
 _NGINX_LINES: Final = {
@@ -35,6 +36,12 @@ _NO_TLS: Final = (
 
 #: OpenSSL's codes for a certificate whose issuer is not known: a self-signed one, alone and in a chain, and others.
 _UNKNOWN_ISSUER: Final = (18, 19, 20, 21)
+
+
+def failure_at(kind: type[ConnectError], address: Address, reason: str) -> ConnectError:
+    """Makes the error about an address."""
+    host, port, label = address.facts
+    return kind(host, port, reason, label)
 
 
 def explain(error: Exception, address: Address) -> str:

@@ -13,7 +13,7 @@ import aiohttp
 
 from discord_tools.ipc.address import Address
 from discord_tools.ipc.connectors.multicast import resolve
-from discord_tools.ipc.connectors.refusals import explain, refusal
+from discord_tools.ipc.connectors.refusals import explain, failure_at, refusal
 from discord_tools.ipc.errors import ConnectError, IPCError, ResolutionError, Unauthorized, UnprovenServer
 from discord_tools.ipc.limits import ClientLimits
 from discord_tools.ipc.tls import renew
@@ -97,7 +97,7 @@ class WebSocketConnector:
         return self.address.label
 
     def failure(self, reason: str) -> ConnectError:
-        return _failure(ConnectError, self.address, reason)
+        return failure_at(ConnectError, self.address, reason)
 
     def forget(self) -> None:
         """Asks for the port again next time."""
@@ -157,7 +157,7 @@ class WebSocketConnector:
             await socket.close()
             release(socket)
             if self._secret_key is not None and not self._older_servers:
-                raise _failure(UnprovenServer, address, _OLDER)
+                raise failure_at(UnprovenServer, address, _OLDER)
             return self._bridge(address)
         self._last = transport = WebSocketTransport(
             socket,
@@ -195,7 +195,7 @@ class WebSocketConnector:
                 return await attempt()
         except TimeoutError as error:
             reason = f"no answer within {self._limits.handshake_timeout:g} s"
-            raise _failure(failure, address, reason) from error
+            raise failure_at(failure, address, reason) from error
         except aiohttp.ClientResponseError as error:
             # A given session with raise_for_status raises this one and not WSServerHandshakeError.
             status, headers = error.status, error.headers
@@ -203,11 +203,11 @@ class WebSocketConnector:
             raise
         except (aiohttp.ClientError, OSError, ValueError, RuntimeError) as error:
             # ValueError: a host and port that make no URL. RuntimeError: the given session was closed.
-            raise _failure(failure, address, explain(error, address)) from error
+            raise failure_at(failure, address, explain(error, address)) from error
         # Raised here, since aiohttp's error holds the headers of the request, and so the key.
         if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS):
             raise Unauthorized(*address.facts)
-        raise _failure(failure, address, refusal(status, headers, address))
+        raise failure_at(failure, address, refusal(status, headers, address))
 
     def _http(self) -> aiohttp.ClientSession:
         if self._given is not None:
@@ -221,8 +221,3 @@ class WebSocketConnector:
         if self._address.unix is not None:
             return aiohttp.UnixConnector(self._address.unix)
         return aiohttp.TCPConnector(ssl=True if self._tls is None else self._tls)
-
-
-def _failure(kind: type[ConnectError], address: Address, reason: str) -> ConnectError:
-    host, port, label = address.facts
-    return kind(host, port, reason, label)
