@@ -37,7 +37,7 @@ MODULES = (
     *("ipc_server.conversation", "ipc_server.conversations", "ipc_server.events"),
     *("ipc_server.event_bounds", "ipc_server.event_table", "ipc_server.filters", "ipc_server.topics"),
     *("ipc_server.cooldowns", "ipc_server.failures", "ipc_server.nearest", "ipc_server.request"),
-    *("ipc_server.access", "ipc_server.gate", "ipc_server.keys"),
+    *("ipc_server.access", "ipc_server.gate", "ipc_server.keys", "ipc_server.tickets"),
     *("ipc.wire.users", "ipc_server.audience", "ipc_server.judge", "ipc_server.tokens"),
     *("ipc_server.listeners.http", "ipc_server.turns"),
     *("ipc.tls", "ipc_server.listeners.proxies", "ipc_server.listeners.tls"),

@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import Final
 from urllib.parse import urlsplit
 
-__all__ = ("Pages", "Refusal", "checked_hosts", "checked_origins")
+__all__ = ("Pages", "Refusal", "checked_hosts", "checked_origins", "normal_origin")
 
 #: What browsers may keep the answer to a preflight request for, in seconds.
 PREFLIGHT_AGE: Final = 600
@@ -124,7 +124,7 @@ class Pages:
         self, origins: Collection[str] = (), hosts: Collection[str] | None = None, host: str = "localhost"
     ) -> None:
         #: The origins, normalised.
-        self._origins = frozenset(_normal(origin) for origin in origins)
+        self._origins = frozenset(normal_origin(origin) for origin in origins)
         #: The names, normalised.
         self._hosts = frozenset((host.lower(), "localhost", *map(_host_of, self._origins)))
         if hosts is not None:
@@ -143,7 +143,7 @@ class Pages:
 
     def allows(self, origin: str) -> bool:
         """Whether the pages of an origin may connect."""
-        return _normal(origin) in self._origins
+        return normal_origin(origin) in self._origins
 
     def shared_with(self, headers: Mapping[str, str]) -> dict[str, str]:
         """Headers that let the page of an allowed origin read the response to a request; none for other requests."""
@@ -180,7 +180,8 @@ class Pages:
         return True
 
 
-def _normal(origin: str) -> str:
+def normal_origin(origin: str) -> str:
+    """Returns an origin in the form in which it is compared."""
     return origin.lower().rstrip("/")
 
 

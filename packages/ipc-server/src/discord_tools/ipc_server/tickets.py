@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import secrets
 import time
 from collections import Counter
@@ -17,6 +18,7 @@ from discord_tools.ipc.errors import BadData, Forbidden, Overloaded
 from discord_tools.ipc.wire.codec import UNREADABLE
 from discord_tools.ipc_server.access import checked_scopes
 from discord_tools.ipc_server.acting import ActingUser
+from discord_tools.ipc_server.browsers import normal_origin
 from discord_tools.ipc_server.caller import Caller
 
 __all__ = ("PREFIX", "Tickets", "ticket_in")
@@ -30,8 +32,11 @@ MAX_SECONDS: Final = 3600
 #: Maximum number of tickets of one key that were not shown yet.
 MAX_PER_KEY: Final = 1024
 
-#: Maximum number of all tickets that were not shown yet.
-MAX_TICKETS: Final = 8192
+#: Maximum number of all tickets that were not shown yet. Each may have some kilobytes of scopes.
+MAX_TICKETS: Final = 2048
+
+#: Seconds between searches for tickets that have expired, which take time where there are many.
+SWEEP_INTERVAL: Final = 1.0
 
 _Origin = Annotated[str, Meta(max_length=256)]
 _Seconds = Annotated[float, Meta(gt=0, le=MAX_SECONDS)]
@@ -50,10 +55,9 @@ _wish = msgspec.json.Decoder(_Wish)
 
 
 class _Issued(NamedTuple):
-    """A ticket that was not shown yet: for whom, for pages of which origin, and until when by the clock."""
+    """A ticket that was not shown yet: whom its page will call as, and until when it is accepted by the clock."""
 
-    caller: Caller
-    origin: str
+    page: Caller
     until: float
 
 
@@ -73,8 +77,12 @@ class Tickets:
     ) -> None:
         self._is_allowed = is_allowed
         self._clock = clock
-        #: The tickets, by their digests: looking a digest up tells nothing about the ticket. The oldest comes first.
+        #: The tickets, by their digests: looking a digest up tells nothing about the ticket.
         self._issued: dict[bytes, _Issued] = {}
+        #: The number of them, by the name of the key.
+        self._by_key: Counter[str | None] = Counter()
+        #: When those that have expired were last searched for, by the clock.
+        self._swept = -math.inf
 
     def issue(self, params: bytes, caller: Caller, acting: ActingUser | None = None) -> str:
         """Makes a ticket for a page, which may do at most what the caller may do, and acts for the same user.
@@ -104,10 +112,10 @@ class Tickets:
                 f"the ticket asks for the scope {more[0]!r}, which the key {caller.key!r} does not have",
                 data={"scopes": more},
             )
-        self._forget_expired()
-        counts = Counter(one.caller.key for one in self._issued.values())
-        if len(self._issued) >= MAX_TICKETS or counts[caller.key] >= MAX_PER_KEY:
-            raise Overloaded("too many tickets have not been shown yet")
+        if self._is_full(caller.key):
+            self._forget_expired()
+            if self._is_full(caller.key):
+                raise Overloaded("too many tickets have not been shown yet")
         ticket = PREFIX + secrets.token_urlsafe(32)
         user, verified = (None, False) if acting is None else (acting.id, acting.verified)
         page = replace(
@@ -118,7 +126,8 @@ class Tickets:
             granted=scopes,
             scopes=caller.scopes if scopes is None else scopes,
         )
-        self._issued[_digest(ticket)] = _Issued(page, wish.origin, self._clock() + wish.expires_in)
+        self._issued[_digest(ticket)] = _Issued(page, self._clock() + wish.expires_in)
+        self._by_key[caller.key] += 1
         return ticket
 
     def redeem(self, ticket: str, origin: str | None) -> Caller | None:
@@ -127,15 +136,34 @@ class Tickets:
         Returns ``None`` where it is not accepted. It is gone in any case: a page that has somebody else's ticket must
         not be able to try again.
         """
-        issued = self._issued.pop(_digest(ticket), None)
-        if issued is None or origin is None or _normal(origin) != _normal(issued.origin):
+        issued = self._take(_digest(ticket))
+        if (
+            issued is None
+            or origin is None
+            or normal_origin(origin) != normal_origin(issued.page.origin or "")
+        ):
             return None
-        return issued.caller if self._clock() < issued.until else None
+        return issued.page if self._clock() < issued.until else None
+
+    def _take(self, digest: bytes) -> _Issued | None:
+        issued = self._issued.pop(digest, None)
+        if issued is not None:
+            key = issued.page.key
+            self._by_key[key] -= 1
+            if not self._by_key[key]:
+                del self._by_key[key]
+        return issued
+
+    def _is_full(self, key: str | None) -> bool:
+        return len(self._issued) >= MAX_TICKETS or self._by_key[key] >= MAX_PER_KEY
 
     def _forget_expired(self) -> None:
         now = self._clock()
+        if now - self._swept < SWEEP_INTERVAL:
+            return
+        self._swept = now
         for digest in [digest for digest, one in self._issued.items() if one.until <= now]:
-            del self._issued[digest]
+            self._take(digest)
 
 
 def ticket_in(headers: Mapping[str, str]) -> str | None:
@@ -152,7 +180,3 @@ def ticket_in(headers: Mapping[str, str]) -> str | None:
 
 def _digest(ticket: str) -> bytes:
     return hashlib.sha256(ticket.encode(errors="surrogateescape")).digest()
-
-
-def _normal(origin: str) -> str:
-    return origin.lower().rstrip("/")
