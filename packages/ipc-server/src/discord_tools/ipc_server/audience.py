@@ -7,12 +7,11 @@ from typing import Any, Final, cast
 
 import msgspec
 
-from discord_tools.ipc.refusals import NotOwner
 from discord_tools.ipc.wire.codec import UNREADABLE
 from discord_tools.ipc.wire.events import Subscribe
 from discord_tools.ipc.wire.users import snowflake
 from discord_tools.ipc_server.event_demands import EventDemands
-from discord_tools.ipc_server.judge import Judge, Unknown, not_a_member
+from discord_tools.ipc_server.judge import Judge, Unknown, not_a_member, not_the_owner
 from discord_tools.ipc_server.requirements import Permissions, Requirement
 from discord_tools.ipc_server.topics import Published
 
@@ -67,7 +66,7 @@ class Audience:
             return  # the hub says what is wrong
         demanded = tuple(one for name in wish.events for one in self._demands.of(name))
         if _needs_owner(demanded) and not await self._judge.is_owner(self._user_id):
-            raise NotOwner("the acting user does not own this bot", data={"user_id": str(self._user_id)})
+            raise not_the_owner(self._user_id)
         named: Any = wish.filter.get("guild_id") if wish.filter else None
         values: list[Any] = cast("list[Any]", named) if isinstance(named, list) else [named]
         for number in map(snowflake, values[:JUDGED_GUILDS]):

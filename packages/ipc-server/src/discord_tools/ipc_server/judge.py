@@ -19,11 +19,12 @@ from discord_tools.ipc_server.acting import ActingUser
 from discord_tools.ipc_server.caller import Caller
 from discord_tools.ipc_server.parameters.faults import bad_data
 from discord_tools.ipc_server.parameters.fetching import MISS, Fetcher, Key
+from discord_tools.ipc_server.remembered import remember
 from discord_tools.ipc_server.request import Request
 from discord_tools.ipc_server.requirements import Channel, Requirement
 from discord_tools.ipc_server.tokens import Verifier
 
-__all__ = ("UNKNOWN", "Judge", "Unknown", "not_a_member", "unverified")
+__all__ = ("UNKNOWN", "Judge", "Unknown", "not_a_member", "not_the_owner", "unverified")
 
 #: Seconds for which a fetched member counts, and that a user is no member: where the bot has no members intent, Discord
 #: does not tell it of changes, and a call may come with each click.
@@ -142,7 +143,7 @@ class Judge:
         if acting is None or acting.id is None:
             raise ActingUserRequired("this route demands an acting user: call it with acting_as(...)")
         if not all(one.needs_guild for one in requirements) and not await self.is_owner(acting.id):
-            raise NotOwner("the acting user does not own this bot", data={"user_id": str(acting.id)})
+            raise not_the_owner(acting.id)
         demanded = [one for one in requirements if one.needs_guild]
         if not demanded:
             return
@@ -168,7 +169,7 @@ class Judge:
         if _has_own_rule(client):
             user: Any = client.get_user(user_id) or discord.Object(user_id)
             is_owner = bool(await cast("Any", client).is_owner(user))
-            _put(self._told, user_id, (is_owner, self._clock() + FETCHED_PERIOD))
+            remember(self._told, user_id, (is_owner, self._clock() + FETCHED_PERIOD), FETCHED)
             return is_owner
         if self._owners is None:
             outcomes = await self._fetcher.fetch({_OWNERS: client.application_info}, 0)
@@ -195,7 +196,7 @@ class Judge:
         key: Key = ("Member", guild.id, user_id)
         outcomes = await self._fetcher.fetch({key: partial(guild.fetch_member, user_id)}, 0)
         member: discord.Member | None = None if outcomes[key] is MISS else outcomes[key]
-        _put(self._fetched, (guild.id, user_id), (member, self._clock() + FETCHED_PERIOD))
+        remember(self._fetched, (guild.id, user_id), (member, self._clock() + FETCHED_PERIOD), FETCHED)
         return member
 
     def known_member(self, guild: discord.Guild, user_id: int) -> discord.Member | Unknown | None:
@@ -253,6 +254,11 @@ class Unknown:
 UNKNOWN: Final = Unknown()
 
 
+def not_the_owner(user_id: int) -> NotOwner:
+    """The error for a user who does not own the bot."""
+    return NotOwner("the acting user does not own this bot", data={"user_id": str(user_id)})
+
+
 def not_a_member(user_id: int, guild_id: int) -> NotAMember:
     """The error for a user who is no member of a guild."""
     return NotAMember(
@@ -265,14 +271,6 @@ def _has_own_rule(client: discord.Client) -> bool:
     """Whether the bot has an ``is_owner()`` of its own."""
     base = commands.bot.BotBase
     return isinstance(client, base) and cast("Any", type(client)).is_owner is not base.is_owner
-
-
-def _put(table: dict[Any, Any], key: Any, value: Any) -> None:
-    """Remembers something, and forgets the oldest of too many."""
-    table.pop(key, None)
-    if len(table) >= FETCHED:
-        del table[next(iter(table))]
-    table[key] = value
 
 
 def _objects(arguments: Mapping[str, Any]) -> Iterator[Any]:

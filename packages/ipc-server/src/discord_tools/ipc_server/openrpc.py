@@ -13,6 +13,7 @@ from discord_tools.ipc_server.components import Components
 from discord_tools.ipc_server.demands import requirements_of
 from discord_tools.ipc_server.encoding import encode_answer
 from discord_tools.ipc_server.event_table import KEYS, Declared, EventSpec
+from discord_tools.ipc_server.remembered import remember
 from discord_tools.ipc_server.routes import Route
 from discord_tools.ipc_server.snowflakes import SNOWFLAKE_SCHEMA
 
@@ -43,11 +44,9 @@ class Discovery:
         opening = tuple((scopes or {}).get(name) for name in events)
         key = tuple(one and (one[0], id(one[1])) for one in described), opening
         if key not in self._documents:
-            if len(self._documents) >= DOCUMENTS:
-                del self._documents[next(iter(self._documents))]
             text = msgspec.json.encode(describe(routes, __version__, events, scopes))
             # As long as they are kept, nothing else has their identities.
-            self._documents[key] = text, described
+            remember(self._documents, key, (text, described), DOCUMENTS)
         return self._documents[key][0]
 
 

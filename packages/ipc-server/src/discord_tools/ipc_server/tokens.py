@@ -20,6 +20,7 @@ from msgspec import Struct
 from discord_tools.ipc.errors import FetchFailed, Overloaded, RemoteError
 from discord_tools.ipc.refusals import InvalidToken
 from discord_tools.ipc.wire.users import snowflake
+from discord_tools.ipc_server.remembered import remember
 
 __all__ = ("TokenUser", "Verifier")
 
@@ -211,10 +212,7 @@ class Verifier:
         return outcome
 
     def _remember(self, digest: bytes, outcome: Outcome, period: float) -> None:
-        self._known.pop(digest, None)
-        if len(self._known) >= REMEMBERED:
-            del self._known[next(iter(self._known))]
-        self._known[digest] = outcome, self._clock() + period
+        remember(self._known, digest, (outcome, self._clock() + period), REMEMBERED)
 
     async def _ask(self, token: str) -> Outcome:
         # The bot's own session sends the bot's token with each request, so this one only shares its connections. Its

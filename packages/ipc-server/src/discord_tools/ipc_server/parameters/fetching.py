@@ -11,6 +11,7 @@ import aiohttp
 
 from discord_tools.ipc.errors import FetchFailed, Overloaded
 from discord_tools.ipc_server.forks import discord
+from discord_tools.ipc_server.remembered import remember
 
 __all__ = ("MISS", "Fetcher", "Key")
 
@@ -142,14 +143,8 @@ class Fetcher:
             except Exception as error:
                 outcome = _outcome(key, error)
         if outcome is MISS:
-            self._remember(key)
+            remember(self._misses, key, self._clock() + MISS_PERIOD, MISSES)
         return outcome
-
-    def _remember(self, key: Key) -> None:
-        self._misses.pop(key, None)
-        if len(self._misses) >= MISSES:
-            del self._misses[next(iter(self._misses))]
-        self._misses[key] = self._clock() + MISS_PERIOD
 
 
 def _outcome(key: Key, error: Exception) -> Any:
