@@ -119,19 +119,7 @@ DATA: Final[Mapping[str, tuple[str, Make]]] = {
 
 def data(name: str, sockets: int = 2) -> Attack:
     """The calls of a case of :data:`DATA`, each after the answer to the last one."""
-    route, make = DATA[name]
-    numbers = itertools.count()
-
-    def work(target: Target) -> None:
-        web, ids = _entered(target)
-        try:
-            while target.going:
-                web.send(call(f"guarded {route}", make(ids, next(numbers))))
-                target.count(_outcome(web.receive()))
-        finally:
-            web.close()
-
-    return crowd(sockets, work)
+    return flood(name, sockets, together=1)
 
 
 def flood(name: str, sockets: int = 2, together: int = 50) -> Attack:
