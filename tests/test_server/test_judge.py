@@ -28,6 +28,7 @@ from discord_tools.ipc import (
     RouteGroup,
     Server,
     UnknownObject,
+    check,
     cooldown,
     requires,
     requires_owner,
@@ -390,6 +391,33 @@ async def test_groups_and_cogs_demand_something_for_all_their_routes(
         "reset",
         "bans",
     ]
+
+
+async def test_requires_can_be_given_wherever_a_check_can(
+    server: Server[commands.Bot], session: ClientSession, guild: Guild, member: Member
+) -> None:
+    demand = requires(manage_guild=True)
+    outer = RouteGroup("outer")
+    later = RouteGroup("later")
+    later.check(demand)
+    for group in (outer.group("inner", checks=[demand]), later, server.group("own", checks=[demand])):
+
+        @group.route("reset")
+        async def reset(request: Request, guild: discord.Guild) -> str:
+            return "reset"
+
+    @server.route()
+    @check(demand)
+    async def alone(request: Request, guild: discord.Guild) -> str:
+        return "reset"
+
+    server.add_group(outer)
+    server.add_group(later)
+    for name in ("outer/inner/reset", "later/reset", "own/reset", "alone"):
+        await refusal(session(name, guild=guild.id), ActingUserRequired)
+        error = await refusal(session.acting_as(member.id)(name, guild=guild.id), MissingPermissions)
+        assert error.missing_permissions == ["manage_guild"]
+        assert await session.acting_as(guild.owner_id)(name, guild=guild.id) == "reset"
 
 
 async def test_cooldowns_of_users_count_by_the_acting_user(

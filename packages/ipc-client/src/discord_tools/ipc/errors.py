@@ -255,8 +255,8 @@ class RequestTooLarge(IPCError, ValueError):
 
 
 class Unsupported(IPCError, NotImplementedError):
-    """The bot runs a server of an older library, which does not have what the call needs: streams, events or acting
-    users. Nothing was sent.
+    """The bot runs a server of an older library, which does not have what the call needs: streams, events,
+    acting users or tickets. No route has run.
 
     .. versionadded:: 1.2
 
@@ -274,7 +274,7 @@ class Unsupported(IPCError, NotImplementedError):
         self.reason: str = reason
 
     def __str__(self) -> str:
-        return f"cannot call {self.endpoint!r}, since the bot's library is older: {self.reason}; nothing was sent"
+        return f"cannot call {self.endpoint!r}, since the bot's library is older: {self.reason}; no route has run"
 
 
 class DecodeError(IPCError, ValueError):

@@ -253,8 +253,17 @@ def rules_of(callback: Any) -> tuple[Any, ...]:
     return getattr(cast("Any", found), _ATTRIBUTE, ())
 
 
-def checked_predicate(predicate: Any) -> Predicate:
-    """Returns a predicate. Raises :exc:`TypeError` for one that cannot be called with the request."""
+def checked_predicate(predicate: Any) -> Predicate | Requirement:
+    """Returns a predicate, or the requirement of a decorator such as ``requires(manage_guild=True)``.
+
+    Raises
+    ------
+    TypeError
+        It cannot be called with the request.
+    """
+    requirement = getattr(predicate, "requirement", None)
+    if isinstance(requirement, Requirement):
+        return requirement
     name = getattr(predicate, "__qualname__", None) or f"{predicate!r:.100}"
     if not callable(predicate) or isinstance(getattr(predicate, "rules", None), Rules):
         raise TypeError(f"a check must be a function that decides, as in @check(is_admin), not {name}")

@@ -7,8 +7,8 @@ from typing import Any, Protocol, TypeVar
 
 from discord_tools.ipc.missing import MISSING
 from discord_tools.ipc_server.checks import Rules, checked_predicate
-from discord_tools.ipc_server.demands import Requires
 from discord_tools.ipc_server.parameters.annotations import calling_frame
+from discord_tools.ipc_server.requirements import Requirement
 from discord_tools.ipc_server.routes import Decorator, Route, checked_name, make_route
 
 __all__ = ("RouteGroup", "checked_functions")
@@ -101,10 +101,7 @@ class RouteGroup:
         #: The servers that its functions belong to.
         self._owners: list[Owner] = []
         for predicate in checks:
-            if isinstance(predicate, Requires):
-                self._rules.requirements = (*self._rules.requirements, predicate.requirement)
-            else:
-                self.check(predicate)
+            self.check(predicate)
 
     @property
     def prefix(self) -> str:
@@ -134,7 +131,8 @@ class RouteGroup:
         prefix: :class:`str`
             What comes after the prefix of this group.
         checks: Iterable[Callable[[:class:`Request`], Any]]
-            Functions that decide whether a call may run, after those of this group.
+            Functions that decide whether a call may run, and what is demanded of the acting user, both after those of
+            this group.
         scopes: Optional[Collection[:class:`str`]]
             What opens its routes to keys with scopes. Defaults to ``None``, the scopes of this group.
 
@@ -206,14 +204,18 @@ class RouteGroup:
         """A decorator that has a function decide whether calls of all routes of the group may run; see :func:`check`.
 
         Checks of a group are asked in the order of their definition, after the one of the cog and before those of the
-        routes.
+        routes. ``requires(manage_guild=True)`` and its like can be given, too.
 
         Raises
         ------
         TypeError
             The predicate cannot be called with the request.
         """
-        self._rules.checks = (*self._rules.checks, checked_predicate(predicate))
+        rule = checked_predicate(predicate)
+        if isinstance(rule, Requirement):
+            self._rules.requirements = (*self._rules.requirements, rule)
+        else:
+            self._rules.checks = (*self._rules.checks, rule)
         return predicate
 
     def error(self, function: FunctionT, /) -> FunctionT:
