@@ -162,7 +162,7 @@ SAMPLES: list[tuple[IPCError, dict[str, Any], str]] = [
     (
         Unsupported("stats"),
         {"endpoint": "stats", "reason": "it has neither streams nor events"},
-        "cannot call 'stats', since the bot's library is older: it has neither streams nor events; nothing was sent",
+        "cannot call 'stats', since the bot's library is older: it has neither streams nor events; no route has run",
     ),
     (EncodeError("no"), {}, "no"),
     (DecodeError("no"), {}, "no"),
