@@ -65,8 +65,10 @@ async def test_a_session_reaches_the_bot_through_the_proxy_of_the_guide(
         return "pong"
 
     files = {one: reader.text(f"proxies-{one}") for one in ("nginx", "caddy", "haproxy")}
-    text = files[name].replace("/etc/ssl/bot.example.pem", str(cert.issue("localhost")))
-    text = text.replace("127.0.0.1:8000", f"127.0.0.1:{bot_port}").replace("443", str(port))
+    # First, since the other port and the path of the certificate may have these digits, too.
+    text = files[name].replace("443", str(port))
+    text = text.replace("/etc/ssl/bot.example.pem", str(cert.issue("localhost")))
+    text = text.replace("127.0.0.1:8000", f"127.0.0.1:{bot_port}")
     text = text.replace("bot.example {", f"https://localhost:{port} {{").replace("bot.example", "localhost")
     assert re.search(r"wss://bot\.example/ipc/", reader.text("proxies-session"))
     url = f"wss://localhost:{port}/ipc/"
