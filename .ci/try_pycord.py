@@ -12,7 +12,20 @@ warnings.simplefilter("ignore")  # those of py-cord about its voice and its depr
 import discord
 from discord.ext import commands
 
-from discord_tools.ipc import BadData, ClientSession, Request, RouteFailed, Server, full, route
+from discord_tools.ipc import (
+    BadData,
+    ClientSession,
+    InvalidToken,
+    MissingPermissions,
+    NotOwner,
+    Request,
+    RouteFailed,
+    Server,
+    full,
+    requires,
+    requires_owner,
+    route,
+)
 from loopback import LoopbackDiscord, payloads
 from loopback.bots import make_bot
 from loopback.server import TOKEN
@@ -44,6 +57,16 @@ class Cog(commands.Cog):
     @route()
     async def small(self, request: Request, colour: discord.Colour, type: discord.ChannelType) -> Any:
         return [colour, type, discord.Permissions(4)]
+
+    @route()
+    @requires_owner()
+    async def shutdown(self, request: Request) -> Any:
+        return request.user_id
+
+    @route()
+    @requires(manage_guild=True)
+    async def rename(self, request: Request, guild: discord.Guild) -> Any:
+        return request.reason("better")
 
     @route()
     async def poll(self, request: Request) -> Any:
@@ -107,6 +130,29 @@ async def ask(discord_: LoopbackDiscord, server: Server[Any], session: ClientSes
         raise AssertionError("a poll was written")
 
 
+async def act(discord_: LoopbackDiscord, session: ClientSession) -> None:
+    """Calls for users: those who may, and those who may not."""
+    guild = discord_.guilds[0]
+    developer, *_, reader = [user for user in discord_.users if not user.bot][:3]
+    discord_.team[:] = [(developer, "admin"), (reader, "read_only")]
+    assert await session.acting_as(developer.id)("shutdown") == developer.id
+    owner = next(member for member in guild.members if member.user.id == guild.owner_id)
+    token = discord_.oauth2.grant(owner.user)
+    expected = f"{owner.user.name} ({owner.user.id}): better"
+    assert await session.acting_as(token=token)("rename", guild=guild.id) == expected
+    for error, call in (
+        (NotOwner, session.acting_as(reader.id)("shutdown")),
+        (MissingPermissions, session.acting_as(guild.members[1].user.id)("rename", guild=guild.id)),
+        (InvalidToken, session.acting_as(token="made-up")("rename", guild=guild.id)),
+    ):
+        try:
+            await call
+        except error as refused:
+            print(f"refused: {refused}")
+        else:
+            raise AssertionError(f"{error.__name__} was not raised")
+
+
 async def main() -> None:
     async with LoopbackDiscord(guilds=2) as discord_:
         for cls in (commands.Bot, discord.Bot):
@@ -123,6 +169,7 @@ async def main() -> None:
             await server.start()
             async with ClientSession(port=server.port, secret_key="a key") as session:
                 await asyncio.wait_for(ask(discord_, server, session), 30)
+                await asyncio.wait_for(act(discord_, session), 30)
             assert len(calls) >= 6, calls
             bot.remove_cog("Cog")
             assert not server.routes

@@ -179,6 +179,8 @@ class World:
         self.invites: dict[str, Channel] = {}
         """The channels of invites, by their codes."""
         self.owner = self.make_user("developer")
+        self.team: list[tuple[User, str]] = []
+        """The members of the team that owns the bot, with their roles. Empty for a bot that its owner alone owns."""
         self.bot = self.make_user("loopback-bot", bot=True)
         self.guilds: list[Guild] = []
 

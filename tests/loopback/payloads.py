@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         member as members,
         message as messages,
         role as roles,
+        team as teams,
         user as users,
     )
 
@@ -240,9 +241,9 @@ def ready(
     return payload
 
 
-def application(bot: User, owner: User) -> appinfo.AppInfo:
+def application(bot: User, owner: User, team: Iterable[tuple[User, str]]) -> appinfo.AppInfo:
     """The bot's application; it has the id of the bot's user, as new applications do."""
-    return {
+    found: appinfo.AppInfo = {
         "id": str(bot.id),
         "name": bot.name,
         "icon": None,
@@ -254,3 +255,18 @@ def application(bot: User, owner: User) -> appinfo.AppInfo:
         "bot_require_code_grant": False,
         "owner": user(owner),
     }
+    if team:
+        members = [
+            {
+                "user": user(member),
+                "membership_state": 2,
+                "permissions": ["*"],
+                "team_id": str(bot.id),
+                "role": role,
+            }
+            for member, role in team
+        ]
+        # Discord's name for the owner, which discord.py reads, is not the one in its types.
+        facts = {"id": str(bot.id), "name": "developers", "icon": None, "owner_user_id": str(owner.id)}
+        found["team"] = cast("teams.Team", {**facts, "members": members})
+    return found

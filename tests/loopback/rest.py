@@ -156,7 +156,7 @@ class Rest:
 
     async def application(self, request: web.Request) -> web.Response:
         """``GET /oauth2/applications/@me``: the second one."""
-        return answer(payloads.application(self._world.bot, self._world.owner))
+        return answer(payloads.application(self._world.bot, self._world.owner, self._world.team))
 
     async def gateway_bot(self, request: web.Request) -> web.Response:
         """``GET /gateway/bot``: asked by a bot that wants to be told its number of shards, or by any of py-cord."""

@@ -254,6 +254,11 @@ class LoopbackDiscord(Moderation):
         """:class:`list`: All accounts."""
         return list(self._world.users.values())
 
+    @property
+    def team(self) -> list[tuple[User, str]]:
+        """:class:`list`: The members of the team that owns the bot, with their roles. Empty without a team."""
+        return self._world.team
+
     def add_invite(self, channel: Channel, code: str) -> None:
         """Somebody makes an invite to a channel."""
         self._world.invites[code] = channel

@@ -325,6 +325,18 @@ async def test_the_owner_of_the_bot_is_asked_for_once(
     assert loopback_discord.rest.requests["GET /oauth2/applications/@me"] == asked + 1
 
 
+async def test_a_team_owns_the_bot_without_those_who_may_only_read(
+    loopback_discord: LoopbackDiscord, server: Server[commands.Bot], session: ClientSession
+) -> None:
+    server.add_route(requires_owner()(who))
+    admin, developer, reader, outsider = [user for user in loopback_discord.users if not user.bot][:4]
+    loopback_discord.team.extend([(admin, "admin"), (developer, "developer"), (reader, "read_only")])
+    for user in (admin, developer):
+        assert await session.acting_as(user.id)("who") == user.id
+    for user in (reader, outsider):
+        await refusal(session.acting_as(user.id)("who"), NotOwner)
+
+
 async def test_an_owner_that_the_bot_was_given_counts(loopback_discord: LoopbackDiscord) -> None:
     async with (
         running_bot(loopback_discord, owner_ids={5, 6}) as bot,

@@ -15,6 +15,7 @@ __all__ = (
     "ADDED_LISTENERS",
     "CLIENT_WITH_COGS",
     "CLIENT_WITH_LISTENERS",
+    "CLIENT_WITH_OWNERS",
     "OWN_DISPATCH",
     "REPLACED",
     "BaseFlags",
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from discord.flags import BaseFlags
 
     CLIENT_WITH_COGS = commands.bot.BotBase
+    CLIENT_WITH_OWNERS = commands.bot.BotBase
     IS_PYCORD = False
 else:
     import discord as _discord
@@ -90,6 +92,8 @@ else:
 
     IS_PYCORD = hasattr(_discord, "ApplicationContext")
     CLIENT_WITH_COGS = _discord.cog.CogMixin if IS_PYCORD else _commands.bot.BotBase
+    # The class that has owner_id, owner_ids and is_owner().
+    CLIENT_WITH_OWNERS = _discord.bot.BotBase if IS_PYCORD else _commands.bot.BotBase
 
 
 # -- clients

@@ -10,13 +10,13 @@ from typing import Any, Final, Protocol, cast
 
 import discord
 import msgspec
-from discord.ext import commands
 
 from discord_tools.ipc.errors import BadData, Forbidden, NotReady, Violation
 from discord_tools.ipc.refusals import ActingUserRequired, InvalidToken, NotAMember, NotOwner
 from discord_tools.ipc.wire.frames import ActingAs
 from discord_tools.ipc_server.acting import ActingUser
 from discord_tools.ipc_server.caller import Caller
+from discord_tools.ipc_server.forks import CLIENT_WITH_OWNERS
 from discord_tools.ipc_server.parameters.faults import bad_data
 from discord_tools.ipc_server.parameters.fetching import MISS, Fetcher, Key
 from discord_tools.ipc_server.remembered import remember
@@ -35,6 +35,10 @@ FETCHED: Final = 10_000
 
 #: Types in arguments that hold no object of a guild. There may be many.
 _PLAIN: Final = frozenset((bool, bytes, float, int, str, type(None)))
+
+#: Roles in a team whose members own the bot, by their names: the classes of these are different in py-cord, which also
+#: has the first one.
+_OWNING_ROLES: Final = ("owner", "admin", "developer")
 
 #: Identifies the request for the owners of the bot.
 _OWNERS: Final[Key] = ("AppInfo", 0, 0)
@@ -182,7 +186,7 @@ class Judge:
         if _has_own_rule(client):
             told, until = self._told.get(user_id, (False, 0.0))
             return told if self._clock() < until else None
-        if isinstance(client, commands.bot.BotBase) and (client.owner_id or client.owner_ids):
+        if isinstance(client, CLIENT_WITH_OWNERS) and (client.owner_id or client.owner_ids):
             return user_id == client.owner_id or user_id in (client.owner_ids or ())
         return None if self._owners is None else user_id in self._owners
 
@@ -269,7 +273,7 @@ def not_a_member(user_id: int, guild_id: int) -> NotAMember:
 
 def _has_own_rule(client: discord.Client) -> bool:
     """Whether the bot has an ``is_owner()`` of its own."""
-    base = commands.bot.BotBase
+    base = CLIENT_WITH_OWNERS
     return isinstance(client, base) and cast("Any", type(client)).is_owner is not base.is_owner
 
 
@@ -305,8 +309,7 @@ def _owners(info: Any) -> frozenset[int]:
     team: discord.Team | None = info.team
     if team is None:
         return frozenset((info.owner.id,))
-    roles = (discord.TeamMemberRole.admin, discord.TeamMemberRole.developer)
-    return frozenset(one.id for one in team.members if one.role in roles)
+    return frozenset(one.id for one in team.members if one.role.name in _OWNING_ROLES)
 
 
 def _of_ticket(given: ActingUser | None, user: int, verified: bool) -> ActingUser:
