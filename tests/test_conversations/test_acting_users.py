@@ -20,16 +20,19 @@ from discord_tools.ipc import (
     MissingPermissions,
     NotAMember,
     NotOwner,
+    RouteFailed,
     Server,
     Subscription,
     requires,
     requires_owner,
     requires_role,
 )
+from discord_tools.ipc_server.failure_log import MAX_FAILURES
 from equipment.serving import connecting, serving
 from loopback import LoopbackDiscord, Member
 from loopback.bots import running_bot
 from loopback.model import Guild
+from test_server.tools import records_with
 
 
 @pytest.fixture
@@ -225,6 +228,38 @@ async def test_events_for_the_owner_of_the_bot(
         await server.publish("other", 3, requires=())
         assert await data(heard, 3) == [1, 2, 3]
         assert await data(others) == [3]
+
+
+class Unsure(commands.Bot):
+    """A bot whose own rule about its owners fails."""
+
+    async def is_owner(self, user: Any, /) -> bool:
+        raise LookupError(user.id)
+
+
+async def test_a_rule_about_owners_that_fails_is_logged_a_bounded_number_of_times(
+    loopback_discord: LoopbackDiscord, guild: Guild, caplog: pytest.LogCaptureFixture
+) -> None:
+    def failures() -> int:
+        return len(records_with(caplog, "Judging the acting user of '/rpc.subscribe' failed"))
+
+    async with (
+        running_bot(loopback_discord, cls=Unsure) as bot,
+        serving(bot) as server,
+        connecting(server.port) as session,
+        session.acting_as(guild.owner_id).subscribe("tick") as heard,
+    ):
+        for _ in range(MAX_FAILURES + 20):
+            await server.publish("tick", 1, requires=requires_owner())
+        await server.publish("tick", 2, requires=())
+        assert await data(heard) == [2]
+        assert failures() == MAX_FAILURES
+        server.add_event("stats", requires=requires_owner())
+        with pytest.raises(RouteFailed, match="the acting user could not be judged") as caught:
+            async with session.acting_as(guild.owner_id).subscribe("stats"):
+                pass
+        assert caught.value.error_id is None
+        assert failures() == MAX_FAILURES
 
 
 async def test_a_token_tells_who_subscribes(

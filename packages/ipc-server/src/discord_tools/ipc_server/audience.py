@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, Final, cast
 
 import msgspec
 
+from discord_tools.ipc.errors import RemoteError
 from discord_tools.ipc.wire.codec import UNREADABLE
 from discord_tools.ipc.wire.events import Subscribe
 from discord_tools.ipc.wire.users import snowflake
@@ -43,12 +44,17 @@ class Audience:
         The user.
     demands: :class:`EventDemands`
         What events demand.
+    failed: Callable[[:class:`Exception`], Any]
+        Logs that judging the user has failed.
     """
 
-    def __init__(self, judge: Judge, user_id: int, demands: EventDemands) -> None:
+    def __init__(
+        self, judge: Judge, user_id: int, demands: EventDemands, failed: Callable[[Exception], Any]
+    ) -> None:
         self._judge = judge
         self._user_id = user_id
         self._demands = demands
+        self._failed = failed
 
     async def admit(self, params: bytes) -> None:
         """Judges a subscription before it begins, as far as its filter names guilds.
@@ -132,13 +138,23 @@ class Audience:
         return True
 
     async def decide(self, event: Published) -> bool:
-        """Asks Discord for what is not known, and returns whether the user hears an event.
+        """Asks Discord for what is not known, and returns whether the user hears an event. Where an ``is_owner()`` of
+        the bot's own fails, that is logged, and the user does not hear it.
 
         Raises
         ------
         RemoteError
             Discord did not say.
         """
+        try:
+            return await self._decided(event)
+        except RemoteError:
+            raise
+        except Exception as error:
+            self._failed(error)
+            return False
+
+    async def _decided(self, event: Published) -> bool:
         for _ in range(ATTEMPTS):
             verdict = self.hears(event)
             if verdict is not None:

@@ -88,8 +88,8 @@ class Dispatcher:
         self._world = World(client, server)
         #: Logs what clients can cause any number of times.
         self._incidents = Incidents(log)
-        #: Logs failures of routes.
-        self._failures = FailureLog()
+        #: Logs failures of routes and of judging their users.
+        self.failures: FailureLog = FailureLog()
         #: Whether the client has listeners beside its own methods.
         self._has_listeners = isinstance(client, CLIENT_WITH_LISTENERS)
         #: Whether dispatching is discord.py's own.
@@ -390,6 +390,6 @@ class Dispatcher:
             self._failed(request, call, problem)
 
     def _failed(self, request: Request, call: IncomingCall, error: Exception) -> None:
-        failure = self._failures.failure(call, error)
+        failure = self.failures.failure(call, error)
         call.fail(failure)
         self.emit("ipc_error", request, error)

@@ -1,4 +1,4 @@
-"""Logs failures of routes, of which clients can cause any number."""
+"""Logs failures of routes and of judging their users, of which clients can cause any number."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ MAX_FAILURES: Final = 10
 
 
 class FailureLog:
-    """Failures of routes that were logged lately."""
+    """Failures that were logged lately."""
 
     def __init__(self) -> None:
         #: Logs what clients can cause any number of times.
         self._incidents = Incidents(log)
-        #: Failures since :attr:`_since`, by route and class of the exception.
+        #: Failures since :attr:`_since`, by what has failed and class of the exception.
         self._counts: Counter[tuple[str, type[Exception]]] = Counter()
         #: When the present minute began, by the monotonic clock.
         self._since = time.monotonic()
 
     def failure(self, call: IncomingCall, error: Exception) -> RouteFailed:
-        """Logs a failure, and returns what the caller gets."""
-        number = self._number(call, error)
+        """Logs a failure of a route, and returns what the caller gets."""
+        number = self._number(f"Route {call.endpoint!r:.200}", call, error)
         what, data = "the route", {} if number is None else {"error_id": number}
         if isinstance(error, ConverterError):
             what, data = f"the converter of {error.parameter!r}", {**data, "parameter": error.parameter}
@@ -47,23 +47,28 @@ class FailureLog:
         failure.__cause__ = error  # older clients are told its class
         return failure
 
-    def _number(self, call: IncomingCall, error: Exception) -> str | None:
-        """Logs it, and returns its id. Returns ``None`` where the route has had too many of them."""
-        now, kind = time.monotonic(), (call.endpoint, type(error))
+    def judging(self, call: IncomingCall, error: Exception) -> RouteFailed:
+        """The same for an acting user that could not be judged, because of an ``is_owner()`` of the bot's own."""
+        number = self._number(f"Judging the acting user of {call.endpoint!r:.200}", call, error)
+        more = "" if number is None else f"; the bot's log has more under {number}"
+        data = None if number is None else {"error_id": number}
+        return RouteFailed(f"the acting user could not be judged{more}", data=data)
+
+    def _number(self, what: str, call: IncomingCall, error: Exception) -> str | None:
+        """Logs that something has failed, and returns its id. Returns ``None`` where it has done so too often."""
+        now, kind = time.monotonic(), (what, type(error))
         if now - self._since >= INCIDENT_PERIOD:
             self._counts.clear()
             self._since = now
         self._counts[kind] += 1
         if self._counts[kind] > MAX_FAILURES:
             self._incidents.warning(
-                f"route {call.endpoint:.200}",
-                "Route %.200r fails so often that further failures are not logged for a minute",
-                call.endpoint,
+                what,
+                "%s fails so often that further failures are not logged for a minute",
+                what,
                 label=call.caller.label,
             )
             return None
         number = secrets.token_hex(4)
-        log.error(
-            "[%s] Route %.200r failed (error id %s)", call.caller.label, call.endpoint, number, exc_info=error
-        )
+        log.error("[%s] %s failed (error id %s)", call.caller.label, what, number, exc_info=error)
         return number

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
@@ -23,8 +22,6 @@ from discord_tools.ipc_server.filters import Filter
 from discord_tools.ipc_server.topics import Published, Topic
 
 __all__ = ("Audience", "Subscriber")
-
-log = logging.getLogger(__name__)
 
 _encode = msgspec.json.Encoder().encode
 
@@ -267,10 +264,6 @@ class Subscriber:
                 self._undecided.clear()
                 self._undecided_bytes = 0
                 break
-            except Exception:
-                # An is_owner() of the bot's own.
-                log.exception("Judging an acting user failed")
-                heard = False
             if self._undecided:  # it may have been closed meanwhile
                 event = self._undecided.popleft()
                 self._undecided_bytes -= len(event.item)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import logging
+from functools import partial
 
-from discord_tools.ipc.errors import RemoteError, RouteFailed
+from discord_tools.ipc.errors import RemoteError
 from discord_tools.ipc.refusals import ActingUserRequired
 from discord_tools.ipc_server.audience import Audience
 from discord_tools.ipc_server.event_bounds import Share, checked_size
@@ -13,8 +13,6 @@ from discord_tools.ipc_server.incoming import NativeCall
 from discord_tools.ipc_server.shared import Shared
 
 __all__ = ("subscribe",)
-
-log = logging.getLogger(__name__)
 
 
 def subscribe(call: NativeCall, shared: Shared, share: Share) -> None:
@@ -33,21 +31,19 @@ def subscribe(call: NativeCall, shared: Shared, share: Share) -> None:
 
 
 async def _judge(call: NativeCall, shared: Shared, share: Share) -> None:
-    judge = shared.dispatcher.judge
+    judge, failed = shared.dispatcher.judge, partial(shared.dispatcher.failures.judging, call)
     try:
         await judge.identify(call)
         if call.acting is None or call.acting.id is None:
             raise ActingUserRequired("this subscription needs an acting user")
         checked_size(call.params)
-        audience = Audience(judge, call.acting.id, shared.hub.demands)
+        audience = Audience(judge, call.acting.id, shared.hub.demands, failed)
         await audience.admit(call.params)
         _begin(call, shared, share, audience)
     except RemoteError as error:
         call.refuse(error)
-    except Exception:
-        # An is_owner() of the bot's own.
-        log.exception("[%s] Judging the acting user of a subscription failed", call.caller.label)
-        call.refuse(RouteFailed("the acting user could not be judged; the bot's log has more"))
+    except Exception as error:
+        call.refuse(failed(error))
     finally:
         call.task = None
         shared.dispatcher.subscribed(call)
