@@ -8,7 +8,7 @@ import json
 import os
 import struct
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -16,6 +16,7 @@ import aiohttp
 from aiohttp import WSMsgType, web
 
 from discord_tools.ipc.transports.base import Closed
+from discord_tools.ipc.transports.websocket import tcp_of
 from discord_tools.ipc.wire.frames import SUBPROTOCOL
 from equipment.key import KEY
 from equipment.peers import ScriptedBot, ScriptedClient
@@ -79,6 +80,14 @@ class WebSocketClient(ScriptedClient):
         """Sends a text frame, UTF-8 or not."""
         await self.socket.send_frame(message, WSMsgType.TEXT)
 
+    async def send_texts(self, messages: Iterable[bytes]) -> None:
+        """Sends small text frames in one write, so that none of them comes after the other side has closed: the
+        connection would be reset, and the close code lost.
+        """
+        tcp = tcp_of(self.socket)
+        assert isinstance(tcp, asyncio.WriteTransport)
+        tcp.write(b"".join(masked_frame(message, WSMsgType.TEXT) for message in messages))
+
 
 @asynccontextmanager
 async def websocket_client(
@@ -117,6 +126,15 @@ def frame_header(length: int) -> bytes:
     return b"\x82\xff" + length.to_bytes(8, "big") + bytes(4)
 
 
+def masked_frame(payload: bytes, opcode: int) -> bytes:
+    """One frame as clients send it, of up to 64 KiB."""
+    size = len(payload)
+    length = bytes([0x80 | size]) if size < 126 else b"\xfe" + struct.pack("!H", size)
+    mask = os.urandom(4)
+    masked = bytes(byte ^ mask[i % 4] for i, byte in enumerate(payload))
+    return bytes([0x80 | opcode]) + length + mask + masked
+
+
 class RawWebSocket:
     """A WebSocket byte by byte (RFC 6455), so that nothing stands between a test and what is sent."""
 
@@ -143,11 +161,7 @@ class RawWebSocket:
 
     def send(self, payload: bytes, opcode: int = BINARY) -> None:
         """Sends one frame, of up to 64 KiB."""
-        size = len(payload)
-        length = bytes([0x80 | size]) if size < 126 else b"\xfe" + struct.pack("!H", size)
-        mask = os.urandom(4)
-        masked = bytes(byte ^ mask[i % 4] for i, byte in enumerate(payload))
-        self.writer.write(bytes([0x80 | opcode]) + length + mask + masked)
+        self.writer.write(masked_frame(payload, opcode))
 
     async def receive(self) -> tuple[int, bytes]:
         """The opcode and the payload of the next frame, of up to 64 KiB."""
