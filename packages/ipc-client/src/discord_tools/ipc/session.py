@@ -96,7 +96,7 @@ class ClientSession:
         The multicast port to connect to. Defaults to ``20000``.
     secret_key: :class:`str`
         The secret key to use on the ``Authorization`` header on request.
-        This must have the same value as :attr:`Server.secret_key`.
+        This must have the same value as :attr:`Server.secret_key`, or be a value of one of the :attr:`Server.keys`.
     session: :class:`aiohttp.ClientSession`
         The session to use with this handler, which is never closed by it. If not provided creates a new one.
     timeout: Optional[:class:`float`]

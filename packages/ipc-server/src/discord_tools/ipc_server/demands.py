@@ -27,7 +27,6 @@ T = TypeVar("T")
 #: What events demand, as users give it.
 Demands: TypeAlias = "Requires | Collection[Requires] | None"
 
-
 #: What events take.
 _EXPECTED: Final = "requires(manage_guild=True), or a list of such"
 
@@ -71,7 +70,7 @@ def requires(**permissions: bool) -> Requires:
     and administrators have all permissions; those who are timed out have few.
 
     It stands above or below :func:`route`, or above a :class:`~discord.ext.commands.Cog` for all of its routes. For a
-    group, it is one of the ``checks``. It is judged after the data was bound to the parameters, directly before the
+    group, it is one of the ``checks``. It is judged after the data was bound to the parameters, before the hooks of the
     route.
 
     .. versionadded:: 1.2

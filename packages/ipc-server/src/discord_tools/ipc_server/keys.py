@@ -53,7 +53,7 @@ class Key:
 
         .. describe:: x == y
 
-            Checks whether two keys have the same values, scopes and expiry.
+            Checks whether two keys have the same values and the same settings.
 
         .. describe:: hash(x)
 

@@ -578,7 +578,7 @@ class Server(Generic[ClientT]):
         .. versionadded:: 1.1
 
         .. versionchanged:: 1.2
-            The ids, and ``scopes``.
+            The ids, ``scopes`` and ``requires``.
 
         Parameters
         ----------
@@ -675,8 +675,8 @@ class Server(Generic[ClientT]):
         .. versionadded:: 1.1
 
         .. versionchanged:: 1.2
-            Groups and ``custom``. Names that do not exist raise :exc:`ValueError`. Events that the client's intents
-            keep from happening are logged once.
+            Groups, ``custom``, ``scopes`` and ``requires``. Names that do not exist raise :exc:`ValueError`. Events which
+            the client's intents prevent are logged once.
 
         Parameters
         ----------
@@ -719,8 +719,7 @@ class Server(Generic[ClientT]):
         ------
         ListenError
             The port or the path is taken, the host is no address of this machine, or the folder of a Unix socket cannot
-            be written to. A multicast port that is taken is only
-            logged: clients that know the port can still connect.
+            be written to. A multicast port that is taken is only logged: clients that know the port can still connect.
         DuplicateRoute
             Two routes have the same name.
         ValueError
