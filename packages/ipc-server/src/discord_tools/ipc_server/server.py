@@ -675,8 +675,8 @@ class Server(Generic[ClientT]):
         .. versionadded:: 1.1
 
         .. versionchanged:: 1.2
-            Groups, ``custom``, ``scopes`` and ``requires``. Names that do not exist raise :exc:`ValueError`. Events which
-            the client's intents prevent are logged once.
+            Groups, ``custom``, ``scopes`` and ``requires``. Names that do not exist raise :exc:`ValueError`. Events
+            that the client's intents keep from happening are logged once.
 
         Parameters
         ----------
