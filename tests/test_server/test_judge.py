@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import datetime
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Callable
+from typing import Any, NamedTuple, TypedDict
 
+import aiohttp
+import attrs
 import discord
+import msgspec
 import pytest
 from discord.ext import commands
 
@@ -37,8 +40,9 @@ from discord_tools.ipc import (
 )
 from discord_tools.ipc_server.judge import FETCHED_PERIOD, Judge
 from discord_tools.ipc_server.parameters.fetching import Fetcher
+from equipment.key import KEY
 from equipment.serving import connecting, serving
-from loopback import LoopbackDiscord, Member, Role
+from loopback import LoopbackDiscord, Member, Role, payloads
 from loopback.bots import running_bot
 from loopback.model import Guild
 
@@ -269,19 +273,171 @@ async def test_permissions_are_judged_in_each_channel_also_inside_of_structures(
     assert error.guild_id == other.id
 
 
+@dataclasses.dataclass
+class CopyData:
+    guild: discord.Guild
+    to: discord.Guild
+
+
+class CopyStruct(msgspec.Struct):
+    guild: discord.Guild
+    to: discord.Guild
+
+
+class CopyTuple(NamedTuple):
+    guild: discord.Guild
+    to: discord.Guild
+
+
+@attrs.define
+class CopyAttrs:
+    to: discord.Guild
+
+
+class CopyDict(TypedDict):
+    to: discord.Guild
+
+
+@pytest.mark.parametrize(
+    ("annotation", "give"),
+    [
+        (CopyData, lambda mine, to: {"guild": mine.id, "to": to.id}),
+        (CopyStruct, lambda mine, to: {"guild": mine.id, "to": to.id}),
+        (CopyTuple, lambda mine, to: [mine.id, to.id]),
+        (CopyAttrs, lambda mine, to: {"to": to.id}),
+        (CopyDict, lambda mine, to: {"to": to.id}),
+        (dict[discord.Guild, int], lambda mine, to: {str(mine.id): 1, str(to.id): 2}),
+        (dict[str, list[discord.Guild]], lambda mine, to: {"all": [mine.id, to.id]}),
+    ],
+    ids=["dataclass", "Struct", "NamedTuple", "attrs", "TypedDict", "keys", "values"],
+)
+async def test_all_guilds_in_structures_are_judged(
+    server: Server[commands.Bot],
+    session: ClientSession,
+    loopback_discord: LoopbackDiscord,
+    annotation: Any,
+    give: Callable[[Guild, Guild], Any],
+) -> None:
+    async def copy(request: Request, source: discord.TextChannel, what: Any) -> str:
+        return "copied"
+
+    copy.__annotations__["what"] = annotation
+    server.add_route(requires(manage_guild=True)(copy))
+    mine, other = loopback_discord.guilds
+    user, source = session.acting_as(mine.owner_id), mine.text_channels[0].id
+    assert await user("copy", source=source, what=give(mine, mine)) == "copied"
+    error = await refusal(user("copy", source=source, what=give(mine, other)), NotAMember)
+    assert error.guild_id == other.id
+
+
+@dataclasses.dataclass
+class Spot:
+    guild: discord.Guild
+    channel: discord.TextChannel
+
+
+async def test_the_channel_beside_a_guild_in_a_structure_is_judged(
+    loopback_discord: LoopbackDiscord,
+    loopback_bot: commands.Bot,
+    server: Server[commands.Bot],
+    session: ClientSession,
+    guild: Guild,
+    member: Member,
+) -> None:
+    @server.route()
+    @requires(view_channel=True)
+    async def show(request: Request, spot: Spot) -> str:
+        return spot.channel.name
+
+    open_one, closed = guild.text_channels
+    closed.overwrites[member.id] = 0, VIEW
+    loopback_discord.channel_changed(closed)
+    await loopback_bot.wait_for("guild_channel_update")
+    user = session.acting_as(member.id)
+    assert await user("show", spot={"guild": guild.id, "channel": open_one.id}) == open_one.name
+    error = await refusal(user("show", spot={"guild": guild.id, "channel": closed.id}), MissingPermissions)
+    assert error.channel_id == closed.id
+
+
+async def test_a_channel_that_is_in_no_guild_cannot_be_judged(
+    server: Server[commands.Bot],
+    session: ClientSession,
+    loopback_bot: commands.Bot,
+    guild: Guild,
+    member: Member,
+) -> None:
+    @server.route()
+    @requires(read_message_history=True)
+    async def export(request: Request, channels: list[discord.abc.Messageable]) -> None:
+        """Exports messages."""
+
+    @server.route()
+    @requires(manage_messages=True)
+    async def purge(request: Request, messages: list[discord.PartialMessage]) -> None:
+        """Deletes messages."""
+
+    state: Any = loopback_bot._connection  # pyright: ignore[reportPrivateUsage] (the loopback has no such channels)
+    data: Any = {"id": "7", "recipients": [dict(payloads.user(member.user))]}
+    state._add_private_channel(discord.DMChannel(me=state.user, state=state, data=data))
+    own, user = guild.text_channels[0].id, session.acting_as(guild.owner_id)
+    await user("export", channels=[own])
+    await user("purge", messages=[{"channel_id": own, "id": 1}])
+    for name, given in (
+        ("export", {"channels": [own, 7]}),
+        ("purge", {"messages": [{"channel_id": own, "id": 1}, {"channel_id": 7, "id": 1}]}),
+    ):
+        with pytest.raises(BadData, match="a channel that is in no guild cannot be judged"):
+            await user(name, **given)
+
+
+@pytest.mark.parametrize("by", ["name", "place"])
 async def test_a_guild_id_beside_the_parameters_counts_too(
+    server: Server[commands.Bot], session: ClientSession, loopback_discord: LoopbackDiscord, by: str
+) -> None:
+    @server.route()
+    @requires(manage_guild=True)
+    async def copy(request: Request, channel: discord.TextChannel, guild_id: int) -> str:
+        """Copies a channel to a guild."""
+        return "copied"
+
+    mine, other = loopback_discord.guilds
+    channel = mine.text_channels[0].id
+
+    async def call(guild_id: int) -> Any:
+        params = {"channel": channel, "guild_id": guild_id} if by == "name" else [channel, guild_id]
+        message = {"jsonrpc": "2.0", "id": 1, "method": "copy", "params": params}
+        message["meta"] = {"acting_as": {"user_id": str(mine.owner_id)}}
+        async with aiohttp.ClientSession(headers={"Authorization": KEY}) as http:
+            response = await http.post(f"http://127.0.0.1:{server.port}/", json=message)
+            return await response.json()
+
+    assert (await call(mine.id))["result"] == "copied"
+    error = (await call(other.id))["error"]
+    assert (error["code"], error["data"]["guild_id"]) == (NotAMember.code, str(other.id))
+
+
+async def test_a_guild_id_beside_a_guild_counts_too(
     server: Server[commands.Bot], session: ClientSession, loopback_discord: LoopbackDiscord
 ) -> None:
     @server.route()
     @requires(manage_guild=True)
-    async def copy(request: Request, channel: discord.TextChannel, guild_id: int) -> None:
-        """Copies a channel to a guild."""
+    async def copy(request: Request, source: discord.Guild, guild_id: str) -> str:
+        return str(int(guild_id))
+
+    @server.route()
+    @requires(manage_guild=True)
+    async def copies(request: Request, source: discord.Guild, guild: list[int]) -> list[int]:
+        return guild
 
     mine, other = loopback_discord.guilds
     user = session.acting_as(mine.owner_id)
-    await user("copy", channel=mine.text_channels[0].id, guild_id=mine.id)
-    error = await refusal(user("copy", channel=mine.text_channels[0].id, guild_id=other.id), NotAMember)
-    assert error.guild_id == other.id
+    assert await user("copy", source=mine.id, guild_id=str(mine.id)) == str(mine.id)
+    assert await user("copies", source=mine.id, guild=[mine.id]) == [mine.id]
+    await refusal(user("copy", source=mine.id, guild_id=str(other.id)), NotAMember)
+    await refusal(user("copies", source=mine.id, guild=[mine.id, other.id]), NotAMember)
+    # int() would read it.
+    with pytest.raises(BadData, match="expected the id of a Guild"):
+        await user("copy", source=mine.id, guild_id=f" {other.id}")
 
 
 @pytest.mark.parametrize("by", ["name", "id"])

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import fields, is_dataclass
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final, Protocol, cast
 
 import discord
-import msgspec
 
 from discord_tools.ipc.errors import BadData, Forbidden, NotReady, Violation
 from discord_tools.ipc.refusals import ActingUserRequired, InvalidToken, NotAMember, NotOwner
@@ -17,11 +15,11 @@ from discord_tools.ipc.wire.frames import ActingAs
 from discord_tools.ipc_server.acting import ActingUser
 from discord_tools.ipc_server.caller import Caller
 from discord_tools.ipc_server.forks import CLIENT_WITH_OWNERS
-from discord_tools.ipc_server.parameters.faults import bad_data
 from discord_tools.ipc_server.parameters.fetching import MISS, Fetcher, Key
+from discord_tools.ipc_server.places import places_of
 from discord_tools.ipc_server.remembered import remember
 from discord_tools.ipc_server.request import Request
-from discord_tools.ipc_server.requirements import Channel, Requirement
+from discord_tools.ipc_server.requirements import Requirement
 from discord_tools.ipc_server.tokens import Verifier
 
 __all__ = ("UNKNOWN", "Judge", "Unknown", "not_a_member", "not_the_owner", "unverified")
@@ -32,9 +30,6 @@ FETCHED_PERIOD: Final = 5.0
 
 #: Maximum number of such members that are remembered; the oldest are forgotten first.
 FETCHED: Final = 10_000
-
-#: Types in arguments that hold no object of a guild. There may be many.
-_PLAIN: Final = frozenset((bool, bytes, float, int, str, type(None)))
 
 #: Roles in a team whose members own the bot, by their names: the classes of these are different in py-cord, which also
 #: has the first one.
@@ -151,8 +146,7 @@ class Judge:
         demanded = [one for one in requirements if one.needs_guild]
         if not demanded:
             return
-        places = self._places(request, arguments)
-        for guild, channels in places.items():
+        for guild, channels in places_of(self.client, request, arguments).items():
             member = await self.member(guild, acting.id)
             if member is None:
                 raise not_a_member(acting.id, guild.id)
@@ -213,30 +207,6 @@ class Judge:
         member, until = self._fetched.get((guild.id, user_id), (None, 0.0))
         return member if self._clock() < until else UNKNOWN
 
-    def _places(
-        self, request: Request, arguments: Mapping[str, Any]
-    ) -> dict[discord.Guild, dict[int, Channel]]:
-        """The guilds that a call is about, with the channels in them."""
-        places: dict[discord.Guild, dict[int, Channel]] = {}
-        for found in _objects(arguments):
-            guild = found if isinstance(found, discord.Guild) else found.guild
-            channels = places.setdefault(guild, {})
-            if isinstance(found, discord.abc.GuildChannel | discord.Thread):
-                channels[found.id] = found
-        number = request.named_guild()
-        if number is not None:
-            guild = self.client.get_guild(number)
-            if guild is None:
-                if not self.client.is_ready():
-                    raise NotReady("the bot has not received all of its guilds")
-                message = "no Guild with this id is known to the bot"
-                raise bad_data([Violation(path="guild_id", message=message, kind="Guild", id=str(number))])
-            places.setdefault(guild, {})
-        if not places:
-            message = "this route judges the acting user in a guild, and the data does not say in which: give guild_id"
-            raise BadData(message, data=[Violation(path="guild_id", message=message)])
-        return places
-
 
 def unverified(acting: ActingUser | None, caller: Caller) -> ActingUserRequired | None:
     """The error for a call whose key demands a verified user, and that neither has one nor brings a token."""
@@ -275,33 +245,6 @@ def _has_own_rule(client: discord.Client) -> bool:
     """Whether the bot has an ``is_owner()`` of its own."""
     base = CLIENT_WITH_OWNERS
     return isinstance(client, base) and cast("Any", type(client)).is_owner is not base.is_owner
-
-
-def _objects(arguments: Mapping[str, Any]) -> Iterator[Any]:
-    """The objects among arguments that belong to a guild, in containers, too."""
-    left: list[Any] = [arguments]
-    seen: set[int] = set()
-    while left:
-        value = left.pop()
-        if isinstance(value, discord.Message | discord.PartialMessage):
-            value = value.channel
-        if isinstance(value, discord.Guild) or isinstance(getattr(value, "guild", None), discord.Guild):
-            yield value
-        elif id(value) not in seen:  # a converter may return what refers to itself
-            seen.add(id(value))
-            left.extend(one for one in _parts(value) if type(one) not in _PLAIN)
-
-
-def _parts(value: Any) -> Iterable[Any]:
-    if isinstance(value, Mapping):
-        return cast("Mapping[Any, Any]", value).values()
-    if isinstance(value, list | tuple | set | frozenset):
-        return cast("list[Any]", value)
-    if is_dataclass(value):
-        return [getattr(value, field.name, None) for field in fields(value)]
-    if isinstance(value, msgspec.Struct):
-        return [getattr(value, name, None) for name in value.__struct_fields__]
-    return ()
 
 
 def _owners(info: Any) -> frozenset[int]:

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
     from discord_tools.ipc_server.routes import Route
 
-__all__ = ("Request", "World")
+__all__ = ("GUILD_KEYS", "Request", "World")
 
 _data: msgspec.json.Decoder[dict[str, Any] | list[Any]] = msgspec.json.Decoder(dict[str, Any] | list[Any])
 
 #: Keys that name the guild of a call whose route has no parameter for it.
-_GUILD_KEYS: Final = ("guild_id", "guild")
+GUILD_KEYS: Final = ("guild_id", "guild")
 
 #: Maximum number of characters of a reason in Discord's audit log.
 REASON_CHARS: Final = 512
@@ -401,7 +401,7 @@ class Request(Mapping[str, Any]):
         data, route = self._mapping(), self._route
         place = None if route is None else route.signature.guild_parameter
         if place is None:
-            given = [data[key] for key in _GUILD_KEYS if key in data]
+            given = [data[key] for key in GUILD_KEYS if key in data]
         else:
             name, index = place
             # The elements of an array are the parameters in their order.
