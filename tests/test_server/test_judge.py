@@ -561,6 +561,44 @@ async def test_groups_and_cogs_demand_something_for_all_their_routes(
     ]
 
 
+@requires(ban_members=True)
+class Moderating:
+    @route()
+    async def look(self, request: Request, guild: discord.Guild) -> str:
+        return "looked"
+
+
+@requires_owner()
+class Owning:
+    @route()
+    async def shut(self, request: Request, guild: discord.Guild) -> str:
+        return "shut"
+
+
+class Both(Moderating, Owning, commands.Cog):
+    pass
+
+
+@requires(manage_guild=True)
+class BothAndMore(Moderating, Owning, commands.Cog):
+    pass
+
+
+@pytest.mark.parametrize("cls", [Both, BothAndMore])
+async def test_what_all_base_classes_of_a_cog_demand_counts(
+    loopback_discord: LoopbackDiscord,
+    loopback_bot: commands.Bot,
+    session: ClientSession,
+    server: Server[commands.Bot],
+    guild: Guild,
+    cls: type[commands.Cog],
+) -> None:
+    await loopback_bot.add_cog(cls())
+    user = session.acting_as(guild.owner_id)
+    for name in ("look", "shut"):
+        await refusal(user(name, guild=guild.id), NotOwner)
+
+
 async def test_requires_can_be_given_wherever_a_check_can(
     server: Server[commands.Bot], session: ClientSession, guild: Guild, member: Member
 ) -> None:

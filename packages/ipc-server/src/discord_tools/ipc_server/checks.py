@@ -236,13 +236,13 @@ def has_hooks(cog: Any) -> bool:
 
 
 def mark_class(cls: type, requirement: Requirement) -> None:
-    """Adds to what all routes of a cog demand. Those of its base classes count, too."""
-    setattr(cls, _DEMANDS, (requirement, *getattr(cls, _DEMANDS, ())))
+    """Adds to what all routes of a cog demand."""
+    setattr(cls, _DEMANDS, (requirement, *vars(cls).get(_DEMANDS, ())))
 
 
 def demands_of_class(cog: Any) -> tuple[Requirement, ...]:
-    """What all routes of a cog demand."""
-    return getattr(cog, _DEMANDS, ())
+    """What all routes of a cog demand: its class, and all base classes of that."""
+    return tuple(one for cls in type(cog).__mro__ for one in vars(cls).get(_DEMANDS, ()))
 
 
 def rules_of(callback: Any) -> tuple[Any, ...]:
