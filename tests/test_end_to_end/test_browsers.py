@@ -243,10 +243,12 @@ async def test_a_page_acts_for_the_user_of_its_ticket_and_for_no_other_one(
             acting = await ipc.acting_as(81384788765712384).ticket(origin=ours)
             nobody = await ipc.ticket(origin=ours)
             other = await ipc.acting_as(81384788765712384).ticket(origin=ours)
+            claiming = await ipc.ticket(origin=ours)
         assert (await raw_call(server, acting, ours, "who"))["result"] == 81384788765712384
         assert (await raw_call(server, nobody, ours, "who"))["result"] is None
-        refused = await raw_call(server, other, ours, "who", acting_as={"user_id": "5"})
-        assert refused["error"]["code"] == Forbidden.code
+        for ticket in (other, claiming):
+            refused = await raw_call(server, ticket, ours, "who", acting_as={"user_id": "5"})
+            assert refused["error"]["code"] == Forbidden.code
 
 
 async def test_a_page_with_a_ticket_gets_no_ticket(loopback_bot: commands.Bot, ours: str) -> None:

@@ -90,6 +90,8 @@ class Judge:
         ------
         BadData
             What the call says of its user cannot be.
+        Forbidden
+            A page acts for another user than its ticket says.
         ActingUserRequired
             The key demands a verified user.
         InvalidToken
@@ -103,6 +105,11 @@ class Judge:
         if caller.user is not None:
             call.acting = _of_ticket(call.acting, caller.user, caller.user_verified)
         acting = call.acting
+        if acting is not None and acting.token is None and caller.origin is not None and caller.user is None:
+            raise Forbidden(
+                "the ticket of this page names no user, so the page acts for none: let its backend ask for the ticket "
+                "with acting_as(...).ticket(...)"
+            )
         if (refusal := unverified(acting, caller)) is not None:
             raise refusal
         if acting is None:
