@@ -111,6 +111,9 @@ class Subscriber:
         self._undecided_bytes = 0
         #: Finds that out, while there are some.
         self._deciding: asyncio.Task[None] | None = None
+        #: For names with events that were too many to wait, too: their number, and the last sequence number. They come
+        #: after those that wait.
+        self._undecided_missed: dict[str, tuple[int, int]] = {}
         #: Size of its parameters, in bytes.
         self._size = size
         #: What the subscriptions of its client take.
@@ -214,14 +217,10 @@ class Subscriber:
             if self._wish.drop:
                 call.abort(FellBehind("the reader of this subscription is too slow"))
                 return
-            self._miss(event)
+            # A gap takes its place once the backlog has capacity.
+            _add(self._missed, event.name, 1, event.seq)
         else:
             self._put(item)
-
-    def _miss(self, event: Published) -> None:
-        """Counts an event as left out. A gap takes its place once the backlog has capacity."""
-        count, _ = self._missed.get(event.name, (0, 0))
-        self._missed[event.name] = (count + 1, event.seq)
 
     # -- events that wait until it is known whether the acting user hears them
 
@@ -240,10 +239,11 @@ class Subscriber:
     def _postpone(self, event: Published) -> None:
         limits, size = self._limits, len(event.item)
         if (
-            len(self._undecided) >= limits.event_backlog
+            self._undecided_missed
+            or len(self._undecided) >= limits.event_backlog
             or self._undecided_bytes + size > limits.event_backlog_bytes
         ):
-            self._miss(event)
+            _add(self._undecided_missed, event.name, 1, event.seq)
             return
         self._undecided.append(event)
         self._undecided_bytes += size
@@ -260,7 +260,7 @@ class Subscriber:
             except RemoteError:
                 # Discord does not answer. The rest would wait for as long, each.
                 for event in self._undecided:
-                    self._miss(event)
+                    _add(self._undecided_missed, event.name, 1, event.seq)
                 self._undecided.clear()
                 self._undecided_bytes = 0
                 break
@@ -268,9 +268,16 @@ class Subscriber:
                 event = self._undecided.popleft()
                 self._undecided_bytes -= len(event.item)
                 event.tidy()
-                if heard:
+                # The key may have lost the scope meanwhile.
+                if heard and (self.scopes is None or not self.scopes.isdisjoint(event.scopes)):
                     self._deliver(event)
         self._deciding = None
+        missed, self._undecided_missed = self._undecided_missed, {}
+        if missed and self._wish.drop:
+            self._call.abort(FellBehind("too many events waited until the acting user was judged"))
+            return
+        for name, (count, seq) in missed.items():
+            _add(self._missed, name, count, seq)
         self.pump()
 
     def renew(self, caller: Caller) -> Forbidden | None:
@@ -303,6 +310,8 @@ class Subscriber:
         self._first.clear()
         self._queue.clear()
         self._undecided.clear()
+        self._missed.clear()
+        self._undecided_missed.clear()
         if self._deciding is not None:
             self._deciding.cancel()
 
@@ -325,3 +334,9 @@ class Subscriber:
     def _put(self, item: bytes) -> None:
         self._queue.append(item)
         self._queue_bytes += len(item)
+
+
+def _add(missed: dict[str, tuple[int, int]], name: str, number: int, seq: int) -> None:
+    """Counts events of a name as left out, up to a sequence number."""
+    count, last = missed.get(name, (0, 0))
+    missed[name] = count + number, max(last, seq)
