@@ -16,6 +16,7 @@ from discord_tools.ipc import (
     ConnectionLost,
     Event,
     Forbidden,
+    IPCError,
     Key,
     Request,
     RouteGroup,
@@ -525,6 +526,37 @@ async def test_a_route_that_revokes_the_key_of_its_caller_goes_on(keyed: Server[
         calling = asyncio.create_task(session.request("revoke"))
         await asyncio.wait_for(done.wait(), 5)
         calling.cancel()
+
+
+@pytest.mark.parametrize("by", ["session", "post", "websocket"])
+@pytest.mark.parametrize("scopes", [None, {"other"}], ids=["revoked", "without the scope"])
+async def test_a_route_that_takes_something_from_the_key_of_its_caller_goes_on(
+    keyed: Server[commands.Bot], by: str, scopes: set[str] | None
+) -> None:
+    done = asyncio.Event()
+
+    @keyed.route(scopes={"moderate"})
+    async def rotate(request: Request) -> None:
+        if scopes is None:
+            del keyed.keys["panel"]
+        else:
+            keyed.keys["panel"] = Key(PANEL, scopes=scopes)
+        await settle()
+        done.set()
+
+    headers = {"Authorization": PANEL}
+    async with panel(keyed) as session, aiohttp.ClientSession(headers=headers) as http:
+        if by == "session":
+            with pytest.raises(IPCError):
+                await session.request("rotate")
+        elif by == "post":
+            async with http.post(f"http://127.0.0.1:{keyed.port}/", json=jsonrpc("rotate")) as response:
+                assert "error" in await response.json()
+        else:
+            async with http.ws_connect(keyed.ws_url, protocols=("jsonrpc",)) as socket:
+                await socket.send_json(jsonrpc("rotate"))
+                assert "error" in await socket.receive_json()
+        await asyncio.wait_for(done.wait(), 5)
 
 
 # -- expiry

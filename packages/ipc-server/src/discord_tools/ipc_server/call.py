@@ -16,6 +16,7 @@ __all__ = (
     "IncomingCall",
     "Reader",
     "Sink",
+    "cancel_other",
     "expire",
     "expired",
     "normal",
@@ -136,6 +137,12 @@ class Reader(Protocol):
     def abort(self, error: RemoteError) -> None:
         """Ends the subscription with an error."""
         ...
+
+
+def cancel_other(task: asyncio.Task[None] | None) -> None:
+    """Cancels the task of a handler, unless it is the one that is running: a route may revoke its own key."""
+    if task is not None and task is not asyncio.current_task():
+        task.cancel()
 
 
 def without_key(headers: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -15,6 +15,7 @@ from discord_tools.ipc.wire.received import CallReceived
 from discord_tools.ipc_server.acting import ActingUser
 from discord_tools.ipc_server.admission import SMALL_BYTES, Account, measure
 from discord_tools.ipc_server.budget import RECOUNT, MemoryBudget
+from discord_tools.ipc_server.call import cancel_other
 from discord_tools.ipc_server.caller import Caller
 from discord_tools.ipc_server.dispatch import Dispatcher
 from discord_tools.ipc_server.encoding import (
@@ -304,7 +305,7 @@ class NativeCall:
         if self.task is not None:
             # A task that is cancelled before its first step never comes to the end of its own code.
             self.task.add_done_callback(lambda _: self._channel.forget(self))
-            self.task.cancel()
+            cancel_other(self.task)
         if self.subscriber is not None:
             self.subscriber.close()
             self._channel.forget(self)

@@ -19,7 +19,7 @@ from discord_tools.ipc.wire.codec import encode
 from discord_tools.ipc_server.acting import ActingUser
 from discord_tools.ipc_server.admission import SMALL_BYTES, Account, Admission, measure
 from discord_tools.ipc_server.budget import MemoryBudget
-from discord_tools.ipc_server.call import expire, normal, wait_for_handlers, without_key
+from discord_tools.ipc_server.call import cancel_other, expire, normal, wait_for_handlers, without_key
 from discord_tools.ipc_server.caller import Caller
 from discord_tools.ipc_server.dispatch import Dispatcher
 from discord_tools.ipc_server.encoding import STANDARD, encode_large, encode_small
@@ -229,8 +229,7 @@ class DialectCall:
     def abort(self, error: RemoteError) -> None:
         """Answers with an error now and cancels the handler: one that ignores that keeps nobody waiting."""
         self.fail(error)
-        if self.task is not None:
-            self.task.cancel()
+        cancel_other(self.task)
 
 
 def _ignore(answer: bytes | None) -> None:
