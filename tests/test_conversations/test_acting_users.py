@@ -14,9 +14,11 @@ from discord.ext import commands
 from discord_tools.ipc import (
     ClientSession,
     Event,
+    FellBehind,
     FetchFailed,
     Gap,
     InvalidToken,
+    Key,
     MissingPermissions,
     NotAMember,
     NotOwner,
@@ -27,7 +29,9 @@ from discord_tools.ipc import (
     requires_owner,
     requires_role,
 )
+from discord_tools.ipc.missing import MISSING
 from discord_tools.ipc_server.failure_log import MAX_FAILURES
+from equipment.key import KEY
 from equipment.serving import connecting, serving
 from loopback import LoopbackDiscord, Member
 from loopback.bots import running_bot
@@ -230,6 +234,19 @@ async def test_events_for_the_owner_of_the_bot(
         assert await data(others) == [3]
 
 
+async def test_the_owner_of_the_bot_need_not_be_a_member(
+    loopback_discord: LoopbackDiscord, server: Server[commands.Bot], session: ClientSession, guild: Guild
+) -> None:
+    server.add_event("stats", requires=requires_owner())
+    owner = next(user for user in loopback_discord.users if user.name == "developer")
+    async with (
+        session.acting_as(owner.id).subscribe("stats") as all_guilds,
+        session.acting_as(owner.id).subscribe("stats", guild_id=guild.id) as one_guild,
+    ):
+        await server.publish("stats", 1, guild_id=guild.id)
+        assert await data(all_guilds) == await data(one_guild) == [1]
+
+
 class Unsure(commands.Bot):
     """A bot whose own rule about its owners fails."""
 
@@ -312,11 +329,13 @@ async def test_a_subscription_goes_on_after_the_connection_was_cut(
 
 
 @asynccontextmanager
-async def fetching(loopback: LoopbackDiscord) -> AsyncIterator[tuple[Server[commands.Bot], ClientSession]]:
+async def fetching(
+    loopback: LoopbackDiscord, *, secret_key: str = KEY, keys: dict[str, Key] | None = None, **limits: Any
+) -> AsyncIterator[tuple[Server[commands.Bot], ClientSession]]:
     async with (
         running_bot(loopback, intents=discord.Intents.default()) as bot,
-        serving(bot) as server,
-        connecting(server.port) as session,
+        serving(bot, keys=MISSING if keys is None else keys, **limits) as server,
+        connecting(server.port, secret_key=secret_key) as session,
     ):
         yield server, session
 
@@ -339,6 +358,59 @@ async def test_without_the_members_intent_events_wait_until_the_member_was_fetch
             assert await data(heard, 6) == [0, 1, 2, 3, 4, 5]
             assert await data(others) == [5]
         assert loopback_discord.rest.requests[f"{path}{member.id}"] == 1
+
+
+async def test_events_that_are_too_many_while_they_wait_are_a_gap_after_those_that_wait(
+    loopback_discord: LoopbackDiscord, guild: Guild, member: Member
+) -> None:
+    path = f"GET /guilds/{guild.id}/members/"
+    async with (
+        fetching(loopback_discord, event_backlog=4) as (server, session),
+        session.acting_as(member.id).subscribe("tick") as heard,
+    ):
+        with loopback_discord.rest.held(path):
+            for number in range(6):
+                await server.publish("tick", number, guild_id=guild.id)
+            await loopback_discord.wait_until(lambda: loopback_discord.rest.in_progress == 1)
+        events = await take(heard, 5)
+        assert [event.data for event in events[:4]] == [0, 1, 2, 3]
+        assert isinstance(events[4], Gap)
+        assert (events[4].missed, events[4].seq) == (2, events[3].seq + 2)
+        await server.publish("tick", 6, guild_id=guild.id)
+        assert await data(heard) == [6]
+
+
+async def test_a_subscription_that_takes_no_gaps_ends_where_too_many_events_wait(
+    loopback_discord: LoopbackDiscord, guild: Guild, member: Member
+) -> None:
+    path = f"GET /guilds/{guild.id}/members/"
+    async with (
+        fetching(loopback_discord, event_backlog=4) as (server, session),
+        session.acting_as(member.id).subscribe("tick", overflow="drop") as heard,
+    ):
+        with loopback_discord.rest.held(path):
+            for number in range(6):
+                await server.publish("tick", number, guild_id=guild.id)
+            await loopback_discord.wait_until(lambda: loopback_discord.rest.in_progress == 1)
+        assert await data(heard, 4) == [0, 1, 2, 3]
+        with pytest.raises(FellBehind, match="until the acting user was judged"):
+            await take(heard)
+
+
+async def test_an_event_that_waits_is_not_sent_once_the_key_has_lost_its_scope(
+    loopback_discord: LoopbackDiscord, guild: Guild, member: Member
+) -> None:
+    path = f"GET /guilds/{guild.id}/members/"
+    keys = {"panel": Key("panel key", scopes={"read", "moderate"})}
+    async with fetching(loopback_discord, secret_key="panel key", keys=keys) as (server, session):
+        server.add_event("tick", scopes={"read", "moderate"})
+        async with session.acting_as(member.id).subscribe("tick") as heard:
+            with loopback_discord.rest.held(path):
+                await server.publish("tick", 1, guild_id=guild.id, scopes={"moderate"})
+                await server.publish("tick", 2, guild_id=guild.id, scopes={"read"})
+                await loopback_discord.wait_until(lambda: loopback_discord.rest.in_progress == 1)
+                server.keys["panel"] = Key("panel key", scopes={"read"})
+            assert await data(heard) == [2]
 
 
 async def test_events_of_which_discord_does_not_say_who_hears_them_are_a_gap(

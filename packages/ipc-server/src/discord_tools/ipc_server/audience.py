@@ -73,6 +73,8 @@ class Audience:
         demanded = tuple(one for name in wish.events for one in self._demands.of(name))
         if _needs_owner(demanded) and not await self._judge.is_owner(self._user_id):
             raise not_the_owner(self._user_id)
+        if not any(one.needs_guild for one in demanded):
+            return
         named: Any = wish.filter.get("guild_id") if wish.filter else None
         values: list[Any] = cast("list[Any]", named) if isinstance(named, list) else [named]
         for number in map(snowflake, values[:JUDGED_GUILDS]):
@@ -102,10 +104,12 @@ class Audience:
             owner = self._judge.known_owner(self._user_id)
             if owner is not True:
                 return owner
+        if requirements is None and not guilds:
+            return self._user_id in users
+        if requirements is not None and not any(one.needs_guild for one in requirements):
+            return True
         if not guilds:
-            if requirements is None:
-                return self._user_id in users
-            return all(not one.needs_guild for one in requirements)
+            return False
         for guild_id in guilds:
             verdict = self._hears_in(guild_id, event.name, channels, requirements)
             if verdict is not True:
