@@ -17,6 +17,7 @@ from discord_tools.ipc import (
     BadData,
     ClientSession,
     FetchFailed,
+    Forbidden,
     InvalidToken,
     Key,
     Overloaded,
@@ -248,6 +249,33 @@ async def test_one_caller_cannot_keep_all_others_waiting(
             one.cancel()
         await asyncio.gather(*flood, return_exceptions=True)
     assert (await verifier.verify(loopback_discord.oauth2.grant(user), "other")).id == user.id
+
+
+async def test_a_route_that_is_replaced_while_a_token_is_verified_does_not_run(
+    loopback_discord: LoopbackDiscord, loopback_bot: commands.Bot, user: User
+) -> None:
+    ran: list[str] = []
+
+    async def old(request: Request) -> None:
+        ran.append("old")
+
+    async def new(request: Request) -> None:
+        ran.append("new")
+
+    async with (
+        serving(loopback_bot, keys={"panel": Key("panel key", scopes={"read"})}) as server,
+        connecting(server.port, secret_key="panel key") as session,
+    ):
+        server.add_route(old, "work", scopes={"read"})
+        token = loopback_discord.oauth2.grant(user)
+        with loopback_discord.rest.held(ASKED):
+            call = asyncio.create_task(session.acting_as(token=token)("work"))
+            await loopback_discord.wait_until(lambda: loopback_discord.rest.in_progress == 1)
+            server.remove_route("work")
+            server.add_route(new, "work", scopes={"admin"})
+        with pytest.raises(Forbidden):
+            await call
+    assert ran == []
 
 
 async def test_a_caller_who_makes_tokens_up_cannot_have_discord_lock_the_bot_out(

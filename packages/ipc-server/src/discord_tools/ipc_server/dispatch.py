@@ -177,10 +177,10 @@ class Dispatcher:
             if waited and call.deadline is not None and loop.time() > call.deadline:
                 raise expired()  # the process was stopped since the call was read, so no timer has ended it
             route, caller = self._routes.find(call.endpoint), call.caller
+            if call.acting is not None or caller.names_users:
+                route = await self._identified(call, route)
             if route is None or (caller.scopes is not None and not caller.opens(route.scopes)):
                 return await self._without_route(call, route)
-            if call.acting is not None or caller.names_users:
-                await self.judge.identify(call)
             if (signature := route.signature).streams != call.streams:
                 raise InvalidRequest(_WRONG_KIND[route.streams])
             # Without the methods in between, here and below: this is the path of every call.
@@ -271,6 +271,15 @@ class Dispatcher:
         )
 
     # -- errors
+
+    async def _identified(self, call: IncomingCall, route: Route[Any] | None) -> Route[Any] | None:
+        """Finds out the user of a call, and returns its route, which may have been replaced meanwhile. Nobody is asked
+        about the user where the key does not open the route.
+        """
+        if route is None or not call.caller.opens(route.scopes):
+            return route
+        await self.judge.identify(call)
+        return self._routes.find(call.endpoint)
 
     async def _without_route(self, call: IncomingCall, route: Route[Any] | None) -> None:
         """Answers a call of ``rpc.ticket``, the method of the protocol that may name a user. Refuses others."""
