@@ -42,7 +42,9 @@ class Discovery:
         """Returns the document about routes and events, as JSON."""
         described = (*routes.items(), None, *events.items())
         opening = tuple((scopes or {}).get(name) for name in events)
-        key = tuple(one and (one[0], id(one[1])) for one in described), opening
+        # A group may demand more at any time.
+        demanded = tuple(map(requirements_of, routes.values()))
+        key = tuple(one and (one[0], id(one[1])) for one in described), opening, demanded
         if key not in self._documents:
             text = msgspec.json.encode(describe(routes, __version__, events, scopes))
             # As long as they are kept, nothing else has their identities.
