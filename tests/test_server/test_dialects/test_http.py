@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import re
+import tracemalloc
 from typing import Any
 
 import aiohttp
 import pytest
 from discord.ext import commands
 
-from discord_tools.ipc import ServerLimits
+from discord_tools.ipc import Request, ServerLimits
 from discord_tools.ipc.missing import MISSING
 from equipment.handlers import WaitingHandler
 from equipment.key import KEY
+from equipment.until import settle, until
 from test_server.tools import FORGED, assert_bounded_lines, http_url, jsonrpc, records_with, serving
 
 KEYED = {"Authorization": KEY}
@@ -62,6 +65,52 @@ async def test_a_line_about_a_call_by_post_names_its_connection_its_address_and_
     (record,) = records_with(caplog, "There is no endpoint ")
     assert re.match(r"\[conn-\d+ 127\.0\.0\.1 key secret_key\]", record.getMessage())
     assert_bounded_lines(caplog)
+
+
+LARGE = "x" * 1_000_000
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {**jsonrpc("wait"), "other": LARGE},
+        [jsonrpc("wait"), jsonrpc("drop", {"text": LARGE}, number=2)],
+        [jsonrpc("wait"), {**jsonrpc("wait", number=2), "meta": {"acting_as": {"token": LARGE}}}],
+    ],
+    ids=["a member that is not read", "data of another call", "a token"],
+)
+async def test_a_post_holds_nothing_but_the_data_of_its_calls_in_progress(
+    bot: commands.Bot, http: aiohttp.ClientSession, message: Any
+) -> None:
+    body, calls, gate, started = json.dumps(message).encode(), 6, asyncio.Event(), 0
+    async with serving(bot) as server:
+
+        @server.route()
+        async def wait(request: Request) -> None:
+            nonlocal started
+            started += 1
+            await gate.wait()
+
+        @server.route()
+        async def drop(request: Request) -> None:
+            """Reads nothing."""
+
+        async def call() -> Any:
+            async with http.post(http_url(server), data=body, headers=KEYED) as response:
+                return await response.json()
+
+        await post(http, http_url(server), jsonrpc("echo"))
+        tracemalloc.start()
+        try:
+            tasks = [asyncio.create_task(call()) for _ in range(calls)]
+            await until(lambda: started == calls)
+            await settle()
+            held, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert held < len(LARGE)
+        gate.set()
+        await asyncio.gather(*tasks)
 
 
 async def test_posts_over_different_connections_share_one_account(

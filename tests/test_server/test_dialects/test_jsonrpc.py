@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -119,6 +120,16 @@ async def test_the_answers_to_a_batch_share_one_budget(bot: commands.Bot) -> Non
         Routes(server)
         answers = await answer(server, [jsonrpc("large", number=n) for n in range(3)])
     assert codes(answers) == [None, -32007, -32007]
+
+
+async def test_lists_of_routes_in_a_batch_share_the_budget_too(bot: commands.Bot) -> None:
+    async with memory_server(bot, ServerLimits(message_bytes=4096)) as server:
+        Routes(server)
+        size = len(json.dumps(await answer(server, jsonrpc("rpc.discover")), separators=(",", ":")))
+        most = 4096 // size
+        assert 1 <= most < 20
+        answers = await answer(server, [jsonrpc("rpc.discover", number=n) for n in range(20)])
+    assert codes(answers) == [None] * most + [-32007] * (20 - most)
 
 
 async def test_methods_of_the_protocol_are_answered_without_a_route(bot: commands.Bot) -> None:

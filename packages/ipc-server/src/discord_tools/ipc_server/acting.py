@@ -38,6 +38,7 @@ class ActingUser:
         if given.user_id is not None and self.id is None:
             self.problem = "the id of the acting user is no id of Discord's"
         elif given.token is not None and not is_token(given.token):
+            self.token = ""  # it may be long
             self.problem = (
                 "the access token of the acting user has characters that no token has, or is too long"
             )

@@ -14,7 +14,7 @@ from discord_tools.ipc.errors import Cancelled, Overloaded, TooLarge
 from discord_tools.ipc.logs import connection_id
 from discord_tools.ipc.wire.codes import PARSE_ERROR, UNAUTHORIZED
 from discord_tools.ipc.wire.frames import ErrorObject
-from discord_tools.ipc.wire.jsonrpc import read_body, refuse
+from discord_tools.ipc.wire.jsonrpc import Body, read_body, refuse
 from discord_tools.ipc_server.browsers import Refusal
 from discord_tools.ipc_server.budget import MemoryBudget
 from discord_tools.ipc_server.caller import Caller
@@ -98,12 +98,14 @@ class HTTPDialect:
             return _error(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, TooLarge.code, text)
         if len(body) > LARGE_BYTES:
             await self._service.turns.take(len(body))
-        answer = await self._answer(request, caller, body)
+        message = read_body(body, limits.calls)
+        del body  # it would stay for as long as the call takes, and it counts nowhere
+        answer = await self._answer(request, caller, message)
         if answer is None:
             return web.Response(status=HTTPStatus.NO_CONTENT)
         return web.Response(body=answer, content_type=JSON)
 
-    async def _answer(self, request: web.Request, caller: Caller, body: bytes) -> bytes | None:
+    async def _answer(self, request: web.Request, caller: Caller, message: Body) -> bytes | None:
         answered: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
 
         def done(answer: bytes | None) -> None:
@@ -111,7 +113,7 @@ class HTTPDialect:
                 answered.set_result(answer)
 
         # Each request may come over a connection of its own, so a bound for each connection would be none.
-        exchange = Exchange(self._service, caller, None, read_body(body, self._service.limits.calls), done)
+        exchange = Exchange(self._service, caller, None, message, done)
         try:
             await self._service.starts.take()
             await exchange.start()

@@ -76,8 +76,8 @@ class Exchange:
         self._answers: list[bytes | None] = [None] * len(body.items)
         #: Number of requests without an answer.
         self._missing = len(body.items)
-        #: The calls that somebody waits for.
-        self._calls: list[DialectCall] = []
+        #: The calls that somebody waits for, until they have their answers.
+        self._calls: dict[DialectCall, None] = {}
         #: What the rest are answered with, once the message was aborted.
         self._aborted: RemoteError | None = None
 
@@ -91,11 +91,14 @@ class Exchange:
 
         The caller has a place for the first one. Cancelling leaves the rest without an answer.
         """
-        items, starts = self._body.items, self._service.starts
+        starts = self._service.starts
+        # Each is dropped once it was started: its call has the data, which counts as long as that is in progress.
+        items = self._body.items
+        items.reverse()
         for place in range(len(items)):
             if place and not starts.try_take():
                 await starts.take()
-            item = items[place]
+            item = items.pop()
             if isinstance(item, jsonrpc.Fault):
                 self._settle(place, item.answer)
             else:
@@ -104,9 +107,8 @@ class Exchange:
     def abort(self, error: RemoteError) -> None:
         """Cancels what somebody waits for. Notifications go on: nobody waits for them anyway."""
         self._aborted = error
-        for call in self._calls:
-            if not call.settled:
-                call.abort(error)
+        for call in tuple(self._calls):
+            call.abort(error)
 
     def _start(self, place: int, request: jsonrpc.JsonRpcRequest) -> None:
         notification = request.id is UNSET
@@ -120,6 +122,7 @@ class Exchange:
 
         def done(answer: bytes | None) -> None:
             if not notification:
+                del self._calls[call]
                 self._settle(place, answer)
 
         call = DialectCall(
@@ -138,7 +141,7 @@ class Exchange:
             # Its sender does not wait, and may be gone before it has run.
             self._settle(place, None)
         else:
-            self._calls.append(call)
+            self._calls[call] = None
         self._service.calls.start(call, self._account)
 
     def _protocol(self, method: str, writer: ById) -> bytes:
@@ -146,7 +149,9 @@ class Exchange:
         if caller is None:
             return writer.error(Cancelled(REVOKED))
         try:
-            return writer.result(self._service.describe(method, caller))
+            answer = writer.result(self._service.describe(method, caller))
+            self._budget.take(len(answer))
+            return answer
         except RemoteError as error:
             return writer.error(error)
 
@@ -154,9 +159,6 @@ class Exchange:
         self._answers[place] = answer
         self._missing -= 1
         if not self._missing:
-            # ``done`` refers to the exchange, so the data would stay until the garbage collector comes.
-            self._calls.clear()
-            self._body.items.clear()
             answers = [one for one in self._answers if one is not None]
             self._answers.clear()
             if self._body.batch:

@@ -241,6 +241,7 @@ class DialectSocket:
                 await self._take_first(message)
             else:
                 await self._dialogue.take(message)
+            del message  # it would stay until the next one comes
             if self._refusal is not None:
                 refusal, self._refusal = self._refusal, None
                 if await self._service.gate.brake.failed(self.address):
