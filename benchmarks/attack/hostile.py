@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
 from benchmarks.attack.crowd import Attack, crowd, keep, pour
-from benchmarks.attack.loads import asked
+from benchmarks.attack.loads import unknown_endpoints
 from benchmarks.attack.wire import TEXT, Target, Web, call, enter, frame
 
-__all__ = ("DATA", "FILTERS", "data", "flood", "queues", "subscriptions", "unknown_names")
+__all__ = ("DATA", "FILTERS", "data", "flood", "many_callers", "queues", "subscriptions", "unknown_names")
 
 #: Makes the data of a call, out of ids that exist and of the number of the call.
 Make: TypeAlias = Callable[[Mapping[str, str], int], dict[str, Any]]
@@ -188,30 +188,15 @@ def _outcome(answer: bytes) -> str:
 # -- names
 
 
-def _similar(size: int) -> Iterator[str]:
-    """Names that are like one that exists, and 1,000 of each kind that differ in some letters."""
-    for number in itertools.count():
-        name = f"guarded cached_memberz{number % 1000}"
-        yield name + "x" * (size - len(name))
-
-
 def unknown_names(way: str, size: int) -> Attack:
-    """Calls of routes that do not exist, whose names are like one that does."""
-    names = _similar(size)
+    """Calls of routes that do not exist, whose names are like one that does: 1,000 that differ in some letters."""
+    numbers = itertools.count()  # several threads share it, which a generator does not allow
 
-    def work(target: Target) -> None:
-        web = enter(target, way)
-        try:
-            while target.going:
-                for number in range(20):
-                    web.send(asked(way, next(names), number + 1, key=target.key))
-                for _ in range(20 if way != "native" else 1):
-                    web.receive()
-                target.count("calls", 20)
-        finally:
-            web.close()
+    def similar() -> str:
+        name = f"guarded cached_memberz{next(numbers) % 1000}"
+        return name + "x" * (size - len(name))
 
-    return crowd(2, work)
+    return unknown_endpoints(way, similar)
 
 
 # -- subscriptions

@@ -297,20 +297,20 @@ def filters(subscriptions: int = 200, values: int = 1024) -> Attack:
     return crowd(2, work)
 
 
-def unknown_endpoints(way: str) -> Attack:
-    """Calls of routes that do not exist, each of another name."""
+def unknown_endpoints(way: str, make_name: Callable[[], str] = lambda: f"none {time.monotonic()}") -> Attack:
+    """Calls of routes that do not exist, by default each of another name."""
 
     def work(target: Target) -> None:
         if way == "post":
             with dial(target.port) as tcp:
                 while target.going:
-                    exchange(tcp, post(json.dumps(call(f"none {time.monotonic()}")).encode(), target.key))
+                    exchange(tcp, post(json.dumps(call(make_name())).encode(), target.key))
             return
         web = enter(target, way)
         try:
             while target.going:
                 for number in range(20):
-                    web.send(asked(way, f"none {time.monotonic()}", number + 1, key=target.key))
+                    web.send(asked(way, make_name(), number + 1, key=target.key))
                 for _ in range(20 if way != "native" else 1):
                     web.receive()
                 target.count("calls", 20)

@@ -26,6 +26,12 @@
     A transport in memory that can be stopped.
 ``processes``
     Bots and dashboards in processes of their own; the benchmarks' processes are of the same kind.
+``programs``
+    Reverse proxies and other servers that are no Python.
+``browser``
+    A real browser.
+``certificates``
+    Certificates of an authority that only the tests know.
 ``websites``
     A website without the library.
 ``usage``

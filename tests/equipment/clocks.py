@@ -9,7 +9,17 @@ import pytest
 
 from discord_tools.ipc import logs
 
-__all__ = ("IncidentClock", "LoopClock")
+__all__ = ("Clock", "IncidentClock", "LoopClock")
+
+
+class Clock:
+    """A clock for what is given one. It shows :attr:`now`, which the test sets."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
 class LoopClock:

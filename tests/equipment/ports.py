@@ -7,6 +7,8 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
+import pytest
+
 __all__ = (
     "Script",
     "VacantPort",
@@ -15,10 +17,23 @@ __all__ = (
     "free_port",
     "is_free",
     "listening",
+    "needs_ipv6",
     "silence",
     "silence_after",
     "taken_port",
 )
+
+
+def has_ipv6() -> bool:
+    """Whether this machine has IPv6."""
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
+needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="no interface of this machine has ::1")
 
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[object]]
 

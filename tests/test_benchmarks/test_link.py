@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.chaos import __main__ as command, link
+from benchmarks.chaos.notes import Report
+from benchmarks.chaos.scenarios import HALF_OPEN_LINK, SCENARIOS, Scenario
 from equipment.checkout import ROOT
 
 #: What passes before, during and after a drop, of each direction and of both.
@@ -29,7 +31,11 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.skipif(link.refusal() is not None, reason=f"no network namespaces: {link.refusal()}")
+#: Asking starts a program.
+REFUSAL = link.refusal()
+
+
+@pytest.mark.skipif(REFUSAL is not None, reason=f"no network namespaces: {REFUSAL}")
 def test_a_link_drops_packets_of_each_direction_and_passes_them_again() -> None:
     code = f"from benchmarks.chaos.link import run_inside; import sys; run_inside(sys.executable, '-c', {DROPS!r})"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
@@ -41,8 +47,16 @@ def test_without_network_namespaces_the_command_says_why_and_runs_the_other_scen
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(sys, "argv", ["chaos", "--scenario", "half-open-link", "--seconds", "1"])
+    ran: list[str] = []
+
+    async def run(scenario: Scenario, *_: object) -> Report:
+        ran.append(scenario.name)
+        return Report(answered=1)
+
+    monkeypatch.setattr(sys, "argv", ["chaos"])
+    monkeypatch.setattr(command, "run", run)
     command.main()
+    assert ran == [name for name in SCENARIOS if name != HALF_OPEN_LINK]
     said = capsys.readouterr().out
     reason = "the program unshare is missing" if sys.platform.startswith("linux") else "only Linux"
     assert f"half-open-link is left out: {reason}" in said

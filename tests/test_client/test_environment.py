@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +110,7 @@ def test_a_file_without_a_valid_key_is_refused_without_its_content(
     monkeypatch.setenv("IPC_SECRET_KEY_FILE", str(tmp_path / "key"))
     with pytest.raises(ValueError, match=r"IPC_SECRET_KEY_FILE|secret_key") as caught:
         side()
-    assert "lines" not in str(caught.value)
+    assert not re.search("lines|xxx", str(caught.value))
 
 
 @EACH_SIDE

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import ssl
 from pathlib import Path
 
@@ -23,7 +22,13 @@ def test_a_session_checks_the_name_and_the_certificate() -> None:
     assert context.check_hostname
     assert context.verify_mode is ssl.CERT_REQUIRED
     assert context.minimum_version is ssl.TLSVersion.TLSv1_2
-    assert context.get_ca_certs() or os.environ.get("SSL_CERT_FILE") is None
+
+
+def test_a_session_trusts_what_the_system_trusts(
+    certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificates.ca))
+    assert len(client_context().get_ca_certs()) == 1
 
 
 def test_a_server_asks_for_client_certificates_only_where_an_authority_is_named(
@@ -54,6 +59,7 @@ def test_files_are_checked_once_a_second_at_most(
     certificates: Certificates, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
+    monkeypatch.setattr(tls, "CHECK_INTERVAL", 3600.0)
     context = server_context(certificates.issue("localhost"))
     certificates.issue("localhost")
     renew(context)

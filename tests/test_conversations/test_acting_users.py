@@ -33,6 +33,7 @@ from discord_tools.ipc.missing import MISSING
 from discord_tools.ipc_server.failure_log import MAX_FAILURES
 from equipment.key import KEY
 from equipment.serving import connecting, serving
+from equipment.until import until
 from loopback import LoopbackDiscord, Member
 from loopback.bots import running_bot
 from loopback.model import Guild
@@ -316,8 +317,7 @@ async def test_a_subscription_goes_on_after_the_connection_was_cut(
                 await session.wait_until_ready()
                 waiting = asyncio.create_task(take(heard, 2))
                 hub = second._shared.hub  # pyright: ignore[reportPrivateUsage]
-                while not hub._topics:  # noqa: ASYNC110  # pyright: ignore[reportPrivateUsage]
-                    await asyncio.sleep(0.01)
+                await until(lambda: hub._topics)  # pyright: ignore[reportPrivateUsage]
                 await second.publish("tick", 2, guild_id=guild.id, requires=requires(manage_guild=True))
                 await second.publish("tick", 3, guild_id=guild.id)
                 events = await waiting
@@ -444,6 +444,15 @@ async def test_a_subscription_that_ends_while_its_user_is_judged_leaves_nothing(
             await loopback_discord.wait_until(lambda: loopback_discord.rest.in_progress == 1)
             beginning.cancel()
             await asyncio.gather(beginning, return_exceptions=True)
+            await until(lambda: not judging())
             async with session.acting_as(member.id).subscribe("other"):
                 await server.publish("other", 1, guild_id=guild.id)
-                await loopback_discord.wait_until(lambda: loopback_discord.rest.requests.total() > 0)
+                assert judging() == ["ipc judges a reader"]
+            await until(lambda: not judging())
+        topics = server._shared.hub._topics  # pyright: ignore[reportPrivateUsage]
+        assert {name: topic.subscribers for name, topic in topics.items()} == {"other": 0}
+
+
+def judging() -> list[str]:
+    """The names of the tasks that judge acting users."""
+    return [one.get_name() for one in asyncio.all_tasks() if one.get_name().startswith("ipc judges")]

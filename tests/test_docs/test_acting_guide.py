@@ -35,7 +35,7 @@ async def test_the_calls_of_the_guide_are_allowed_and_refused(
 ) -> None:
     people(page, loopback)
     await page.run("acting-routes")
-    page.names["ipc"] = ipc_session = page.names["ipc"]
+    ipc_session = page.names["ipc"]
     loopback.member_changed(loopback.guilds[1].members[0])
     await bot.wait_for("user_update")
     await page.run("acting-calls")

@@ -36,7 +36,7 @@ def haproxy(text: str, folder: Path) -> list[str]:
     return [path, "-db", "-f", str(file)]
 
 
-def unused(client: Any) -> discord.Client:
+def unused() -> discord.Client:
     return discord.Client(intents=discord.Intents.none())
 
 
@@ -55,9 +55,9 @@ async def test_a_session_reaches_the_bot_through_the_proxy_of_the_guide(
     command: Callable[[str, Path], list[str]],
 ) -> None:
     cert = Certificates(tmp_path / "certificates")
-    port, bot_port = free_port(), free_port()
-    names = {"key": key, "bot": unused(None), "Server": ipc.Server, "ClientSession": ipc.ClientSession}
-    exec(reader.text("proxies-server").replace("8000", str(bot_port)), names)
+    port = free_port()
+    names = {"key": key, "bot": unused(), "Server": ipc.Server, "ClientSession": ipc.ClientSession}
+    exec(reader.text("proxies-server").replace("8000", "0"), names)
     server: ipc.Server[Any] = names["server"]
 
     @server.route()
@@ -65,20 +65,22 @@ async def test_a_session_reaches_the_bot_through_the_proxy_of_the_guide(
         return "pong"
 
     files = {one: reader.text(f"proxies-{one}") for one in ("nginx", "caddy", "haproxy")}
-    # First, since the other port and the path of the certificate may have these digits, too.
-    text = files[name].replace("443", str(port))
-    text = text.replace("/etc/ssl/bot.example.pem", str(cert.issue("localhost")))
-    text = text.replace("127.0.0.1:8000", f"127.0.0.1:{bot_port}")
-    text = text.replace("bot.example {", f"https://localhost:{port} {{").replace("bot.example", "localhost")
     assert re.search(r"wss://bot\.example/ipc/", reader.text("proxies-session"))
     url = f"wss://localhost:{port}/ipc/"
     context = client_context(ca=cert.ca)
-    async with (
-        server,
-        running(command(text, tmp_path), port, tmp_path),
-        ipc.ClientSession(url=url, secret_key=key, ssl=context) as session,
-    ):
-        assert await session.request("ping") == "pong"
+    async with server:
+        # The port of the proxy first: the bot's port and the path of the certificate may have its digits, too.
+        text = files[name].replace("443", str(port))
+        text = text.replace("/etc/ssl/bot.example.pem", str(cert.issue("localhost")))
+        text = text.replace("127.0.0.1:8000", f"127.0.0.1:{server.port}")
+        text = text.replace("bot.example {", f"https://localhost:{port} {{").replace(
+            "bot.example", "localhost"
+        )
+        async with (
+            running(command(text, tmp_path), port, tmp_path),
+            ipc.ClientSession(url=url, secret_key=key, ssl=context) as session,
+        ):
+            assert await session.request("ping") == "pong"
 
 
 @checks("deployment-env", "deployment-unix", "deployment-tls")
@@ -89,7 +91,7 @@ async def test_the_settings_of_the_checklist_are_valid(
     file = tmp_path / "key"
     file.write_text(f"{key}\n", "utf-8")
     monkeypatch.setenv("IPC_SECRET_KEY_FILE", str(file))
-    names = {"key": key, "bot": unused(None), "Server": ipc.Server, "ClientSession": ipc.ClientSession}
+    names = {"key": key, "bot": unused(), "Server": ipc.Server, "ClientSession": ipc.ClientSession}
     exec(reader.text("deployment-env"), names)
     assert names["server"].secret_key == names["session"].secret_key == key
     exec(reader.text("deployment-unix").replace("/run", str(tmp_path)), names)

@@ -27,10 +27,10 @@ from discord_tools.ipc.missing import MISSING
 from discord_tools.ipc.tls import client_context, server_context
 from equipment.certificates import Certificates
 from equipment.key import KEY
-from equipment.ports import free_port
+from equipment.ports import free_port, needs_ipv6
 from equipment.serving import QUICK, serving
 
-pytestmark = pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="needs Unix sockets")
+needs_unix_sockets = pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="needs Unix sockets")
 
 
 def answering(server: Server[Any]) -> Server[Any]:
@@ -197,6 +197,7 @@ async def test_a_connection_that_never_ends_its_tls_handshake_is_closed_with_the
 # -- Unix sockets
 
 
+@needs_unix_sockets
 async def test_a_session_calls_a_server_at_a_unix_socket(loopback_bot: commands.Bot, tmp_path: Path) -> None:
     path = tmp_path / "bot.sock"
     async with answering(Server(loopback_bot, secret_key=KEY, unix=path)) as server:
@@ -209,6 +210,7 @@ async def test_a_session_calls_a_server_at_a_unix_socket(loopback_bot: commands.
     assert not path.exists()
 
 
+@needs_unix_sockets
 async def test_a_server_listens_on_unix_sockets_and_an_explicit_port_at_once(
     loopback_bot: commands.Bot, tmp_path: Path
 ) -> None:
@@ -220,6 +222,7 @@ async def test_a_server_listens_on_unix_sockets_and_an_explicit_port_at_once(
                 assert await ipc.request("ping") == "pong"
 
 
+@needs_unix_sockets
 async def test_the_file_of_a_process_that_has_ended_is_replaced(
     loopback_bot: commands.Bot, tmp_path: Path
 ) -> None:
@@ -233,6 +236,7 @@ async def test_the_file_of_a_process_that_has_ended_is_replaced(
         assert await ipc.request("ping") == "pong"
 
 
+@needs_unix_sockets
 async def test_a_socket_that_another_process_listens_on_is_refused_and_kept(
     loopback_bot: commands.Bot, tmp_path: Path
 ) -> None:
@@ -247,6 +251,7 @@ async def test_a_socket_that_another_process_listens_on_is_refused_and_kept(
         assert path.exists()
 
 
+@needs_unix_sockets
 async def test_a_file_that_is_no_socket_is_kept(loopback_bot: commands.Bot, tmp_path: Path) -> None:
     path = tmp_path / "bot.sock"
     path.write_text("mine", "utf-8")
@@ -255,6 +260,7 @@ async def test_a_file_that_is_no_socket_is_kept(loopback_bot: commands.Bot, tmp_
     assert path.read_text("utf-8") == "mine"
 
 
+@needs_unix_sockets
 async def test_a_folder_that_does_not_exist_is_an_error_that_names_the_path(
     loopback_bot: commands.Bot, tmp_path: Path
 ) -> None:
@@ -265,6 +271,7 @@ async def test_a_folder_that_does_not_exist_is_an_error_that_names_the_path(
 
 
 @pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="root may write everywhere")
+@needs_unix_sockets
 async def test_a_folder_that_cannot_be_written_to_is_an_error(
     loopback_bot: commands.Bot, tmp_path: Path
 ) -> None:
@@ -276,6 +283,7 @@ async def test_a_folder_that_cannot_be_written_to_is_an_error(
         os.chmod(tmp_path, 0o700)
 
 
+@needs_unix_sockets
 async def test_a_path_that_fails_frees_the_port_that_was_opened_before(
     loopback_bot: commands.Bot, tmp_path: Path
 ) -> None:
@@ -286,12 +294,14 @@ async def test_a_path_that_fails_frees_the_port_that_was_opened_before(
         assert server.port == port
 
 
+@needs_unix_sockets
 async def test_the_error_about_a_socket_that_does_not_exist_names_it(tmp_path: Path) -> None:
     error = await failure(url=f"unix://{tmp_path}/bot.sock")
     assert str(error).startswith(f"cannot connect to unix:{tmp_path}/bot.sock: No such file or directory")
     assert (error.host, error.port) == (f"{tmp_path}/bot.sock", 0)
 
 
+@needs_unix_sockets
 async def test_a_wrong_key_at_a_unix_socket_names_the_socket(
     loopback_bot: commands.Bot, tmp_path: Path
 ) -> None:
@@ -303,6 +313,7 @@ async def test_a_wrong_key_at_a_unix_socket_names_the_socket(
         await ipc.close()
 
 
+@needs_unix_sockets
 async def test_a_unix_socket_needs_no_key(loopback_bot: commands.Bot, tmp_path: Path, caplog: Any) -> None:
     path = tmp_path / "bot.sock"
     async with (
@@ -316,17 +327,12 @@ async def test_a_unix_socket_needs_no_key(loopback_bot: commands.Bot, tmp_path: 
 # -- IPv6
 
 
+@needs_ipv6
 async def test_a_session_calls_a_server_over_ipv6_only(
     loopback_bot: commands.Bot, certificates: Certificates
 ) -> None:
-    server = serving(loopback_bot, host="::1", ssl=server_context(certificates.issue("::1")))
-    try:
-        await answering(server).start()
-    except ListenError:
-        pytest.skip("this machine has no IPv6")
-    try:
+    tls = server_context(certificates.issue("::1"))
+    async with answering(serving(loopback_bot, host="::1", ssl=tls)) as server:
         assert server.ws_url == f"wss://[::1]:{server.port}"
         async with session(url=server.ws_url, ssl=client_context(ca=certificates.ca)) as ipc:
             assert await ipc.request("ping") == "pong"
-    finally:
-        await server.terminate_server()

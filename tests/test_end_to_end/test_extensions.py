@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import sys
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +46,7 @@ async def test_routes_that_setup_adds_are_replaced_and_kept_by_a_reload_that_fai
 
     async with running_bot(loopback_discord, cls=BotWithServer) as bot:
         if jishaku:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                await bot.load_extension("jishaku")
+            await bot.load_extension("jishaku")
         async with serving(bot) as server, connecting(server.port) as session:
             bot.ipc = server
             write(1)

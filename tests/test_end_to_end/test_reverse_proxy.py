@@ -14,7 +14,7 @@ from discord.ext import commands
 
 from discord_tools.ipc import ClientLimits, ClientSession, ConnectError, Request, Server, Unauthorized
 from equipment.key import KEY
-from equipment.ports import free_port
+from equipment.ports import VacantPort, free_port
 from equipment.programs import nginx_files, running
 from equipment.serving import QUICK, serving
 
@@ -125,10 +125,14 @@ async def test_the_log_has_the_address_of_the_client_only_from_a_proxy_that_is_n
 async def test_a_bot_that_does_not_run_behind_a_proxy_is_told_from_one_that_is_elsewhere(
     loopback_bot: commands.Bot, tmp_path: Path
 ) -> None:
-    upstream = f"http://127.0.0.1:{free_port()}"
-    async with proxied(serving(loopback_bot), tmp_path, *ALL, upstream=upstream) as url, session(url) as ipc:
-        with pytest.raises(ConnectError, match=r"a proxy cannot reach the bot \(HTTP 502\)"):
-            await ipc.request("ping")
+    with VacantPort() as port:
+        upstream = f"http://127.0.0.1:{port}"
+        async with (
+            proxied(serving(loopback_bot), tmp_path, *ALL, upstream=upstream) as url,
+            session(url) as ipc,
+        ):
+            with pytest.raises(ConnectError, match=r"a proxy cannot reach the bot \(HTTP 502\)"):
+                await ipc.request("ping")
 
 
 async def test_pings_keep_a_connection_that_is_idle_for_longer_than_the_read_timeout_of_nginx(

@@ -659,6 +659,24 @@ async def test_the_description_of_the_routes_says_what_they_demand(
     ]
 
 
+async def test_the_description_follows_a_group_that_demands_more_later(
+    server: Server[commands.Bot], session: ClientSession
+) -> None:
+    group = server.group("admin")
+
+    @group.route()
+    async def reset(request: Request, guild: discord.Guild) -> None:
+        """Resets."""
+
+    async def demanded() -> Any:
+        (method,) = (await session.request("rpc.discover"))["methods"]
+        return method.get("x-requires")
+
+    assert await demanded() is None
+    group.check(requires(manage_guild=True))
+    assert await demanded() == [{"permissions": ["manage_guild"]}]
+
+
 # -- a bot that does not hear of changes of members
 
 

@@ -344,6 +344,8 @@ async def test_callers_are_compared_once_a_key_expires_and_its_name_is_logged(
     )
     keys.start()
     clock.advance(9.9)
+    timer = keys._timer  # pyright: ignore[reportPrivateUsage]
+    await until(lambda: keys._timer is not timer)  # pyright: ignore[reportPrivateUsage]
     assert changes == []
     clock.advance(0.1)
     await until(lambda: changes)

@@ -13,20 +13,13 @@ from discord_tools.ipc import BadData, Forbidden, Key, Overloaded
 from discord_tools.ipc_server import tickets
 from discord_tools.ipc_server.browsers import Pages, Refusal
 from discord_tools.ipc_server.caller import Caller
-from discord_tools.ipc_server.gate import Gate
+from discord_tools.ipc_server.gate import WRONG_KEY, Gate
 from discord_tools.ipc_server.keys import Keys
 from discord_tools.ipc_server.tickets import Tickets, ticket_in
+from equipment.clocks import Clock
 
 OURS = "https://panel.example"
 BACKEND = Caller("panel", "192.0.2.7", "native", "conn-7", frozenset({"read", "moderate"}))
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
@@ -86,16 +79,11 @@ def test_a_ticket_expires(issued: Tickets, clock: Clock, seconds: float, accepte
     assert (issued.redeem(ticket, OURS) is not None) is accepted
 
 
-@pytest.mark.parametrize("change", [("x", ""), ("", "x"), ("ticket.", "")])
-def test_a_ticket_with_other_characters_is_refused(issued: Tickets, change: tuple[str, str]) -> None:
-    before, after = change
+def test_a_ticket_with_other_characters_is_refused(issued: Tickets) -> None:
     ticket = issue(issued)
-    changed = (
-        before + (ticket.removeprefix("ticket.") if before == "ticket." and not after else ticket) + after
-    )
-    if changed == ticket:
-        changed = ticket.removeprefix("ticket.")
-    assert issued.redeem(changed, OURS) is None
+    for changed in (f"x{ticket}", f"{ticket}x", ticket.removeprefix("ticket.")):
+        assert issued.redeem(changed, OURS) is None
+    assert issued.redeem(ticket, OURS) is not None
 
 
 def test_a_page_gets_no_ticket(issued: Tickets) -> None:
@@ -220,8 +208,7 @@ def test_the_gate_makes_a_caller_of_a_ticket() -> None:
 @pytest.mark.parametrize("origin", ["https://other.example", None])
 def test_a_stolen_ticket_is_refused_as_a_wrong_key(origin: str | None) -> None:
     gate, _ = gate_of(panel=Key("secret"))
-    refused = enter(gate, issue(gate.tickets, backend(gate)), origin)
-    assert refused == Refusal(refused.status, "wrong secret key")  # pyright: ignore[reportAttributeAccessIssue]
+    assert enter(gate, issue(gate.tickets, backend(gate)), origin) == WRONG_KEY
 
 
 def test_a_ticket_of_a_key_that_was_revoked_is_refused() -> None:

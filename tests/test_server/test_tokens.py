@@ -35,22 +35,14 @@ from discord_tools.ipc_server.tokens import (
     TokenUser,
     Verifier,
 )
+from equipment.clocks import Clock
 from equipment.key import KEY
 from equipment.serving import connecting, serving
-from loopback import LoopbackDiscord, User
+from equipment.until import settle
+from loopback import TOKEN, LoopbackDiscord, User
 from test_server.tools import http_url
 
 ASKED = "GET /users/@me as a user"
-
-
-class Clock:
-    """A clock that tests move."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
@@ -107,7 +99,7 @@ async def test_a_token_without_the_right_scope_is_refused(
 
 async def test_the_token_of_the_bot_is_no_access_token(session: ClientSession, whoami: None) -> None:
     with pytest.raises(InvalidToken):
-        await session.acting_as(token="loopback.token.of-no-worth")("whoami")
+        await session.acting_as(token=TOKEN)("whoami")
 
 
 @pytest.mark.parametrize(
@@ -245,10 +237,13 @@ async def test_one_caller_cannot_keep_all_others_waiting(
         await loopback_discord.wait_until(lambda: loopback_discord.rest.in_progress == tokens.IN_FLIGHT)
         with pytest.raises(Overloaded):
             await verifier.verify("one more", "greedy")
+        other = asyncio.create_task(verifier.verify(loopback_discord.oauth2.grant(user), "other"))
+        await settle()
+        assert not other.done()
         for one in flood:
             one.cancel()
         await asyncio.gather(*flood, return_exceptions=True)
-    assert (await verifier.verify(loopback_discord.oauth2.grant(user), "other")).id == user.id
+    assert (await other).id == user.id
 
 
 async def test_a_route_that_is_replaced_while_a_token_is_verified_does_not_run(
@@ -317,7 +312,8 @@ async def test_a_token_is_in_no_log_and_in_no_text(
 
     @server.route()
     async def fails(request: Request) -> None:
-        seen.append(repr(request) + repr(dict(request.headers)) + repr(vars(type(request))))
+        kept = [getattr(request, name, None) for name in Request.__slots__]
+        seen.append(f"{request!r} {dict(request.headers)!r} {kept!r}")
         raise RuntimeError("no")
 
     secret = loopback_discord.oauth2.grant(user)

@@ -236,8 +236,9 @@ async def test_a_connection_that_is_cancelled_while_it_waits_leaves_its_turn_to_
 
 async def test_closing_ends_the_wait_of_connections() -> None:
     budget = TurnBudget(ANSWERS)
-    waiting = [asyncio.create_task(budget.rest()) for _ in range(3 * CONNECTIONS_PER_TURN)]
+    waiting = [asyncio.create_task(budget.rest()) for _ in range(50 * CONNECTIONS_PER_TURN)]
     await asyncio.sleep(0)
     budget.close()
-    async with asyncio.timeout(5):
-        await asyncio.gather(*waiting)
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert all(task.done() for task in waiting)

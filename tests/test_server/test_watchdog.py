@@ -91,7 +91,7 @@ def test_routes_of_the_same_function_are_named_together(bot: commands.Bot) -> No
     table = RouteTable(bot)
     for name in ("one", "two", "three"):
         table.add(Route(partial(work, name), name))
-    assert len(table.view()) == 3  # scans
+    assert len(table.view()) == 3  # it finds the routes
     assert table.codes() == {work.__code__: "/one or 2 more of the same function"}
 
 

@@ -19,21 +19,11 @@ import pytest
 from discord_tools.ipc import ListenError
 from discord_tools.ipc.address import Address
 from discord_tools.ipc_server.listeners.sockets import addresses_of, listen
+from equipment.ports import needs_ipv6
 
 V4, V6 = (socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")
 #: TEST-NET-1 and the documentation prefix: addresses that no interface has.
 NOBODY = [(socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")]
-
-
-def has_ipv6() -> bool:
-    try:
-        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
-    except OSError:
-        return False
-    return True
-
-
-needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="no interface of this machine has ::1")
 
 
 @pytest.fixture
