@@ -128,6 +128,11 @@ class Address:
         return (self.host, self.port, self.label) if self.unix is None else (self.unix, 0, self.label)
 
     @property
+    def is_complete(self) -> bool:
+        """:class:`bool`: Whether it can be connected to: its port is known, or it is a Unix socket."""
+        return self.port != 0 or self.unix is not None
+
+    @property
     def is_exposed(self) -> bool:
         """:class:`bool`: Whether other machines may reach it. A host name other than ``localhost`` is not looked up,
         so it counts as exposed.

@@ -87,7 +87,7 @@ class WebSocketConnector:
     @property
     def address(self) -> Address:
         """:class:`Address`: Where the bot is, or, while its port is not known, where to ask for it."""
-        if self._address.port or self._address.unix is not None:
+        if self._address.is_complete:
             return self._address
         return self._found or self._multicast
 
@@ -123,7 +123,7 @@ class WebSocketConnector:
         # With a key, each connection is preceded by a proof: another program may have the port of a bot that ended.
         remembered = self._found is not None and self._secret_key is None
         try:
-            if not self._address.port and self._address.unix is None and not remembered:
+            if not self._address.is_complete and not remembered:
                 self._found = await self._resolve()
             address = self.address
             return await self._within(lambda: self._connect(address), address, ConnectError)
