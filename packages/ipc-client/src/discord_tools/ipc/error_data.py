@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, TypeVar, cast
 
+from discord_tools.ipc.snowflakes import snowflake
+
 __all__ = ("field_of", "id_of", "seconds_of", "strings_of")
 
 FieldT = TypeVar("FieldT")
@@ -21,8 +23,8 @@ def strings_of(data: object, name: str) -> list[str]:
 
 
 def id_of(data: object, name: str) -> int | None:
-    text = field_of(data, name, str)
-    return int(text) if text is not None and text.isascii() and text.isdigit() and len(text) <= 20 else None
+    number = snowflake(field_of(data, name, str))
+    return None if number < 0 else number
 
 
 def seconds_of(data: object, name: str) -> float | None:

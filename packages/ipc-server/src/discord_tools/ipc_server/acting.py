@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from discord_tools.ipc.snowflakes import snowflake
 from discord_tools.ipc.wire.frames import ActingAs
-from discord_tools.ipc.wire.users import is_token, snowflake
+from discord_tools.ipc.wire.users import is_token
 
 __all__ = ("ActingUser",)
 

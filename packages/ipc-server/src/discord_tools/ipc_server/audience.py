@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from typing import Any, Final, cast
 
-import msgspec
-
 from discord_tools.ipc.errors import RemoteError
+from discord_tools.ipc.snowflakes import snowflake
 from discord_tools.ipc.wire.codec import UNREADABLE
-from discord_tools.ipc.wire.events import Subscribe
-from discord_tools.ipc.wire.users import snowflake
+from discord_tools.ipc.wire.events import decode_subscribe
 from discord_tools.ipc_server.event_demands import EventDemands
 from discord_tools.ipc_server.judge import Judge, Unknown, not_a_member, not_the_owner
 from discord_tools.ipc_server.requirements import Permissions, Requirement
@@ -18,7 +16,6 @@ from discord_tools.ipc_server.topics import Published
 
 __all__ = ("Audience",)
 
-_subscribe = msgspec.json.Decoder(Subscribe)
 
 #: What it takes to hear of a channel that the bot does not know, or not any more: who could see it is not known either.
 _UNSEEN: Final = Permissions(("manage_channels",))
@@ -67,7 +64,7 @@ class Audience:
             The member is not in the cache, and Discord did not give it.
         """
         try:
-            wish = _subscribe.decode(params)
+            wish = decode_subscribe(params)
         except UNREADABLE:
             return  # the hub says what is wrong
         demanded = tuple(one for name in wish.events for one in self._demands.of(name))

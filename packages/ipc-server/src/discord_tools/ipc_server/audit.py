@@ -6,11 +6,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
-import msgspec
-
 from discord_tools.ipc.errors import BadData, RemoteError
 from discord_tools.ipc.wire.codec import UNREADABLE
-from discord_tools.ipc.wire.events import Subscribe
+from discord_tools.ipc.wire.events import decode_subscribe
 from discord_tools.ipc.wire.frames import SUBSCRIBE
 from discord_tools.ipc_server.call import IncomingCall
 from discord_tools.ipc_server.caller import Caller
@@ -24,8 +22,6 @@ Kind: TypeAlias = Literal["request", "stream", "subscription", "protocol"]
 
 #: The outcome of a call that got its answer.
 OK: Final = "ok"
-
-_subscribe = msgspec.json.Decoder(Subscribe)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +99,7 @@ def subscription_entry(call: IncomingCall) -> AuditEntry:
     """Makes the entry for a subscription, which has begun or was refused."""
     events: tuple[str, ...] = ()
     with suppress(*UNREADABLE):
-        events = tuple(_subscribe.decode(call.params).events)
+        events = tuple(decode_subscribe(call.params).events)
     outcome, code = call.failure or (OK, None)
     return AuditEntry(
         call.caller, "subscription", SUBSCRIBE, outcome, code, 0.0, events=events, user=_user(call)

@@ -13,7 +13,7 @@ import msgspec
 
 from discord_tools.ipc.errors import BadData, Overloaded
 from discord_tools.ipc.limits import ServerLimits
-from discord_tools.ipc.wire.events import Subscribe
+from discord_tools.ipc.wire.events import decode_subscribe
 from discord_tools.ipc_server.access import NO_SCOPES, EventScopes, checked_scopes, event_refusal
 from discord_tools.ipc_server.call import Reader
 from discord_tools.ipc_server.caller import Caller
@@ -29,8 +29,6 @@ from discord_tools.ipc_server.topics import NO_KEYS, Published, Receiver, Topic
 from discord_tools.ipc_server.values.encoder import Encoder
 
 __all__ = ("Hub",)
-
-_subscribe = msgspec.json.Decoder(Subscribe)
 
 
 #: Maximum number of names in a subscription: more than a bot has events.
@@ -241,7 +239,7 @@ class Hub:
         """
         size = checked_size(call.params)
         try:
-            wish = _subscribe.decode(call.params)
+            wish = decode_subscribe(call.params)
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             raise BadData(f"bad parameters of a subscription: {error}") from None
         if not wish.events or len(wish.events) > MAX_EVENTS:

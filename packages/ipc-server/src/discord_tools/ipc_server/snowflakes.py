@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from discord_tools.ipc.wire.users import snowflake
+from discord_tools.ipc.snowflakes import snowflake
 
 __all__ = ("SNOWFLAKE_SCHEMA", "snowflake")
 

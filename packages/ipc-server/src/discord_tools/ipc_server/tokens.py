@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from discord_tools.ipc.errors import FetchFailed, Overloaded, RemoteError
 from discord_tools.ipc.refusals import InvalidToken
-from discord_tools.ipc.wire.users import snowflake
+from discord_tools.ipc.snowflakes import snowflake
 from discord_tools.ipc_server.remembered import remember
 
 __all__ = ("TokenUser", "Verifier")
@@ -249,17 +249,18 @@ class Verifier:
 
 
 async def _read_user(answer: aiohttp.ClientResponse) -> Outcome:
+    wrong = _failed("Discord's answer is not a user", HTTPStatus.OK)
     body = b""
     async for chunk in answer.content.iter_any():
         body += chunk
         if len(body) > ANSWER_BYTES:
-            return _failed("Discord's answer is not a user", 200)
+            return wrong
     try:
         user = _decode(body)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
-        return _failed("Discord's answer is not a user", 200)
+        return wrong
     number = snowflake(user.id)
-    return TokenUser(number, user.username) if number > 0 else _failed("Discord's answer is not a user", 200)
+    return TokenUser(number, user.username) if number > 0 else wrong
 
 
 def _failed(reason: str, status: int | None) -> _Refusal:
@@ -277,7 +278,7 @@ def _limited(retry_after: str) -> _Refusal:
         seconds = 1.0
     return _Refusal(
         Overloaded,
-        f"Discord's rate limit does not allow to verify the access token for {seconds:.1f} s",
+        f"Discord's rate limit is reached: the access token can be verified in {seconds:.1f} s",
         {"retry_after": seconds},
         seconds,
     )

@@ -11,8 +11,8 @@ import msgspec
 from msgspec import Raw
 
 from discord_tools.ipc.limits import ServerLimits
+from discord_tools.ipc.snowflakes import snowflake
 from discord_tools.ipc.wire.events import EventItem
-from discord_tools.ipc.wire.users import snowflake
 from discord_tools.ipc_server.access import NO_SCOPES
 from discord_tools.ipc_server.event_table import KEYS, Keys
 from discord_tools.ipc_server.filters import Filter, Path, Value, values_at

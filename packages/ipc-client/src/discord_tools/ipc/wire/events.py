@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
-__all__ = ("EventItem", "Subscribe", "Subscribed")
+__all__ = ("EventItem", "Subscribe", "Subscribed", "decode_subscribe")
 
 
 class Subscribe(Struct, omit_defaults=True):
@@ -22,6 +23,10 @@ class Subscribe(Struct, omit_defaults=True):
     epoch: str | None = None
     filter: dict[str, Any] = {}
     drop: bool = False
+
+
+#: Reads these parameters.
+decode_subscribe = msgspec.json.Decoder(Subscribe).decode
 
 
 class Subscribed(Struct):

@@ -1,32 +1,16 @@
-"""Discord's users on the wire: what their ids and their access tokens look like."""
+"""Discord's users on the wire: their ids, and what their access tokens look like."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
+from discord_tools.ipc.snowflakes import snowflake
 from discord_tools.ipc.wire.frames import ActingAs
 
-__all__ = ("MAX_TOKEN_CHARS", "checked_acting_as", "is_token", "snowflake")
-
-#: Ids have 64 bits.
-_END: Final = 1 << 64
-
-#: Number of digits of the largest id.
-_DIGITS: Final = 20
+__all__ = ("MAX_TOKEN_CHARS", "checked_acting_as", "is_token")
 
 #: Maximum length of an access token, in characters. Those of Discord have 30.
 MAX_TOKEN_CHARS: Final = 1024
-
-
-def snowflake(value: Any) -> int:
-    """Returns an id, or -1 for what is none."""
-    if type(value) is int:
-        return value if 0 <= value < _END else -1
-    # int() would accept spaces, signs, underscores and the digits of other scripts.
-    if type(value) is str and len(value) <= _DIGITS and value.isascii() and value.isdigit():
-        number = int(value)
-        return number if number < _END and (value[0] != "0" or value == "0") else -1
-    return -1
 
 
 def is_token(token: str) -> bool:
