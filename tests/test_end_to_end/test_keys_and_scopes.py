@@ -537,6 +537,7 @@ async def test_a_route_that_takes_something_from_the_key_of_its_caller_goes_on(
 
     @keyed.route(scopes={"moderate"})
     async def rotate(request: Request) -> None:
+        await settle()  # in its first step, a route may already have its answer
         if scopes is None:
             del keyed.keys["panel"]
         else:
